@@ -1,0 +1,94 @@
+//! What can end a run, and the exit code that each cause gives.
+
+use std::path::PathBuf;
+
+use gristmill_datasets::ReadError;
+
+/// Exit codes are a contract with schedulers: each says what to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, with findings or without.
+    Done = 0,
+    /// The command line or the spec is wrong, or names a file or column that is not there.
+    Spec = 2,
+    /// The data are corrupt, of the wrong type, encrypted or unreadable.
+    Data = 3,
+    /// A check of severity `fail` failed.
+    Check = 4,
+    /// A declared budget (memory, disk, time) would be passed.
+    Budget = 5,
+    /// A device was required and is not usable.
+    Device = 6,
+    /// A bug in gristmill.
+    Bug = 70,
+    /// Temporary: a lock is held, the disk is full, input or output failed. Try again.
+    Temporary = 75,
+    /// Stopped by SIGINT; the same command goes on.
+    Interrupted = 130,
+    /// Stopped by SIGTERM or SIGHUP; the same command goes on.
+    Terminated = 143,
+}
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// A source could not be read.
+    #[error("source `{source_name}`: {error}")]
+    Read {
+        /// Name in the spec.
+        source_name: String,
+        /// What happened.
+        error: ReadError,
+    },
+    /// The data do not allow the step.
+    #[error("step `{step}`: {message}")]
+    Data {
+        /// Name in the spec.
+        step: String,
+        /// What is wrong, with both numbers.
+        message: String,
+    },
+    /// A budget would be passed.
+    #[error("{what} needs {needed_bytes} bytes, but the budget is {budget_bytes} bytes; {help}")]
+    Budget {
+        /// Who needs it.
+        what: String,
+        /// How much.
+        needed_bytes: u64,
+        /// How much there is.
+        budget_bytes: u64,
+        /// What to do.
+        help: String,
+    },
+    /// A device was required and is not usable.
+    #[error("`place = \"gpu\"`, but no GPU can be used: {0}")]
+    Device(String),
+    /// The run folder belongs to another spec or other inputs.
+    #[error("{path} holds {found}; {help}")]
+    RunDir {
+        /// The folder.
+        path: PathBuf,
+        /// What lies there.
+        found: String,
+        /// What to do.
+        help: String,
+    },
+    /// Another run holds the lock.
+    #[error("{0} is in use by another run; try again when it has ended")]
+    Locked(PathBuf),
+    /// A file could not be written.
+    #[error("cannot write {path}: {error}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Asked to stop; carries the exit code.
+    #[error("stopped; the same command goes on where this one ended")]
+    Stopped(Exit),
+    /// A bug.
+    #[error("internal error: {0}")]
+    Bug(String),
+}
