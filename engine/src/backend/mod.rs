@@ -1,0 +1,324 @@
+//! The two places where kernels run, and the one function that chooses between them.
+//!
+//! A [`Kernel`] is one bulk primitive stated once and carried out twice: on rayon threads, which cannot fail,
+//! and on a device, which can. [`Backend::run`] alone chooses, falls back and keeps the reason. A device that
+//! failed is not used again in the job; results that were committed before stay, because the kernels yield
+//! partials that add up whatever place they came from.
+//!
+//! This folder is the only one that names wgpu and the only one that looks at a clock.
+//!
+//! Absent: a second device, and a second try on a device that was lost. A job that lost its device is better
+//! finished on the CPU than interrupted twice.
+
+mod adapters;
+mod buffers;
+pub(crate) mod contract;
+mod cost;
+mod cpu;
+pub(crate) mod dispatch;
+mod doctor;
+mod error;
+mod fault;
+mod gpu;
+mod pipelines;
+mod place;
+pub(crate) mod selftest;
+mod thread;
+mod worker;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+#[doc(hidden)]
+pub use contract::{Access, Contract};
+pub use cost::Cost;
+pub use cpu::Cpu;
+pub use doctor::{AdapterReport, DoctorReport, Verdict, doctor};
+pub use error::{BackendError, GpuError};
+#[doc(hidden)]
+pub use fault::{Fault, Faults};
+pub use gpu::Gpu;
+pub use place::{Place, PlaceChoice, UnknownPlace};
+pub use selftest::SelfTest;
+
+/// One bulk primitive, stated once and carried out in two places.
+///
+/// The two agree within the bound that the kernel's module page states, so that a partial may come from either.
+pub trait Kernel: Sync {
+    /// Name of the kernel: stem of the WGSL file, id of the bench, word in notes.
+    const NAME: &'static str;
+    /// What the kernel reads.
+    type Input<'a>: Copy + Sync;
+    /// What the kernel computes.
+    type Output: Send;
+
+    /// Returns what the input costs.
+    fn cost(&self, input: Self::Input<'_>) -> Cost;
+    /// Computes on the CPU; it cannot fail, because whatever could be wrong was checked while the input was built.
+    fn on_cpu(&self, cpu: &Cpu, input: Self::Input<'_>) -> Self::Output;
+    /// Computes on a device and returns a checked result.
+    ///
+    /// # Errors
+    /// Fails when the device does; the caller computes the same input on the CPU.
+    fn on_gpu(&self, gpu: &Gpu, input: Self::Input<'_>) -> Result<Self::Output, GpuError>;
+}
+
+/// An output and the place it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ran<T> {
+    /// What the kernel computed.
+    pub output: T,
+    /// Where it ran.
+    pub place: Place,
+}
+
+/// The places that a job may use; clones share one device.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    shared: Arc<Shared>,
+    pinned: Option<Place>,
+}
+
+/// What the clones of a backend share.
+#[derive(Debug)]
+struct Shared {
+    choice: PlaceChoice,
+    cpu: Cpu,
+    faults: Faults,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    device: Device,
+    /// Where kernels ran so far: the device's place once one ran there to the end.
+    ran_at: Place,
+    reason: String,
+    fallbacks: Vec<String>,
+}
+
+/// A device is opened when the first work that pays for it comes.
+#[derive(Debug)]
+enum Device {
+    Closed,
+    Open(Arc<Gpu>),
+    /// None could be opened, or the one that was open failed.
+    Unusable(String),
+}
+
+impl Backend {
+    /// Opens the places that `choice` allows.
+    ///
+    /// For `auto` no device is touched before the cost of some work says that one pays.
+    ///
+    /// # Errors
+    /// Fails when `choice` requires a device and none is usable.
+    pub fn open(choice: PlaceChoice) -> Result<Self, BackendError> {
+        Self::with_faults(choice, Faults::default())
+    }
+
+    /// Returns a backend that never looks for a device.
+    #[must_use]
+    pub fn cpu() -> Self {
+        Self::new(PlaceChoice::Cpu, Faults::default())
+    }
+
+    /// Opens a backend whose device fails as told.
+    ///
+    /// # Errors
+    /// As [`Backend::open`].
+    #[doc(hidden)]
+    pub fn with_faults(choice: PlaceChoice, faults: Faults) -> Result<Self, BackendError> {
+        let backend = Self::new(choice, faults);
+        if matches!(choice, PlaceChoice::Gpu | PlaceChoice::Software) {
+            backend.device().map_err(|reason| BackendError { asked: choice.as_str(), reason })?;
+        }
+        Ok(backend)
+    }
+
+    fn new(choice: PlaceChoice, faults: Faults) -> Self {
+        let reason = match choice {
+            PlaceChoice::Auto => "no work has asked for a GPU".to_owned(),
+            _ => format!("`place = \"{choice}\"` was asked for"),
+        };
+        let state = State { device: Device::Closed, ran_at: Place::Cpu, reason, fallbacks: Vec::new() };
+        let shared = Shared { choice, cpu: Cpu::new(), faults, state: Mutex::new(state) };
+        Self { shared: Arc::new(shared), pinned: None }
+    }
+
+    /// Computes `input`, on the device where that is right and works, else on the CPU.
+    ///
+    /// This is the only place that chooses, falls back and records why.
+    pub fn run<K: Kernel>(&self, kernel: &K, input: K::Input<'_>) -> Ran<K::Output> {
+        if let Some(gpu) = self.device_for(|| kernel.cost(input)) {
+            match on_gpu(kernel, &gpu, input) {
+                Ok(output) => {
+                    self.state().ran_at = gpu.place();
+                    return Ran { output, place: gpu.place() };
+                }
+                Err(error) => self.fall_back(K::NAME, &gpu, &error),
+            }
+        }
+        Ran { output: kernel.on_cpu(&self.shared.cpu, input), place: Place::Cpu }
+    }
+
+    /// Returns whether work of `cost`, the whole of a step, belongs on the device; opens it if so.
+    #[must_use]
+    pub fn prefer_gpu(&self, cost: Cost) -> bool {
+        match self.shared.choice {
+            PlaceChoice::Cpu => false,
+            PlaceChoice::Gpu | PlaceChoice::Software => self.device().is_ok(),
+            PlaceChoice::Auto => self.pays(cost) && self.device().is_ok(),
+        }
+    }
+
+    /// Returns a backend on the same device whose work runs at `place`, whatever each call costs.
+    #[must_use]
+    pub fn pinned(&self, place: Place) -> Self {
+        Self { shared: Arc::clone(&self.shared), pinned: Some(place) }
+    }
+
+    /// Returns the place of the device, if one is open.
+    #[must_use]
+    pub fn device_place(&self) -> Option<Place> {
+        match &self.state().device {
+            Device::Open(gpu) => Some(gpu.place()),
+            Device::Closed | Device::Unusable(_) => None,
+        }
+    }
+
+    /// Returns the place that this backend is pinned to.
+    #[must_use]
+    pub const fn pinned_place(&self) -> Option<Place> {
+        self.pinned
+    }
+
+    /// Returns where the work ran: the device once a kernel ran there to the end, else the CPU.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.state().ran_at
+    }
+
+    /// Returns the name of the adapter, if a device is open.
+    #[must_use]
+    pub fn adapter(&self) -> Option<String> {
+        match &self.state().device {
+            Device::Open(gpu) => Some(gpu.name().to_owned()),
+            Device::Closed | Device::Unusable(_) => None,
+        }
+    }
+
+    /// Returns why the work runs where it runs.
+    #[must_use]
+    pub fn place_reason(&self) -> String {
+        self.state().reason.clone()
+    }
+
+    /// Returns the reason of every fall-back to the CPU, each once.
+    #[must_use]
+    pub fn fallbacks(&self) -> Vec<String> {
+        self.state().fallbacks.clone()
+    }
+
+    /// Returns the CPU that kernels run on.
+    #[must_use]
+    pub fn host(&self) -> &Cpu {
+        &self.shared.cpu
+    }
+
+    /// Destroys the open device behind the back of whoever uses it.
+    #[doc(hidden)]
+    pub fn destroy_device_for_test(&self) {
+        if let Device::Open(gpu) = &self.state().device {
+            gpu.destroy_for_test();
+        }
+    }
+
+    fn device_for(&self, cost: impl FnOnce() -> Cost) -> Option<Arc<Gpu>> {
+        match (self.pinned, self.shared.choice) {
+            (Some(Place::Cpu), _) | (None, PlaceChoice::Cpu) => None,
+            (Some(Place::Gpu | Place::Software), _) => self.device().map_err(|reason| self.note_absent(&reason)).ok(),
+            (None, PlaceChoice::Gpu | PlaceChoice::Software) => self.device().ok(),
+            (None, PlaceChoice::Auto) => self.pays(cost()).then(|| self.device().ok()).flatten(),
+        }
+    }
+
+    fn pays(&self, cost: Cost) -> bool {
+        let n_threads = self.shared.cpu.n_threads();
+        let mut state = self.state();
+        let is_open = matches!(state.device, Device::Open(_));
+        let pays = cost.gpu_pays(is_open, n_threads);
+        if !matches!(state.device, Device::Unusable(_)) {
+            let (gpu, cpu) = (cost.gpu_seconds(is_open), cost.cpu_seconds(n_threads));
+            let verdict = if pays { "a GPU pays" } else { "a GPU does not pay" };
+            state.reason = format!("{verdict}: about {gpu:.2} s there, {cpu:.2} s on {n_threads} CPU threads");
+        }
+        pays
+    }
+
+    /// Returns the device, opening it the first time; the error says why there is none.
+    fn device(&self) -> Result<Arc<Gpu>, String> {
+        let mut state = self.state();
+        if matches!(state.device, Device::Closed) {
+            state.device = match Gpu::open(self.shared.choice, &self.shared.faults) {
+                Ok(gpu) => Device::Open(Arc::new(gpu)),
+                Err(reason) => {
+                    state.reason.clone_from(&reason);
+                    Device::Unusable(reason)
+                }
+            };
+        }
+        match &state.device {
+            Device::Open(gpu) => Ok(Arc::clone(gpu)),
+            Device::Unusable(reason) => Err(reason.clone()),
+            Device::Closed => Err("the device is closed".to_owned()),
+        }
+    }
+
+    fn note_absent(&self, reason: &str) {
+        let mut state = self.state();
+        // A device that failed in this job has already said why.
+        if state.fallbacks.is_empty() {
+            state.fallbacks.push(format!("the plan placed the work on a device, but {reason}; it ran on the CPU"));
+        }
+    }
+
+    fn fall_back(&self, kernel: &str, gpu: &Arc<Gpu>, error: &GpuError) {
+        let mut state = self.state();
+        let is_current = matches!(&state.device, Device::Open(open) if Arc::ptr_eq(open, gpu));
+        if error.condemns_device() && is_current {
+            gpu.condemn(error);
+            state.device = Device::Unusable(error.to_string());
+            state.fallbacks.push(format!("{kernel}: {error}; the rest of the job ran on the CPU"));
+            return;
+        }
+        // Calls that were under way when the device failed come here too; their reason is the one already noted.
+        let note = format!("{kernel}: {error}; that part ran on the CPU");
+        if is_current && !state.fallbacks.contains(&note) {
+            state.fallbacks.push(note);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock was held leaves plain values behind, all of them valid.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the Rust side of every shader, for the test that compares it with the shaders.
+#[doc(hidden)]
+#[must_use]
+pub fn contracts() -> Vec<&'static Contract> {
+    vec![&crate::correlate::gpu::GRAM, &selftest::LOOP_COUNT, &selftest::HASH]
+}
+
+/// Runs the device's side of a kernel; a panic in it is an error like any other.
+fn on_gpu<K: Kernel>(kernel: &K, gpu: &Gpu, input: K::Input<'_>) -> Result<K::Output, GpuError> {
+    catch_unwind(AssertUnwindSafe(|| kernel.on_gpu(gpu, input))).unwrap_or_else(|panic| Err(GpuError::Panicked(panic_message(&*panic))))
+}
+
+/// Returns the words of a panic.
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}
