@@ -204,7 +204,9 @@ impl Page {
             nothing: verdict::nothing(data),
             legend: heatmap::legend(HATCH),
             maps: steps().filter_map(|(_, step, name)| MapView::new(step, name, limits)).collect(),
-            tested: steps().filter_map(|(at, step, name)| TestedView::new(step, settings.min_effect(at), name, limits)).collect(),
+            tested: steps()
+                .filter_map(|(at, step, name)| TestedView::new(step, data.manifest.steps[at].family, settings.min_effect(at), name, limits))
+                .collect(),
             inputs: FileTable::inputs(&data.manifest, limits),
             columns: steps().filter_map(|(at, step, name)| ColumnsView::new(step, &data.manifest.steps[at], name, limits)).collect(),
             run: RunFacts::new(data, limits),

@@ -150,6 +150,8 @@ fn map_caption(pairs: &PairData, limits: &Limits) -> String {
 /// What a step tested.
 pub(super) struct TestedView {
     pub(super) step: Option<Html>,
+    /// Says that the table holds fewer pairs than were tested.
+    pub(super) kept: Option<String>,
     pub(super) histogram: Html,
     pub(super) verdicts: Vec<VerdictCount>,
     pub(super) caption: Html,
@@ -189,13 +191,20 @@ pub(super) struct PairView {
 }
 
 impl TestedView {
-    pub(super) fn new(step: &StepData, min_effect: Option<f64>, heading: Option<Html>, limits: &Limits) -> Option<Self> {
+    pub(super) fn new(
+        step: &StepData,
+        family: Option<u64>,
+        min_effect: Option<f64>,
+        heading: Option<Html>,
+        limits: &Limits,
+    ) -> Option<Self> {
         let pairs = step.pairs.as_ref()?;
         let least = min_effect.unwrap_or(0.0);
         let top = &pairs.top[..pairs.top.len().min(limits.pairs)];
         let methods = top.iter().any(|row| row.method != top[0].method);
         Some(Self {
             step: heading,
+            kept: family.filter(|family| *family > pairs.n_rows).map(|family| kept(pairs.n_rows, family)),
             histogram: svg::histogram(&pairs.histogram, least),
             verdicts: pairs.verdicts.iter().map(|(word, n)| verdict_count(word, *n, pairs.n_rows)).collect(),
             caption: tested_caption(pairs, top.len()),
@@ -206,6 +215,15 @@ impl TestedView {
             rows: top.iter().enumerate().map(|(at, row)| pair_view(at + 1, row, least)).collect(),
         })
     }
+}
+
+/// Returns what is counted where a job has so many pairs that only the best are kept.
+fn kept(rows: u64, family: u64) -> String {
+    format!(
+        "{} were tested and count for every q; the table keeps the best {}, and what follows counts those.",
+        counted(family, "pair"),
+        count(rows)
+    )
 }
 
 fn tested_caption(pairs: &PairData, shown: usize) -> Html {
