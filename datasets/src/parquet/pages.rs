@@ -1,0 +1,261 @@
+//! How the parquet crate reads a file here: by position, through a few shared handles, and only pages whose claims
+//! fit.
+//!
+//! `File` itself is a `ChunkReader`, yet its clones share one position, so that each column needs a handle of its
+//! own and a wide table runs out of them. Here a read takes an idle handle, or opens one: there are never more than
+//! threads.
+//!
+//! Before a page is read its header is looked at: a page that claims more bytes than the budget, more values than
+//! its chunk, or a dictionary with more entries than bytes is refused before anything is reserved for it.
+//!
+//! One header is mended. Arrow's C++ writer before 3.0 compressed pages of version 2 and said that it had not
+//! (ARROW-10353); read as written they give nonsense without an error. Their sizes or the writer's name tell.
+//!
+//! Absent   what a compressed page hides: a stream that inflates beyond its claim (gzip, Brotli) is only found out
+//!          after the fact.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::thrift::{Fault, Kind, Walk};
+use crate::ReadError;
+use crate::input::InputFile;
+
+/// Bytes read to look at a page header; sizes come first in it, statistics last.
+const HEAD_BYTES: usize = 1024;
+
+/// Codes of the encodings whose decoders reserve memory for a count inside the page.
+const DELTA_LENGTH_BYTE_ARRAY: i64 = 6;
+const DELTA_BYTE_ARRAY: i64 = 7;
+
+/// The low bits of a field header that stand for a boolean and its value.
+const TRUE: u8 = 1;
+const FALSE: u8 = 2;
+
+/// Idle handles of one file.
+#[derive(Debug)]
+pub(super) struct Handles {
+    file: InputFile,
+    idle: Mutex<Vec<File>>,
+}
+
+impl Handles {
+    pub(super) fn new(file: InputFile) -> Arc<Self> {
+        Arc::new(Self { file, idle: Mutex::new(Vec::new()) })
+    }
+
+    fn read(&self, start: u64, length: usize, into: &mut Vec<u8>) -> Result<(), ReadError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut handle = match idle {
+            Some(handle) => handle,
+            None => self.file.open()?,
+        };
+        let io = |error| ReadError::io(&self.file.path, error);
+        handle.seek(SeekFrom::Start(start)).map_err(io)?;
+        into.reserve(length);
+        // `take` then `read_to_end` fills memory that was never zeroed.
+        Read::take(&handle, length as u64).read_to_end(into).map_err(io)?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+        Ok(())
+    }
+}
+
+/// The bytes of one column chunk, with what its pages may claim.
+///
+/// Errors of the parquet crate lose their type on the way to arrow's, so what was refused here is kept aside.
+#[derive(Debug, Clone)]
+pub(super) struct ChunkBytes {
+    handles: Arc<Handles>,
+    limits: Limits,
+    refused: Arc<Mutex<Option<ReadError>>>,
+}
+
+/// What the pages of a chunk may claim.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Values in the chunk.
+    pub(super) n_values: u64,
+    /// Bytes that the smallest value of a dictionary takes.
+    pub(super) value_bytes: u64,
+    /// Whether the counts inside pages of delta-encoded texts were checked.
+    pub(super) deltas_checked: bool,
+    /// Whether the chunk has a codec.
+    pub(super) compressed: bool,
+    /// Whether its writer compressed every page, whatever the page says.
+    pub(super) always_compressed: bool,
+}
+
+impl ChunkBytes {
+    pub(super) fn new(handles: Arc<Handles>, limits: Limits) -> Self {
+        Self { handles, limits, refused: Arc::default() }
+    }
+
+    /// Takes the error that made the last read fail, if it was one of ours.
+    pub(super) fn take_refused(&self) -> Option<ReadError> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn refuse(&self, error: ReadError) -> ParquetError {
+        let message = error.to_string();
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        ParquetError::General(message)
+    }
+
+    /// Reads the claims of the dictionary page at `start`: its values and bytes.
+    pub(super) fn dictionary_claims(&self, start: u64) -> Result<Option<(u64, u64)>, ReadError> {
+        let mut head = Vec::new();
+        self.handles.read(start, HEAD_BYTES, &mut head)?;
+        let (Ok(page) | Err((_, page))) = PageClaims::of(&head);
+        let number = |claim: Option<i64>| claim.and_then(|n| u64::try_from(n).ok());
+        Ok(number(page.n_values).zip(number(page.bytes)).filter(|_| page.is_dictionary))
+    }
+
+    fn file(&self) -> &InputFile {
+        &self.handles.file
+    }
+
+    fn check_page(&self, head: &mut [u8]) -> Result<(), ReadError> {
+        let page = match PageClaims::of(head) {
+            Ok(page) => page,
+            // A header that is cut off here may be whole in the file: sizes were seen, or the reader refuses it.
+            Err((Fault::Short, page)) if page.bytes.is_some() => page,
+            Err(_) => return Err(self.file().corrupt(None, "a page header is not readable")),
+        };
+        let (bytes, values) = (page.bytes.unwrap_or(0), page.n_values.unwrap_or(0));
+        let (Ok(bytes), Ok(values)) = (u64::try_from(bytes), u64::try_from(values)) else {
+            return Err(self.file().corrupt(None, format!("a page claims {values} values in {bytes} bytes")));
+        };
+        self.file().reserve(None, bytes)?;
+        if page.is_dictionary && values.saturating_mul(self.limits.value_bytes) > bytes {
+            return Err(self.file().corrupt(None, format!("a dictionary claims {values} values in {bytes} bytes")));
+        }
+        if !page.is_dictionary && values > self.limits.n_values {
+            let detail = format!("a page claims {values} values, its chunk {}", self.limits.n_values);
+            return Err(self.file().corrupt(None, detail));
+        }
+        let is_delta = matches!(page.encoding, Some(DELTA_LENGTH_BYTE_ARRAY | DELTA_BYTE_ARRAY));
+        if is_delta && !page.is_dictionary && !self.limits.deltas_checked {
+            return Err(self.file().corrupt(None, "a page has an encoding that the footer does not list"));
+        }
+        if let Some(flag) = page.not_compressed_at.filter(|_| self.limits.compressed) {
+            // A page that is not compressed has one size.
+            if self.limits.always_compressed || page.bytes != page.packed_bytes {
+                head[flag] = head[flag] & 0xf0 | TRUE;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a page header says of itself.
+#[derive(Debug, Default, Clone, Copy)]
+struct PageClaims {
+    bytes: Option<i64>,
+    packed_bytes: Option<i64>,
+    n_values: Option<i64>,
+    encoding: Option<i64>,
+    is_dictionary: bool,
+    /// Where in the header a page of version 2 says that it is not compressed.
+    not_compressed_at: Option<usize>,
+}
+
+impl PageClaims {
+    fn of(head: &[u8]) -> Result<Self, (Fault, Self)> {
+        let mut page = Self::default();
+        let walked = Walk::new(head).fields(|walk, id, kind| match (id, kind) {
+            (2, Kind::Varint) => {
+                page.bytes = Some(walk.integer()?);
+                Ok(true)
+            }
+            (3, Kind::Varint) => {
+                page.packed_bytes = Some(walk.integer()?);
+                Ok(true)
+            }
+            // Data page, dictionary page, data page version 2: the first field is the number of values.
+            (5 | 7 | 8, Kind::Struct) => {
+                page.is_dictionary = id == 7;
+                let is_v2 = id == 8;
+                let encoding = if is_v2 { 4 } else { 2 };
+                walk.fields(|walk, id, kind| {
+                    match (id, kind) {
+                        (1, Kind::Varint) => page.n_values = Some(walk.integer()?),
+                        (id, Kind::Varint) if id == encoding => page.encoding = Some(walk.integer()?),
+                        (7, Kind::Boolean) if is_v2 => {
+                            let at = head.len() - walk.left() - 1;
+                            page.not_compressed_at = (head[at] & 0x0f == FALSE).then_some(at);
+                            return Ok(false);
+                        }
+                        _ => return Ok(false),
+                    }
+                    Ok(true)
+                })?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        });
+        walked.map(|()| page).map_err(|fault| (fault, page))
+    }
+}
+
+impl Length for ChunkBytes {
+    fn len(&self) -> u64 {
+        self.file().bytes
+    }
+}
+
+impl ChunkReader for ChunkBytes {
+    type T = Head;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let mut head = Head { handles: Arc::clone(&self.handles), at: start, bytes: Vec::new(), used: 0 };
+        head.refill().and_then(|()| self.check_page(&mut head.bytes)).map_err(|error| self.refuse(error))?;
+        Ok(head)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let bytes = self.file().bytes;
+        if start.checked_add(length as u64).is_none_or(|end| end > bytes) {
+            let detail = format!("a page of {length} bytes at {start} lies beyond the {bytes} bytes of the file");
+            return Err(self.refuse(self.file().corrupt(None, detail)));
+        }
+        let mut page = Vec::new();
+        self.handles.read(start, length, &mut page).map_err(|error| self.refuse(error))?;
+        if page.len() == length { Ok(page.into()) } else { Err(self.refuse(self.file().corrupt(None, "it is cut off"))) }
+    }
+}
+
+/// Reads a page header, and on for as long as it goes.
+#[derive(Debug)]
+pub(super) struct Head {
+    handles: Arc<Handles>,
+    at: u64,
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Head {
+    fn refill(&mut self) -> Result<(), ReadError> {
+        self.bytes.clear();
+        self.used = 0;
+        self.handles.read(self.at, HEAD_BYTES, &mut self.bytes)?;
+        self.at += self.bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Read for Head {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.used == self.bytes.len() {
+            self.refill().map_err(io::Error::other)?;
+        }
+        let n = into.len().min(self.bytes.len() - self.used);
+        into[..n].copy_from_slice(&self.bytes[self.used..self.used + n]);
+        self.used += n;
+        Ok(n)
+    }
+}
