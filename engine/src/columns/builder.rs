@@ -1,0 +1,314 @@
+//! Re-cuts arriving columns into canonical blocks, centring each column while it is still in cache.
+
+use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use rayon::prelude::*;
+
+use super::block::{Block, BlockColumn, Mask, Values};
+use super::numeric::append;
+use super::{Width, type_words};
+use crate::EngineError;
+use crate::simd::{Element, LANES, total, widest};
+
+thread_local! {
+    /// Cells of one column of one block on their way from Arrow to the block.
+    static SCRATCH: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes pieces of columns in row order and gives canonical blocks.
+///
+/// The blocks depend on the rows alone: not on how they were cut into pieces, nor on the threads that brought them.
+pub struct BlockBuilder {
+    names: Vec<String>,
+    width: Width,
+    rows_per_block: usize,
+    index: u64,
+    filled: usize,
+    values: Values,
+    columns: Vec<Column>,
+    spare: Vec<Values>,
+}
+
+/// One column of the block under construction.
+struct Column {
+    /// Cells that came, missing ones as NaN, until the block is full.
+    staged: Vec<f64>,
+    taken: usize,
+    done: BlockColumn,
+}
+
+/// Hands a column's piece to the builder: column, rows before the piece in this call, cells.
+pub type Put<'a> = dyn Fn(usize, usize, &ArrayRef) + Sync + 'a;
+
+impl BlockBuilder {
+    /// Starts a pass over columns of these names.
+    #[must_use]
+    pub fn new(names: Vec<String>, width: Width, rows_per_block: usize) -> Self {
+        let values = Values::zeros(width, names.len() * rows_per_block);
+        let columns = names.iter().map(|_| Column { staged: Vec::new(), taken: 0, done: BlockColumn::EMPTY }).collect();
+        Self { names, width, rows_per_block, index: 0, filled: 0, values, columns, spare: Vec::new() }
+    }
+
+    /// Returns the bytes that a builder and the block it gives hold at the most.
+    #[must_use]
+    pub fn bytes(n_columns: usize, width: Width, rows_per_block: usize) -> u64 {
+        (n_columns as u64) * (rows_per_block as u64) * (width.bytes() as u64 * 2 + 8)
+    }
+
+    /// Returns the rows that the block under construction still takes.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.rows_per_block - self.filled
+    }
+
+    /// Lets `next` decode at most `room` rows into the block; returns the rows that came, 0 at the end.
+    ///
+    /// `next` may call the sink from several threads at once, but for one column in row order.
+    ///
+    /// # Errors
+    /// Those of `next`; or a column whose type is no number or whose rows are not the ones announced.
+    pub fn fill<E: From<EngineError>>(&mut self, next: impl FnOnce(usize, &Put<'_>) -> Result<usize, E>) -> Result<usize, E> {
+        let room = self.room();
+        let (stride, rows_per_block) = (self.rows_per_block, self.rows_per_block);
+        let problem: Mutex<Option<EngineError>> = Mutex::new(None);
+        let rows = {
+            let cells = cells(&mut self.values, &mut self.columns, stride);
+            next(room, &|column, _, array| {
+                let mut cell = cells[column].lock().unwrap_or_else(PoisonError::into_inner);
+                if !cell.take(array, rows_per_block) {
+                    let found = type_words(array.data_type());
+                    let error = EngineError::ColumnType { column: self.names[column].clone(), found };
+                    problem.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                }
+            })?
+        };
+        if let Some(error) = problem.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error.into());
+        }
+        self.filled += rows;
+        for (column, name) in self.columns.iter().zip(&self.names) {
+            if column.taken != self.filled {
+                let (found, expected) = (column.taken, self.filled);
+                return Err(EngineError::RowCount { column: name.clone(), found, expected }.into());
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Takes a batch whose columns are those of the pass, and gives every block that it completes to `full`.
+    ///
+    /// # Errors
+    /// As [`Self::fill`].
+    pub fn push(&mut self, batch: &RecordBatch, mut full: impl FnMut(Block)) -> Result<(), EngineError> {
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let rows = self.room().min(batch.num_rows() - start);
+            let piece = batch.slice(start, rows);
+            self.fill(|_, put| {
+                piece.columns().par_iter().enumerate().for_each(|(at, array)| put(at, 0, array));
+                Ok::<_, EngineError>(rows)
+            })?;
+            start += rows;
+            if let Some(block) = self.take_full() {
+                full(block);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the block under construction if it is full, and starts the next one.
+    pub fn take_full(&mut self) -> Option<Block> {
+        (self.filled == self.rows_per_block).then(|| self.take())
+    }
+
+    /// Returns the last, shorter block, if any row is left.
+    #[must_use]
+    pub fn finish(mut self) -> Option<Block> {
+        if self.filled == 0 {
+            return None;
+        }
+        let n_rows = self.filled;
+        cells(&mut self.values, &mut self.columns, self.rows_per_block).into_par_iter().for_each(|cell| {
+            let mut cell = cell.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let staged = std::mem::take(&mut cell.column.staged);
+            cell.settle(&staged[..n_rows]);
+        });
+        Some(self.take())
+    }
+
+    /// Takes back a block that is no longer needed; its memory holds a later one.
+    pub fn recycle(&mut self, block: Block) {
+        self.spare.push(block.values);
+    }
+
+    fn take(&mut self) -> Block {
+        let fresh = self.spare.pop().unwrap_or_else(|| Values::zeros(self.width, self.columns.len() * self.rows_per_block));
+        let columns = self.columns.iter_mut().map(|column| {
+            column.taken = 0;
+            std::mem::replace(&mut column.done, BlockColumn::EMPTY)
+        });
+        let block = Block {
+            index: self.index,
+            n_rows: self.filled,
+            columns: columns.collect(),
+            values: std::mem::replace(&mut self.values, fresh),
+            stride: self.rows_per_block,
+        };
+        self.index += 1;
+        self.filled = 0;
+        block
+    }
+}
+
+enum Out<'a> {
+    F64(&'a mut [f64]),
+    F32(&'a mut [f32]),
+}
+
+struct Cell<'a> {
+    out: Out<'a>,
+    column: &'a mut Column,
+}
+
+fn cells<'a>(values: &'a mut Values, columns: &'a mut [Column], stride: usize) -> Vec<Mutex<Cell<'a>>> {
+    let outs: Vec<Out<'a>> = match values {
+        Values::F64(values) => values.chunks_mut(stride).map(Out::F64).collect(),
+        Values::F32(values) => values.chunks_mut(stride).map(Out::F32).collect(),
+    };
+    outs.into_iter().zip(columns).map(|(out, column)| Mutex::new(Cell { out, column })).collect()
+}
+
+impl Cell<'_> {
+    /// Takes a piece; the column is settled as soon as its last row is there.
+    fn take(&mut self, array: &ArrayRef, rows_per_block: usize) -> bool {
+        self.column.taken += array.len();
+        if self.column.staged.is_empty() && array.len() == rows_per_block {
+            return SCRATCH.with_borrow_mut(|scratch| {
+                scratch.clear();
+                let known = append(array, scratch);
+                if known {
+                    self.settle(scratch);
+                }
+                known
+            });
+        }
+        let known = append(array, &mut self.column.staged);
+        if known && self.column.staged.len() == rows_per_block {
+            let staged = std::mem::take(&mut self.column.staged);
+            self.settle(&staged);
+        }
+        known
+    }
+
+    /// Centres and stores the column's cells.
+    fn settle(&mut self, raw: &[f64]) {
+        self.column.done = match &mut self.out {
+            Out::F64(out) => store(raw, out),
+            Out::F32(out) => store(raw, out),
+        };
+    }
+}
+
+/// Centres `raw` on its mean, divides by a power of two, and rounds into `out`.
+fn store<T: Element>(raw: &[f64], out: &mut [T]) -> BlockColumn {
+    let Some(&pilot) = raw.iter().find(|x| x.is_finite()) else {
+        out[..raw.len()].fill(T::default());
+        return BlockColumn { mask: Some(Mask::new(vec![0; raw.len().div_ceil(64)])), ..BlockColumn::EMPTY };
+    };
+    let reach = reach(raw, pilot);
+    #[allow(clippy::cast_precision_loss, reason = "a block has fewer than 2^52 rows")]
+    let mean = pilot + reach.sum / reach.n as f64;
+    // A sum past the range of f64 says nothing about the middle; the middle of the extremes is as good a centre.
+    let centre = if mean.is_finite() { mean.clamp(reach.min, reach.max) } else { reach.min / 2.0 + reach.max / 2.0 };
+    let widest_deviation = (reach.max - centre).max(centre - reach.min);
+    let unit = if widest_deviation > 0.0 && widest_deviation.is_finite() { libm::ilogb(widest_deviation) } else { 0 };
+    let mask = (reach.n < raw.len() as u64).then(|| Mask::new(present(raw)));
+    let (sum, sum_of_squares) = write(raw, out, centre, unit);
+    BlockColumn { n: reach.n, centre, unit, sum, sum_of_squares, min: reach.min, max: reach.max, mask }
+}
+
+struct Reach {
+    n: u64,
+    min: f64,
+    max: f64,
+    /// Sum of the deviations from the pilot.
+    sum: f64,
+}
+
+/// One pass over the raw cells: how many are present, how far they reach, and their sum about the pilot.
+fn reach(raw: &[f64], pilot: f64) -> Reach {
+    widest(
+        #[inline(always)]
+        || {
+            let mut n = [0_u64; LANES];
+            let mut min = [f64::INFINITY; LANES];
+            let mut max = [f64::NEG_INFINITY; LANES];
+            let mut sum = [0.0; LANES];
+            let mut step = |lane: usize, x: f64| {
+                let finite = x.abs() < f64::INFINITY;
+                n[lane] += u64::from(finite);
+                let low = if finite { x } else { f64::INFINITY };
+                let high = if finite { x } else { f64::NEG_INFINITY };
+                min[lane] = if low < min[lane] { low } else { min[lane] };
+                max[lane] = if high > max[lane] { high } else { max[lane] };
+                sum[lane] += if finite { x - pilot } else { 0.0 };
+            };
+            let chunks = raw.chunks_exact(LANES);
+            for (lane, &x) in chunks.remainder().iter().enumerate() {
+                step(lane, x);
+            }
+            for chunk in chunks {
+                for lane in 0..LANES {
+                    step(lane, chunk[lane]);
+                }
+            }
+            Reach {
+                n: n.iter().sum(),
+                min: min.iter().copied().fold(f64::INFINITY, f64::min),
+                max: max.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                sum: total(sum),
+            }
+        },
+    )
+}
+
+/// Returns the bits of the cells that are present.
+fn present(raw: &[f64]) -> Vec<u64> {
+    raw.chunks(64)
+        .map(|chunk| chunk.iter().enumerate().fold(0, |word, (bit, x)| word | u64::from(x.is_finite()) << bit))
+        .collect()
+}
+
+/// Writes the stored cells and returns their sum and sum of squares.
+fn write<T: Element>(raw: &[f64], out: &mut [T], centre: f64, unit: i32) -> (f64, f64) {
+    // Two factors, because 2^-unit alone leaves the range of f64 for the smallest deviations.
+    let half = unit / 2;
+    let (scale, rest) = (libm::ldexp(1.0, -half), libm::ldexp(1.0, half - unit));
+    widest(
+        #[inline(always)]
+        || {
+            let mut sum = [0.0; LANES];
+            let mut squares = [0.0; LANES];
+            let mut step = |lane: usize, x: f64| {
+                let deviation = (x - centre) * scale * rest;
+                let stored = T::from_f64(if x.abs() < f64::INFINITY { deviation } else { 0.0 });
+                let z: f64 = stored.into();
+                sum[lane] += z;
+                squares[lane] = z.mul_add(z, squares[lane]);
+                stored
+            };
+            let whole = raw.len() / LANES * LANES;
+            for (lane, (&x, cell)) in raw[whole..].iter().zip(&mut out[whole..raw.len()]).enumerate() {
+                *cell = step(lane, x);
+            }
+            for (chunk, cells) in raw.chunks_exact(LANES).zip(out.chunks_exact_mut(LANES)) {
+                for lane in 0..LANES {
+                    cells[lane] = step(lane, chunk[lane]);
+                }
+            }
+            (total(sum), total(squares))
+        },
+    )
+}

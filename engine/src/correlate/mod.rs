@@ -1,0 +1,389 @@
+//! Pearson correlation of every pair of columns.
+//!
+//!     r(x, y) = sum (x - mx)(y - my) / sqrt(sum (x - mx)^2 sum (y - my)^2)      over rows where both are present
+//!
+//! Shape    n rows x p columns in; p (p - 1) / 2 pairs out, or the best `top` of them.
+//! Nulls    pairwise: a row counts for a pair when both cells are present; every pair reports its n. A column that is
+//!          constant over a pair's rows gives no r: null, never NaN and never 0.
+//! Numbers  each block is centred on its own means in f64; products run in f64, or in f32 on GPU or CPU; blocks are
+//!          merged in f64 (Chan). In f64 the result is that of two passes in one. In f32
+//!              |dr| <= (b + n / b) 2^-24 + 2^-23  <= 4e-5   worst case, b = rows summed in one register, n of a block,
+//!          and 1e-6 is what is seen and tested. So f32 screens: pairs that could be findings, that lie near a
+//!          threshold or that a `top` list names are settled in f64 by one loop that does not know where the screening
+//!          ran. The others carry the bound of 1e-6 and say so (`settled` is false).
+//! Tests    p: Student's t with n - 2 degrees of freedom. Interval: Fisher's z. q: Benjamini and Hochberg over the pairs
+//!          that could reach the level at all. Rows are taken as independent.
+//! Cost     n p^2 / 2 multiply-adds. Memory: 48 bytes a pair; where that passes the budget, passes over pairs of column
+//!          groups (wide mode), which keep the best `top` pairs alone.
+//! Absent   other coefficients, permutation nulls, leverage, time: later work. Significance by another null than
+//!          independence of rows.
+
+mod choose;
+mod cpu;
+#[cfg(test)]
+mod definition;
+mod finish;
+pub(crate) mod gpu;
+pub mod gram;
+mod layout;
+mod moments;
+mod pair;
+mod settle;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use arrow::datatypes::Schema;
+
+use crate::EngineError;
+use crate::analysis::{Analysis, Next, Partial, Pass};
+use crate::backend::{Backend, Cost};
+use crate::columns::{self, Block, Width};
+
+use choose::Screened;
+use moments::{Compared, Moments};
+use settle::Settled;
+
+pub use finish::{ColumnRow, Correlation, PairRow, Verdict};
+pub use layout::Layout;
+
+/// How products are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// f64 while it costs little beside reading (up to 1,024 columns), else f32.
+    #[default]
+    Auto,
+    /// f64 throughout, on the CPU.
+    F64,
+    /// f32 on GPU or CPU, findings settled in f64.
+    F32,
+}
+
+impl Precision {
+    /// Columns up to which `Auto` is f64: reading is then the larger part of the work.
+    pub const AUTO_COLUMNS: usize = 1024;
+
+    /// Returns the width of cells for so many columns.
+    #[must_use]
+    pub const fn width(self, n_columns: usize) -> Width {
+        match self {
+            Self::F64 => Width::F64,
+            Self::Auto if n_columns <= Self::AUTO_COLUMNS => Width::F64,
+            Self::Auto | Self::F32 => Width::F32,
+        }
+    }
+}
+
+/// What a correlation is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CorrelateOptions {
+    /// How products are computed.
+    pub precision: Precision,
+    /// Level of tests and intervals.
+    pub alpha: f64,
+    /// Smallest |r| that is worth a finding.
+    pub min_effect: f64,
+    /// Fewest rows that a pair is judged on.
+    pub min_n: u64,
+    /// How many of the best pairs to keep; all where absent, and 10,000 in wide mode.
+    pub top: Option<usize>,
+    /// Bytes that the analysis may hold.
+    pub memory_bytes: u64,
+    /// Threads that share the work; changes the schedule, never the answer.
+    pub threads: usize,
+}
+
+impl Default for CorrelateOptions {
+    fn default() -> Self {
+        Self {
+            precision: Precision::Auto,
+            alpha: 0.05,
+            min_effect: 0.1,
+            min_n: 30,
+            top: None,
+            memory_bytes: 1 << 30,
+            threads: rayon::current_num_threads(),
+        }
+    }
+}
+
+/// The pairs that wide mode keeps where `top` is absent.
+const WIDE_TOP: usize = 10_000;
+
+/// Bytes of a pair from its moments to its row in the table.
+const BYTES_PER_PAIR: u64 = 160;
+
+/// The analysis: screening passes, then settling passes.
+#[derive(Debug)]
+pub struct Correlate {
+    options: CorrelateOptions,
+    columns: Vec<usize>,
+    names: Vec<String>,
+    width: Width,
+    groups: Groups,
+    screened: Screened,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The position among the pairs of column groups.
+    Screen(usize),
+    /// The chunks that are still to be settled, the current one last.
+    Settle(Vec<Chunk>),
+}
+
+/// Pairs that are settled in one pass.
+#[derive(Debug)]
+struct Chunk {
+    /// Columns, by position among the columns of the analysis.
+    columns: Vec<usize>,
+    /// Pairs, by position among `columns`, and where each stands among the screened ones.
+    pairs: Vec<(u32, u32)>,
+    screened: Vec<usize>,
+}
+
+/// The column groups of wide mode: a single group where all pairs fit at once.
+#[derive(Debug)]
+struct Groups {
+    n_columns: usize,
+    width: usize,
+}
+
+impl Groups {
+    fn new(n_columns: usize, options: &CorrelateOptions) -> Self {
+        let pairs = |n: u64| n * (n.max(1) - 1) / 2;
+        if pairs(n_columns as u64) * BYTES_PER_PAIR <= options.memory_bytes / 2 {
+            return Self { n_columns, width: n_columns.max(1) };
+        }
+        // Two groups at a time: width^2 pairs, of which few are kept.
+        let mut width = n_columns;
+        while width > 64 && (width * width) as u64 * BYTES_PER_PAIR > options.memory_bytes / 4 {
+            width = width.div_ceil(2);
+        }
+        Self { n_columns, width }
+    }
+
+    const fn count(&self) -> usize {
+        self.n_columns.div_ceil(self.width)
+    }
+
+    const fn wide(&self) -> bool {
+        self.count() > 1
+    }
+
+    fn columns(&self, group: usize) -> std::ops::Range<usize> {
+        group * self.width..((group + 1) * self.width).min(self.n_columns)
+    }
+
+    /// Returns the two groups of a pass: each group with itself, then with every later one.
+    fn pair(&self, at: usize) -> Option<(usize, usize)> {
+        let n = self.count();
+        (0..n).flat_map(|a| (a..n).map(move |b| (a, b))).nth(at)
+    }
+}
+
+/// What a pass of this analysis accumulates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CorrelatePartial(State);
+
+#[derive(Debug, Clone, PartialEq)]
+enum State {
+    Screen(Moments),
+    Settle(Settled),
+}
+
+impl Correlate {
+    /// Prepares the correlation of these columns of a source, given by index into its schema.
+    ///
+    /// # Errors
+    /// When a column is no number, or fewer than two are left.
+    pub fn new(schema: &Schema, columns: Vec<usize>, options: CorrelateOptions) -> Result<Self, EngineError> {
+        for &column in &columns {
+            columns::require(schema, column)?;
+        }
+        if columns.len() < 2 {
+            return Err(EngineError::TooFewColumns { found: columns.len(), needed: 2 });
+        }
+        let names = columns.iter().map(|&column| schema.field(column).name().clone()).collect();
+        let width = options.precision.width(columns.len());
+        let groups = Groups::new(columns.len(), &options);
+        let mut options = options;
+        if groups.wide() {
+            options.top = options.top.or(Some(WIDE_TOP));
+        }
+        let screened = Screened::new(columns.len(), &options, groups.wide());
+        Ok(Self { options, columns, names, width, groups, screened, stage: Stage::Screen(0) })
+    }
+
+    /// Returns how cells are stored while screening.
+    #[must_use]
+    pub const fn width(&self) -> Width {
+        self.width
+    }
+
+    /// Returns whether the pairs do not fit at once, so that only the best are kept.
+    #[must_use]
+    pub const fn wide(&self) -> bool {
+        self.groups.wide()
+    }
+
+    /// Returns what screening `n_rows` would cost; nothing on a GPU where it runs in f64.
+    #[must_use]
+    pub fn cost(&self, n_rows: u64) -> Option<Cost> {
+        let n = self.columns.len();
+        (self.width == Width::F32).then(|| gram::cost(n_rows, &Layout::new(n, n, true)))
+    }
+
+    /// Returns the bytes that the analysis holds at the most.
+    #[must_use]
+    pub fn needed_bytes(&self) -> u64 {
+        let pass = self.pass();
+        let compared = if self.wide() { Compared::FirstWithRest(self.groups.width) } else { Compared::All };
+        let blocks = columns::BlockBuilder::bytes(pass.columns.len(), pass.width, pass.rows_per_block) * (pass.window as u64 + 1);
+        blocks + Moments::bytes(pass.columns.len(), compared) * (pass.window as u64 + 1)
+    }
+
+    fn compared(&self, at: usize) -> (Vec<usize>, Compared) {
+        let (a, b) = self.groups.pair(at).expect("the stage ends with the last pair of groups");
+        let first: Vec<usize> = self.groups.columns(a).collect();
+        if a == b {
+            return (first, Compared::All);
+        }
+        let n = first.len();
+        (first.into_iter().chain(self.groups.columns(b)).collect(), Compared::FirstWithRest(n))
+    }
+
+    /// Returns the columns of the coming pass, by position among those of the analysis.
+    fn positions(&self) -> Vec<usize> {
+        match &self.stage {
+            Stage::Screen(at) => self.compared(*at).0,
+            Stage::Settle(chunks) => chunks.last().map(|chunk| chunk.columns.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn end_screen(&mut self, at: usize, moments: &Moments) -> Next<Correlation> {
+        let (positions, _) = self.compared(at);
+        self.screened.take(moments, &positions, self.width);
+        if self.groups.pair(at + 1).is_some() {
+            self.stage = Stage::Screen(at + 1);
+            return Next::Again;
+        }
+        let mut chunks = chunks(self.screened.to_settle(self.width), &self.screened);
+        chunks.reverse();
+        self.settle_or_finish(chunks)
+    }
+
+    fn settle_or_finish(&mut self, chunks: Vec<Chunk>) -> Next<Correlation> {
+        if chunks.is_empty() {
+            return Next::Done(self.finish());
+        }
+        self.stage = Stage::Settle(chunks);
+        Next::Again
+    }
+
+    fn finish(&mut self) -> Correlation {
+        let screened = std::mem::replace(&mut self.screened, Screened::new(0, &self.options, false));
+        finish::finish(screened, &self.names, &self.options, self.width)
+    }
+}
+
+/// Cuts the pairs to be settled into passes of at most `settle::COLUMNS` columns.
+fn chunks(pairs: Vec<usize>, screened: &Screened) -> Vec<Chunk> {
+    let mut chunks = Vec::new();
+    let mut open: Option<(std::collections::BTreeMap<usize, u32>, Chunk)> = None;
+    for at in pairs {
+        let (i, j) = screened.columns_of(at);
+        let (seen, chunk) = open.get_or_insert_with(|| (std::collections::BTreeMap::new(), Chunk::EMPTY));
+        let mut place = |column: usize| {
+            *seen.entry(column).or_insert_with(|| {
+                chunk.columns.push(column);
+                u32::try_from(chunk.columns.len() - 1).expect("a chunk has few columns")
+            })
+        };
+        let pair = (place(i), place(j));
+        chunk.pairs.push(pair);
+        chunk.screened.push(at);
+        if chunk.columns.len() + 2 > settle::COLUMNS {
+            chunks.extend(open.take().map(|(_, chunk)| chunk));
+        }
+    }
+    chunks.extend(open.map(|(_, chunk)| chunk));
+    chunks
+}
+
+impl Chunk {
+    const EMPTY: Self = Self { columns: Vec::new(), pairs: Vec::new(), screened: Vec::new() };
+}
+
+impl Analysis for Correlate {
+    type Partial = CorrelatePartial;
+    type Output = Correlation;
+
+    fn pass(&self) -> Pass {
+        let positions = self.positions();
+        let (width, rows_per_block) = match self.stage {
+            Stage::Screen(_) => (self.width, columns::rows_per_block(positions.len(), self.width)),
+            Stage::Settle(_) => (Width::F64, settle::ROWS),
+        };
+        Pass {
+            columns: positions.iter().map(|&at| self.columns[at]).collect(),
+            names: positions.iter().map(|&at| self.names[at].clone()).collect(),
+            width,
+            rows_per_block,
+            // A block of many columns keeps all threads busy by itself.
+            window: if positions.len() >= 512 { 1 } else { 2 * self.options.threads.max(1) },
+        }
+    }
+
+    fn absorb(&self, block: &Block, on: &Backend) -> CorrelatePartial {
+        CorrelatePartial(match &self.stage {
+            Stage::Screen(at) => State::Screen(Moments::of(block, self.compared(*at).1, on)),
+            Stage::Settle(chunks) => {
+                let pairs = chunks.last().map_or(&[][..], |chunk| &chunk.pairs);
+                State::Settle(Settled::of(block, pairs))
+            }
+        })
+    }
+
+    fn end_pass(&mut self, folded: Option<CorrelatePartial>) -> Result<Next<Correlation>, EngineError> {
+        let Some(CorrelatePartial(state)) = folded else {
+            return Ok(Next::Done(self.finish()));
+        };
+        match (std::mem::replace(&mut self.stage, Stage::Screen(0)), state) {
+            (Stage::Screen(at), State::Screen(moments)) => Ok(self.end_screen(at, &moments)),
+            (Stage::Settle(mut chunks), State::Settle(settled)) => {
+                if let Some(chunk) = chunks.pop() {
+                    self.screened.settle(&chunk.screened, settled.into_pairs());
+                }
+                Ok(self.settle_or_finish(chunks))
+            }
+            _ => Err(EngineError::Partial("it belongs to another pass".to_owned())),
+        }
+    }
+}
+
+impl Partial for CorrelatePartial {
+    fn merge(self, later: Self) -> Self {
+        match (self.0, later.0) {
+            (State::Screen(a), State::Screen(b)) => Self(State::Screen(a.merge(b))),
+            (State::Settle(a), State::Settle(b)) => Self(State::Settle(a.merge(b))),
+            (mine, _) => unreachable!("one pass gives one sort of partial, not another beside {mine:?}"),
+        }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        match &self.0 {
+            State::Screen(moments) => [vec![0], moments.to_bytes()].concat(),
+            State::Settle(settled) => [vec![1], settled.to_bytes()].concat(),
+        }
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, EngineError> {
+        match bytes.split_first() {
+            Some((0, rest)) => Moments::from_bytes(rest).map(|moments| Self(State::Screen(moments))),
+            Some((1, rest)) => Settled::from_bytes(rest).map(|settled| Self(State::Settle(settled))),
+            _ => Err(EngineError::Partial("it names no known sort".to_owned())),
+        }
+    }
+}

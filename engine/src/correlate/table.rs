@@ -1,0 +1,71 @@
+//! The result as Arrow tables; names and order of columns are a contract.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use super::finish::{Correlation, PairRow};
+
+impl Correlation {
+    /// Returns the schema of the table `pairs`.
+    #[must_use]
+    pub fn pairs_schema() -> SchemaRef {
+        let number = |name: &str| Field::new(name, DataType::Float64, true);
+        Arc::new(Schema::new(vec![
+            Field::new("x", DataType::Utf8, false),
+            Field::new("y", DataType::Utf8, false),
+            Field::new("group", DataType::Utf8, true),
+            Field::new("lag", DataType::Int64, true),
+            Field::new("method", DataType::Utf8, false),
+            number("r"),
+            Field::new("n", DataType::UInt64, false),
+            number("effective_n"),
+            number("lo"),
+            number("hi"),
+            number("p"),
+            number("p_perm"),
+            number("q"),
+            Field::new("n_minor", DataType::UInt64, true),
+            number("leverage_max"),
+            Field::new("settled", DataType::Boolean, false),
+            Field::new("verdict", DataType::Utf8, false),
+        ]))
+    }
+
+    /// Returns the table `pairs`, best pair first.
+    ///
+    /// Columns of later methods (`group`, `lag`, `effective_n`, `p_perm`, `leverage_max`) are null.
+    ///
+    /// # Panics
+    /// Never: the columns are built from the schema beside it.
+    #[must_use]
+    pub fn pairs_table(&self) -> RecordBatch {
+        let n = self.pairs.len();
+        let name = |of: fn(&PairRow) -> usize| -> ArrayRef {
+            Arc::new(StringArray::from_iter_values(self.pairs.iter().map(|pair| &self.columns[of(pair)].name)))
+        };
+        let number = |of: &dyn Fn(&PairRow) -> Option<f64>| -> ArrayRef { Arc::new(self.pairs.iter().map(of).collect::<Float64Array>()) };
+        let absent = || -> ArrayRef { Arc::new(Float64Array::new_null(n)) };
+        let columns: Vec<ArrayRef> = vec![
+            name(|pair| pair.x),
+            name(|pair| pair.y),
+            Arc::new(StringArray::new_null(n)),
+            Arc::new(Int64Array::new_null(n)),
+            Arc::new(StringArray::from_iter_values(std::iter::repeat_n("pearson", n))),
+            number(&|pair| pair.r),
+            Arc::new(UInt64Array::from_iter_values(self.pairs.iter().map(|pair| pair.n))),
+            absent(),
+            number(&|pair| pair.interval.map(|(lo, _)| lo)),
+            number(&|pair| pair.interval.map(|(_, hi)| hi)),
+            number(&|pair| pair.p),
+            absent(),
+            number(&|pair| pair.q),
+            Arc::new(self.pairs.iter().map(|pair| pair.n_minor).collect::<UInt64Array>()),
+            absent(),
+            Arc::new(self.pairs.iter().map(|pair| Some(pair.settled)).collect::<BooleanArray>()),
+            Arc::new(StringArray::from_iter_values(self.pairs.iter().map(|pair| pair.verdict.word()))),
+        ];
+        RecordBatch::try_new(Self::pairs_schema(), columns).expect("columns are built in the order of the schema")
+    }
+}

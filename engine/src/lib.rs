@@ -1,0 +1,31 @@
+//! Arrow in, statistics out: bulk kernels that run on a GPU or on the CPU.
+//!
+//! ```text
+//! RecordBatch columns -> columns::BlockBuilder -> Block -> Analysis::absorb -> Partial -> fold in block order
+//!                                                                                   -> end_pass -> Again | Done
+//! ```
+//!
+//! | module | is |
+//! |---|---|
+//! | [`analysis`] | the contract of a pass: absorb, merge, end of pass |
+//! | [`backend`] | places: the one function that chooses between GPU and CPU, and falls back |
+//! | [`columns`] | Arrow columns to dense blocks with bit masks, centred in f64 |
+//! | [`correlate`] | Pearson correlation of every pair of columns |
+//! | [`findings`] | the findings contract |
+//! | [`stats`] | distributions, intervals, false discovery rate |
+//!
+//! Absent on purpose: files (see `gristmill-datasets`), job specs and command lines (see `gristmill`), clocks outside
+//! `backend`.
+
+#![deny(unsafe_code)]
+
+pub mod analysis;
+pub mod backend;
+pub mod columns;
+pub mod correlate;
+mod error;
+pub mod findings;
+mod simd;
+pub mod stats;
+
+pub use error::EngineError;
