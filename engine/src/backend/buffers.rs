@@ -103,6 +103,11 @@ impl Pool {
         device.create_buffer(&wgpu::BufferDescriptor { label: Some(self.label), size: bytes, usage: self.usage, mapped_at_creation: false })
     }
 
+    /// Strikes out a buffer that will not come back.
+    pub(super) fn forget(&mut self, buffer: &wgpu::Buffer) {
+        self.held_bytes -= buffer.size();
+    }
+
     /// Takes a buffer back.
     pub(super) fn give(&mut self, buffer: wgpu::Buffer) {
         self.free.push(buffer);

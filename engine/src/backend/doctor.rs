@@ -149,7 +149,7 @@ fn hints(adapters: &[AdapterReport], devices: &Path) -> Vec<String> {
         hints.push("software Vulkan for tests: `apt-get install mesa-vulkan-drivers libvulkan1`".to_owned());
     }
     if adapters.iter().any(|adapter| adapter.self_test.as_ref().is_ok_and(SelfTest::ends_loops_early)) {
-        hints.push("this software driver ends loops after 65,535 trips (Mesa before 23); ours stay below, newer Mesa is right".to_owned());
+        hints.push("this software driver ends loops after 65,535 trips, as that of Mesa 22.3 does and that of Mesa 25 does not; our kernels stay below".to_owned());
     }
     hints
 }

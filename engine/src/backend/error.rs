@@ -23,7 +23,7 @@ pub enum GpuError {
         message: String,
     },
     /// No answer came in time.
-    #[error("the device gave no answer within {} s", .0.as_secs_f64())]
+    #[error("the device gave no answer within {:.1} s", .0.as_secs_f64())]
     Hang(Duration),
     /// The result failed its check.
     #[error("the result of `{kernel}` is wrong: {message}")]

@@ -259,7 +259,8 @@ impl Drop for DeviceThread {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks whether or not a holder panicked.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these locks guard is replaced as a whole, so that a panic cannot leave it half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

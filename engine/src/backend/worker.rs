@@ -1,9 +1,10 @@
 //! The device's side of its thread: carries out requests in order, waits for the device, answers.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::adapters::Adapter;
@@ -11,7 +12,7 @@ use super::buffers::{Pool, Slot};
 use super::error::GpuError;
 use super::fault::{Fault, Faults};
 use super::pipelines::Pipelines;
-use super::thread::{BufferId, DispatchRequest, Health, Reply, Request, TaskState};
+use super::thread::{BufferId, DispatchRequest, Health, Reply, Request, TaskState, lock};
 
 /// How long the thread waits for the device before it looks for new requests.
 const WAIT: Duration = Duration::from_millis(1);
@@ -26,13 +27,16 @@ pub(super) struct Worker {
     inbox: Receiver<Request>,
     free_slots: Sender<Slot>,
     /// The first error that the library reported outside of a result.
-    reported: Arc<Mutex<Option<GpuError>>>,
+    reported: Report,
+    /// The loss of the device, once the library told of it.
+    lost: Report,
     pipelines: Pipelines,
     buffers: HashMap<BufferId, wgpu::Buffer>,
     storage: Pool,
     landing: Pool,
     reads: HashMap<u64, Read>,
-    mapped: (Sender<(u64, bool)>, Receiver<(u64, bool)>),
+    mapped: Sender<Mapped>,
+    arrived: Receiver<Mapped>,
     n_reads: u64,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
     last_progress: Instant,
@@ -40,6 +44,12 @@ pub(super) struct Worker {
     n_dispatches: u64,
     is_stalled: bool,
 }
+
+/// The first error that a callback was told.
+type Report = Arc<Mutex<Option<GpuError>>>;
+
+/// Number of a read-back, and whether its bytes may be read.
+type Mapped = (u64, bool);
 
 /// A read-back that is under way.
 struct Read {
@@ -62,8 +72,10 @@ impl Worker {
             wgpu::DeviceDescriptor { label: Some("gristmill"), required_limits: adapter.handle.limits(), ..Default::default() };
         let (device, queue) = pollster::block_on(adapter.handle.request_device(&descriptor))
             .map_err(|e| GpuError::Refused { what: "the device".to_owned(), message: e.to_string() })?;
-        let reported = Arc::new(Mutex::new(None));
-        report_to(&device, &reported);
+        let (reported, lost) = (Report::default(), Report::default());
+        report_errors(&device, &reported);
+        report_loss(&device, &lost);
+        let (mapped, arrived) = channel();
         let storage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let landing = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         Ok(Self {
@@ -75,11 +87,13 @@ impl Worker {
             inbox,
             free_slots,
             reported,
+            lost,
             buffers: HashMap::new(),
             storage: Pool::new("storage", storage, budget_bytes),
             landing: Pool::new("landing", landing, budget_bytes),
             reads: HashMap::new(),
-            mapped: channel(),
+            mapped,
+            arrived,
             n_reads: 0,
             in_flight: VecDeque::new(),
             last_progress: Instant::now(),
@@ -97,13 +111,21 @@ impl Worker {
     pub(super) fn serve(mut self) -> Result<(), GpuError> {
         loop {
             self.health.beat();
-            match self.next_request() {
+            let outcome = match self.next_request() {
                 Some(Request::Quit) => return Ok(()),
-                Some(request) => self.carry_out(request)?,
-                None => self.wait()?,
-            }
-            self.finish_reads()?;
+                Some(request) => self.carry_out(request),
+                None => self.wait(),
+            };
+            outcome.and_then(|()| self.finish_reads()).map_err(|error| self.cause(error))?;
         }
+    }
+
+    /// Returns the loss of the device if that is what stands behind an error.
+    fn cause(&self, error: GpuError) -> GpuError {
+        // A loss is told at a poll, and the first sign of it is often a buffer that has become invalid. If the poll
+        // panics, that is no news.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.device.poll(wgpu::PollType::Poll)));
+        lock(&self.lost).clone().unwrap_or(error)
     }
 
     /// Returns the next request; none while the device is at work and nobody asks for more.
@@ -132,7 +154,7 @@ impl Worker {
                 self.last_progress = Instant::now();
             }
             Err(wgpu::PollError::Timeout) => self.check_progress()?,
-            Err(error) => return Err(GpuError::Lost(error.to_string())),
+            Err(error) => return Err(GpuError::Lost(first_lines(&error.to_string()))),
         }
         self.take_report(None)
     }
@@ -145,7 +167,14 @@ impl Worker {
     fn carry_out(&mut self, request: Request) -> Result<(), GpuError> {
         let task = match request {
             Request::Create { id, bytes, task } => {
-                self.buffers.insert(id, self.storage.take(&self.device, bytes));
+                let buffer = self.storage.take(&self.device, bytes);
+                self.take_report(Some(&task))?;
+                // A buffer for which there was no memory must not come back from the pool.
+                if task.check().is_ok() {
+                    self.buffers.insert(id, buffer);
+                } else {
+                    self.storage.forget(&buffer);
+                }
                 Some(task)
             }
             Request::Release { id } => {
@@ -264,7 +293,7 @@ impl Worker {
             usage: wgpu::BufferUsages::UNIFORM,
             mapped_at_creation: true,
         });
-        let mut view = buffer.get_mapped_range_mut(..).map_err(|e| GpuError::Lost(e.to_string()))?;
+        let mut view = buffer.get_mapped_range_mut(..).map_err(|e| GpuError::Lost(first_lines(&e.to_string())))?;
         view.copy_from_slice(bytes);
         drop(view);
         buffer.unmap();
@@ -288,7 +317,7 @@ impl Worker {
         self.submit(encoder);
         let id = self.n_reads;
         self.n_reads += 1;
-        let mapped = self.mapped.0.clone();
+        let mapped = self.mapped.clone();
         landing.map_async(wgpu::MapMode::Read, ..n_bytes, move |outcome| {
             // The receiver lives as long as the thread that polls.
             let _ = mapped.send((id, outcome.is_ok()));
@@ -298,13 +327,18 @@ impl Worker {
 
     /// Answers the callers whose bytes have arrived.
     fn finish_reads(&mut self) -> Result<(), GpuError> {
-        while let Ok((id, is_mapped)) = self.mapped.1.try_recv() {
+        while let Ok((id, is_mapped)) = self.arrived.try_recv() {
             let Some(read) = self.reads.remove(&id) else { continue };
+            if let (false, Err(error)) = (is_mapped, read.task.check()) {
+                // There was no memory for the copy. The caller may have given up waiting.
+                let _ = read.reply.send(Err(error));
+                continue;
+            }
             if !is_mapped {
                 self.take_report(None)?;
                 return Err(GpuError::Lost("the result cannot be read".to_owned()));
             }
-            let view = read.landing.get_mapped_range(..read.n_bytes).map_err(|e| GpuError::Lost(e.to_string()))?;
+            let view = read.landing.get_mapped_range(..read.n_bytes).map_err(|e| GpuError::Lost(first_lines(&e.to_string())))?;
             let flip = if read.task.flips_bits.load(Ordering::Relaxed) { FLIPPED } else { 0 };
             let words = view.chunks_exact(4).map(|b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]) ^ flip).collect();
             drop(view);
@@ -325,8 +359,10 @@ impl Worker {
 
     /// Hands an error that the library reported to whom it belongs: lack of memory to the task, the rest to the device.
     fn take_report(&self, task: Option<&TaskState>) -> Result<(), GpuError> {
-        let report = self.reported.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (report, task) {
+        if let Some(loss) = lock(&self.lost).clone() {
+            return Err(loss);
+        }
+        match (lock(&self.reported).take(), task) {
             (Some(error @ GpuError::OutOfMemory(_)), Some(task)) => {
                 task.fail(error);
                 Ok(())
@@ -338,23 +374,29 @@ impl Worker {
 }
 
 /// Has errors written down that the library would otherwise panic with.
-fn report_to(device: &wgpu::Device, reported: &Arc<Mutex<Option<GpuError>>>) {
-    let note = |reported: &Mutex<Option<GpuError>>, error| {
-        reported.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-    };
-    let of_errors = Arc::clone(reported);
+fn report_errors(device: &wgpu::Device, reported: &Report) {
+    let reported = Arc::clone(reported);
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
         let error = match error {
-            wgpu::Error::OutOfMemory { source } => GpuError::OutOfMemory(source.to_string()),
+            wgpu::Error::OutOfMemory { source } => GpuError::OutOfMemory(first_lines(&source.to_string())),
             wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
                 GpuError::Refused { what: "a command".to_owned(), message: first_lines(&description) }
             }
         };
-        note(&of_errors, error);
+        lock(&reported).get_or_insert(error);
     }));
-    let of_losses = Arc::clone(reported);
+}
+
+/// Has the loss of the device written down.
+fn report_loss(device: &wgpu::Device, lost: &Report) {
+    let lost = Arc::clone(lost);
     device.set_device_lost_callback(move |reason, message| {
-        note(&of_losses, GpuError::Lost(format!("{reason:?}, {}", first_lines(&message)).trim_end_matches([',', ' ']).to_owned()));
+        let reason = match reason {
+            wgpu::DeviceLostReason::Destroyed => "it was destroyed",
+            wgpu::DeviceLostReason::Unknown => "the driver gave no reason",
+        };
+        let message = first_lines(&message);
+        lock(&lost).get_or_insert(GpuError::Lost(if message.is_empty() { reason.to_owned() } else { message }));
     });
 }
 

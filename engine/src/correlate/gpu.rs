@@ -6,11 +6,11 @@
 //!
 //! Numbers  f32 in runs of 256 rows, runs added up in registers, dispatches in the products:
 //!              |error| <= (260 + 2 ceil(n / 256)) 2^-24 sum |left right|
-//! Checked  a result is handed out only when every entry asked for is finite and one entry in every square of 128 x 128
-//!          (16 entries at least) agrees with f64 on the CPU within that bound. A workgroup that did not run, a device
-//!          that was cut off, or a stage that was mixed up is always seen, because it spoils whole tiles. A fault that
-//!          hits single entries at random, a share f of them, goes unseen with probability (1 - f)^m for m entries
-//!          looked at: 19 % for f = 0.1 and m = 16, one in 10^15 for f = 0.1 and m = 325, which is p = 3,200.
+//! Checked  a result is handed out only when every entry asked for is finite and one entry of every tile (16 entries at
+//!          least) agrees with f64 on the CPU within that bound. A workgroup that did not run, a device that was cut off,
+//!          or a stage that was mixed up is seen, because it spoils whole tiles. A fault that hits single entries at
+//!          random, a share f of them, goes unseen with probability (1 - f)^m for m entries looked at: 19 % for f = 0.1
+//!          and m = 16, one in 10^11 for f = 0.1 and m = 256, which is p = 1,024.
 //! Memory   short of it the chunk is halved before the work is given up.
 
 use gristmill_shaders::Variant;
@@ -32,8 +32,6 @@ const MAX_CHUNK_ROWS: usize = 65_536;
 const CHUNK_BYTES: usize = 256 << 20;
 /// Columns of a panel are a multiple of the widest tile.
 const PANEL_COLUMNS: usize = 128;
-/// Side of the squares of which each has one entry checked.
-const CHECKED_SIDE: usize = 128;
 /// Entries checked at least.
 const MIN_CHECKED: usize = 16;
 /// Wide tiles pay once there are enough of them to keep a large device busy.
@@ -63,13 +61,14 @@ pub(crate) fn relative_bound(n_rows: usize) -> f64 {
 
 /// Computes the products, entry (i, j) at `j * n_left + i`; below the diagonal of a symmetric input lie zeros.
 pub(crate) fn gram(gpu: &Gpu, input: &GramInput<'_>) -> Result<Vec<f32>, GpuError> {
-    let products = gram_in_tiles(gpu, input, None)?;
-    check(input, &products)?;
+    let variant = suited(gpu, input);
+    let products = gram_in_tiles(gpu, input, variant)?;
+    check(input, &products, tile_of(variant))?;
     Ok(products)
 }
 
-/// Computes the products unchecked, with a given variant or the one that suits the size.
-fn gram_in_tiles(gpu: &Gpu, input: &GramInput<'_>, variant: Option<&'static Variant>) -> Result<Vec<f32>, GpuError> {
+/// Computes the products unchecked.
+fn gram_in_tiles(gpu: &Gpu, input: &GramInput<'_>, variant: &'static Variant) -> Result<Vec<f32>, GpuError> {
     let (n_left, n_right) = (input.left.n_columns, input.right.n_columns);
     let mut products = vec![0.0; n_left * n_right];
     if input.left.n_rows == 0 || products.is_empty() {
@@ -84,7 +83,6 @@ fn gram_in_tiles(gpu: &Gpu, input: &GramInput<'_>, variant: Option<&'static Vari
                 symmetric: input.symmetric && left == right,
                 square_left: input.square_left,
             };
-            let variant = variant.unwrap_or_else(|| suited(gpu, &part));
             place(&mut products[right * n_left + left..], n_left, &part, variant, &panel_products(gpu, &part, variant)?);
         }
     }
@@ -103,7 +101,7 @@ fn columns_of<'a>(matrix: &Matrix<'a>, first: usize, n: usize) -> Matrix<'a> {
     Matrix { values: &matrix.values[first * matrix.stride..], n_columns: n.min(matrix.n_columns - first), ..*matrix }
 }
 
-/// Returns the variant for a panel: wide tiles do more work a load, small ones fill a device with little work.
+/// Returns the variant for an input: wide tiles do more work a load, small ones fill a device with little work.
 fn suited(gpu: &Gpu, input: &GramInput<'_>) -> &'static Variant {
     let [small, wide] = GRAM.shader.variants else { unreachable!("the table lists two tiles") };
     let side = tile_of(wide);
@@ -133,7 +131,7 @@ fn panel_products(gpu: &Gpu, input: &GramInput<'_>, variant: &'static Variant) -
     loop {
         match Panel::new(input, variant, chunk_rows).compute(gpu) {
             Err(GpuError::OutOfMemory(_)) if chunk_rows > RUN_ROWS => {
-                chunk_rows = (chunk_rows / 2).next_multiple_of(RUN_ROWS).max(RUN_ROWS)
+                chunk_rows = (chunk_rows / 2).next_multiple_of(RUN_ROWS).max(RUN_ROWS);
             }
             outcome => return outcome,
         }
@@ -258,13 +256,13 @@ fn put_rows(mut upload: Upload<'_, '_>, matrix: &Matrix<'_>, first: usize, n: us
 }
 
 /// Fails unless the products are finite where asked for and right where looked at.
-fn check(input: &GramInput<'_>, products: &[f32]) -> Result<(), GpuError> {
+fn check(input: &GramInput<'_>, products: &[f32], tile: usize) -> Result<(), GpuError> {
     let n_left = input.left.n_columns;
     let wrong = |message: String| GpuError::Wrong { kernel: GRAM.shader.name, message };
     if let Some(at) = products.iter().position(|product| !product.is_finite()) {
         return Err(wrong(format!("entry ({}, {}) is {}", at % n_left, at / n_left, products[at])));
     }
-    let failed = looked_at(input).par_iter().find_map_first(|&(i, j)| {
+    let failed = looked_at(input, tile).par_iter().find_map_first(|&(i, j)| {
         let (expected, bound) = entry(input, i, j);
         let found = f64::from(products[j * n_left + i]);
         // Written so that NaN fails.
@@ -274,22 +272,22 @@ fn check(input: &GramInput<'_>, products: &[f32]) -> Result<(), GpuError> {
     failed.map_or(Ok(()), |message| Err(wrong(message)))
 }
 
-/// Returns the entries to look at: one in every square, at random but the same for the same shape.
-fn looked_at(input: &GramInput<'_>) -> Vec<(usize, usize)> {
+/// Returns the entries to look at: one in every tile, at random but the same for the same shape.
+fn looked_at(input: &GramInput<'_>, tile: usize) -> Vec<(usize, usize)> {
     let (n_left, n_right) = (input.left.n_columns, input.right.n_columns);
     if n_left == 0 || n_right == 0 {
         return Vec::new();
     }
-    let (rows, columns) = (n_left.div_ceil(CHECKED_SIDE), n_right.div_ceil(CHECKED_SIDE));
-    let squares = rows * columns;
+    let (rows, columns) = (n_left.div_ceil(tile), n_right.div_ceil(tile));
+    let tiles = rows * columns;
     let mut entries = Vec::new();
-    for draw in 0..squares.max(MIN_CHECKED) {
-        let (row, column) = (draw % squares % rows, draw % squares / rows);
+    for draw in 0..tiles.max(MIN_CHECKED) {
+        let (row, column) = (draw % tiles % rows, draw % tiles / rows);
         let pick = |first: usize, n: usize, salt: u32| {
-            let side = CHECKED_SIDE.min(n - first);
+            let side = tile.min(n - first);
             first + mix(mix(draw as u32).wrapping_add(salt)) as usize % side
         };
-        let (i, j) = (pick(row * CHECKED_SIDE, n_left, 1), pick(column * CHECKED_SIDE, n_right, 2));
+        let (i, j) = (pick(row * tile, n_left, 1), pick(column * tile, n_right, 2));
         // Entries below the diagonal are not asked for; their mirror images are.
         entries.push(if input.symmetric { (i.min(j), i.max(j)) } else { (i, j) });
     }
