@@ -1,0 +1,224 @@
+//! What a spec means: opened sources, steps in the order of the run, columns resolved against schemas.
+//!
+//!     Spec -> open every source (footers, first 64 KiB) -> columns of each step -> order -> Plan
+//!
+//! Only a `Plan` reaches the engine. A step that reads another step's table has no schema yet: its columns are
+//! checked by `check_input` once that table is there.
+//! Cost      one open a file; no rows are read.
+
+mod page;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use gristmill_datasets::{Format, Source, SourceOptions};
+
+use crate::JobError;
+use crate::error::Exit;
+use crate::exit;
+use crate::spec::{Problems, Span, Spec, SpecText, StepSpec, check_columns, check_exclude, in_order};
+
+pub(crate) use sources::nearest_file;
+
+/// Memory that decoders may claim while a spec that is wrong already is looked through for further mistakes.
+const PROBE_BYTES: u64 = 1 << 30;
+
+/// What a run will do.
+pub struct Plan {
+    /// Sources in the order of the spec.
+    pub sources: Vec<PlannedSource>,
+    /// Steps in the order of the run.
+    pub steps: Vec<PlannedStep>,
+}
+
+/// A source that was opened.
+pub struct PlannedSource {
+    /// Name in the spec.
+    pub name: String,
+    /// The source.
+    pub source: Arc<dyn Source>,
+    /// Its rows, where they are known without reading them.
+    pub rows: Option<u64>,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// What a person should know about it.
+    pub notes: Vec<String>,
+}
+
+/// A step with its input found.
+pub struct PlannedStep {
+    /// As asked for.
+    pub spec: StepSpec,
+    /// Where its rows come from.
+    pub input: Input,
+    /// Rows that it will read, where known.
+    pub rows: Option<u64>,
+    /// Columns that it may use, in the order of the input; none where the input is not written yet.
+    pub columns: Option<Vec<String>>,
+    /// What it waits for and reads, in one line.
+    pub why: String,
+}
+
+/// Where the rows of a step come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A source, by its index into `Plan::sources`.
+    Source(usize),
+    /// A table that another step writes.
+    Table {
+        /// The step.
+        step: String,
+        /// Its table.
+        table: String,
+    },
+}
+
+/// Why there is no plan.
+#[derive(Debug)]
+pub enum PlanFailure {
+    /// The spec names files or columns that are not there, or asks for what its data do not allow.
+    Spec(Problems),
+    /// A source cannot be read.
+    Job(Box<JobError>),
+}
+
+impl PlanFailure {
+    /// Returns the exit code.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Spec(_) => Exit::Spec,
+            Self::Job(error) => exit::of(error),
+        }
+    }
+
+    /// Returns the failure as text for people.
+    #[must_use]
+    pub fn render(&self, text: &SpecText, color: bool) -> String {
+        match self {
+            Self::Spec(problems) => problems.render(&text.path, &text.text, color),
+            Self::Job(error) => format!("error: {}\n", exit::message(error, &text.path)),
+        }
+    }
+}
+
+/// Opens the sources of a spec and finds out what each step will read.
+///
+/// # Errors
+/// When files or columns are not there, or a source cannot be read.
+pub fn plan(spec: &Spec, memory_bytes: u64) -> Result<Plan, PlanFailure> {
+    let mut problems = Problems::default();
+    let (opened, unreadable) = sources::open_all(spec, memory_bytes, &mut problems);
+    check_steps(spec, &opened, &mut problems);
+    if !problems.is_empty() {
+        return Err(PlanFailure::Spec(problems));
+    }
+    if let Some(error) = unreadable.into_iter().reduce(exit::worse) {
+        return Err(PlanFailure::Job(Box::new(error)));
+    }
+    let sources: Vec<PlannedSource> = opened.into_iter().flatten().collect();
+    let steps = in_order(&spec.steps).into_iter().map(|index| step(&sources, &spec.steps, index)).collect();
+    Ok(Plan { sources, steps })
+}
+
+/// Returns what is wrong with files and columns of the parts of a spec that were understood.
+pub(crate) fn probe(spec: &Spec) -> Problems {
+    let mut problems = Problems::default();
+    let (opened, _) = sources::open_all(spec, spec.memory_bytes.unwrap_or(PROBE_BYTES), &mut problems);
+    check_steps(spec, &opened, &mut problems);
+    problems
+}
+
+/// Returns what is wrong with a step, given the schema of the table that it reads.
+#[must_use]
+pub fn check_input(step: &StepSpec, schema: &Schema) -> Problems {
+    check_step(step, schema, &|_| None)
+}
+
+/// Returns the options to open a table that a step wrote.
+#[must_use]
+pub fn table_options(path: &Path, seed: u64, memory_bytes: u64) -> SourceOptions {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    SourceOptions {
+        paths: vec![name],
+        base_dir: path.parent().unwrap_or(Path::new(".")).to_owned(),
+        format: Some(Format::Parquet),
+        delimiter: None,
+        header: None,
+        encoding: None,
+        null_values: Vec::new(),
+        filter: None,
+        sample: None,
+        seed,
+        memory_bytes,
+    }
+}
+
+impl Plan {
+    /// Returns the source that a step reads; none where it reads another step's table.
+    #[must_use]
+    pub fn source_of(&self, step: &PlannedStep) -> Option<&Arc<dyn Source>> {
+        match step.input {
+            Input::Source(index) => self.sources.get(index).map(|source| &source.source),
+            Input::Table { .. } => None,
+        }
+    }
+}
+
+/// Checks the columns of every step whose source was opened.
+fn check_steps(spec: &Spec, opened: &[Option<PlannedSource>], problems: &mut Problems) {
+    let by_name: BTreeMap<&str, &PlannedSource> = opened.iter().flatten().map(|source| (source.name.as_str(), source)).collect();
+    for step in &spec.steps {
+        let Some(source) = by_name.get(step.from.value.name.as_str()) else {
+            check_exclude(step, problems);
+            continue;
+        };
+        let elsewhere = |column: &str| {
+            let mut others = by_name.values().filter(|other| other.name != source.name);
+            others.find(|other| other.source.schema().column_with_name(column).is_some()).map(|other| other.name.clone())
+        };
+        problems.append(check_step(step, &source.source.schema(), &elsewhere));
+    }
+}
+
+fn check_step(step: &StepSpec, schema: &Schema, elsewhere: &dyn Fn(&str) -> Option<String>) -> Problems {
+    let mut problems = Problems::default();
+    check_exclude(step, &mut problems);
+    check_columns(step, &step.from.value.name, schema, elsewhere, &mut problems);
+    let mut of_kind = Problems::default();
+    step.kind.check(step, schema, &mut of_kind);
+    // With a column wrong, what the kind says of the columns as a whole only follows from it.
+    let is_one_column = |span: &Span| step.values.iter().any(|(key, _)| step.list(key).iter().any(|item| item.span == *span));
+    let clean = problems.is_empty();
+    of_kind.retain(|problem| clean || (is_one_column(&problem.span) && !problems.overlap(&problem.span)));
+    problems.append(of_kind);
+    problems
+}
+
+fn step(sources: &[PlannedSource], steps: &[StepSpec], index: usize) -> PlannedStep {
+    let spec = steps[index].clone();
+    let from = &spec.from.value;
+    let source = sources.iter().position(|source| source.name == from.name);
+    let (input, rows, columns) = match source {
+        Some(at) => (Input::Source(at), sources[at].rows, Some(columns(&spec, &sources[at].source.schema()))),
+        None => {
+            let upstream = steps.iter().find(|step| step.name.value == from.name);
+            let main = upstream.and_then(|step| step.kind.tables().first()).map_or("", |table| table.name);
+            let table = from.table.as_deref().unwrap_or(main).to_owned();
+            (Input::Table { step: from.name.clone(), table }, None, None)
+        }
+    };
+    let why = page::why(&spec, &input, sources);
+    PlannedStep { spec, input, rows, columns, why }
+}
+
+/// Returns the columns of the input that the step names, all where it names none, without those it leaves out.
+fn columns(step: &StepSpec, schema: &Schema) -> Vec<String> {
+    let named = |name: &str| step.columns.is_empty() || step.columns.iter().any(|column| column.value == name);
+    let left_out = |name: &str| step.exclude.iter().any(|column| column.value == name);
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    names.filter(|name| named(name) && !left_out(name)).map(str::to_owned).collect()
+}

@@ -1,0 +1,91 @@
+//! A plan as JSON for `plan.json` and as text for people.
+
+use serde_json::{Value, json};
+
+use crate::spec::{StepSpec, listed};
+
+use super::{Input, Plan, PlannedSource, PlannedStep};
+
+impl Plan {
+    /// Returns the content of `plan.json`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "version": 1,
+            "sources": self.sources.iter().map(source_json).collect::<Vec<_>>(),
+            "steps": self.steps.iter().map(step_json).collect::<Vec<_>>(),
+        })
+    }
+
+    /// Returns the plan as a page for people.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut page = String::from("sources\n");
+        for source in &self.sources {
+            page.push_str(&format!("  {:<20} {}\n", source.name, size(source)));
+            for note in &source.notes {
+                page.push_str(&format!("  {:<20} {note}\n", ""));
+            }
+        }
+        page.push_str("steps, in this order\n");
+        for step in &self.steps {
+            page.push_str(&format!("  {:<20} {}: {}\n", step.spec.name.value, step.spec.kind.name(), step.why));
+        }
+        page
+    }
+}
+
+fn source_json(source: &PlannedSource) -> Value {
+    let files = source.source.files().iter();
+    let files: Vec<Value> =
+        files.map(|file| json!({ "path": file.path.display().to_string(), "bytes": file.bytes, "rows": file.rows })).collect();
+    let schema = source.source.schema();
+    let columns = schema.fields().iter();
+    json!({
+        "name": source.name,
+        "rows": source.rows,
+        "bytes": source.bytes,
+        "files": files,
+        "columns": columns.map(|field| json!({ "name": field.name(), "type": field.data_type().to_string() })).collect::<Vec<_>>(),
+        "notes": source.notes,
+    })
+}
+
+fn step_json(step: &PlannedStep) -> Value {
+    json!({
+        "name": step.spec.name.value,
+        "kind": step.spec.kind.name(),
+        "from": match &step.input {
+            Input::Source(_) => json!({ "source": step.spec.from.value.name }),
+            Input::Table { step, table } => json!({ "step": step, "table": table }),
+        },
+        "needs": step.spec.needs.iter().map(|need| need.value.as_str()).collect::<Vec<_>>(),
+        "rows": step.rows,
+        "columns": step.columns,
+        "why": step.why,
+    })
+}
+
+/// Says what a step reads and what it waits for.
+pub(super) fn why(step: &StepSpec, input: &Input, sources: &[PlannedSource]) -> String {
+    let reads = match input {
+        Input::Source(index) => format!("reads source `{}`, {}", sources[*index].name, size(&sources[*index])),
+        Input::Table { step, table } => format!("reads table `{table}` of step `{step}`, known once that has run"),
+    };
+    if step.needs.is_empty() {
+        return reads;
+    }
+    let needs: Vec<&str> = step.needs.iter().map(|need| need.value.as_str()).collect();
+    format!("{reads}; waits for {}", listed(&needs))
+}
+
+fn size(source: &PlannedSource) -> String {
+    let rows = source.rows.map_or_else(|| "rows counted while reading".to_owned(), |rows| counted(rows, "row"));
+    let columns = counted(source.source.schema().fields().len() as u64, "column");
+    let files = counted(source.source.files().len() as u64, "file");
+    format!("{rows}, {columns}, {files}, {}", counted(source.bytes, "byte"))
+}
+
+fn counted(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}

@@ -1,0 +1,68 @@
+//! The spec as it was understood: every default written out, keys in a fixed order, the same text each time.
+
+use gristmill_datasets::Sample;
+
+use crate::kinds::Key;
+
+use super::fields::{Value, Values};
+use super::tree::quoted;
+use super::{Spec, keys};
+
+/// Keys on which no result depends: a run goes on with more memory or other threads.
+const WITHOUT_EFFECT: &[&str] = &["threads", "memory"];
+
+impl Spec {
+    /// Returns the spec with every default written out; paths stay relative to the spec's own folder.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        self.write(&[])
+    }
+
+    /// Returns the part of the spec on which results depend: what the run-id is made from.
+    #[must_use]
+    pub fn hash_input(&self) -> String {
+        self.write(WITHOUT_EFFECT)
+    }
+
+    fn write(&self, without: &[&str]) -> String {
+        let mut text = String::new();
+        table(&mut text, &self.values, keys::TOP.iter(), without);
+        for source in &self.sources {
+            text.push_str(&format!("\n[source.{}]\n", key_text(&source.name.value)));
+            table(&mut text, &source.values, keys::SOURCE.iter(), without);
+        }
+        for step in &self.steps {
+            text.push_str(&format!("\n[step.{}]\n", key_text(&step.name.value)));
+            table(&mut text, &step.values, keys::STEP.iter().chain(step.kind.keys()), without);
+        }
+        text
+    }
+}
+
+fn table<'k>(text: &mut String, values: &Values, keys: impl Iterator<Item = &'k Key>, without: &[&str]) {
+    for key in keys.filter(|key| !without.contains(&key.name)) {
+        if let Some(field) = values.field(key.name) {
+            text.push_str(&format!("{} = {}\n", key.name, literal(&field.value)));
+        }
+    }
+}
+
+fn key_text(name: &str) -> String {
+    let bare = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if bare { name.to_owned() } else { quoted(name) }
+}
+
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Text(text) => quoted(text),
+        Value::Integer(number) => number.to_string(),
+        Value::Number(number) | Value::Sample(Sample::Share(number)) => format!("{number:?}"),
+        Value::Flag(flag) => flag.to_string(),
+        Value::Bytes(bytes) => bytes.to_string(),
+        Value::Sample(Sample::Rows(rows)) => rows.to_string(),
+        Value::List(items) => {
+            let items: Vec<String> = items.iter().map(|item| quoted(&item.value)).collect();
+            format!("[{}]", items.join(", "))
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! JSON Schema of a spec, from the same tables of keys that the parser reads.
+//!
+//! Draft-07, kept to keywords that draft-04 knows as well, since editors for TOML know no more.
+
+use serde_json::{Map, Value, json};
+
+use crate::kinds::{JobKind, KINDS, Key, Takes};
+
+use super::keys;
+use super::literals::is_required;
+
+/// Returns the JSON Schema of a spec.
+#[must_use]
+pub fn json_schema() -> Value {
+    let mut properties = properties(keys::TOP.iter());
+    properties.insert("source".to_owned(), named(source()));
+    properties.insert("step".to_owned(), named(json!({ "oneOf": KINDS.iter().map(|kind| step(*kind)).collect::<Vec<_>>() })));
+    json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "gristmill job spec",
+        "type": "object",
+        "properties": properties,
+        "required": ["name", "source", "step"],
+        "additionalProperties": false,
+    })
+}
+
+fn named(of: Value) -> Value {
+    json!({ "type": "object", "minProperties": 1, "additionalProperties": of })
+}
+
+fn source() -> Value {
+    object(keys::SOURCE.iter(), "Rows to read")
+}
+
+fn step(kind: &dyn JobKind) -> Value {
+    let mut step = object(keys::STEP.iter().chain(kind.keys()), kind.about());
+    step["properties"]["kind"] = json!({ "enum": [kind.name()], "description": kind.about() });
+    step
+}
+
+fn object<'k>(keys: impl Iterator<Item = &'k Key> + Clone, about: &str) -> Value {
+    let required: Vec<&str> = keys.clone().filter(|key| is_required(key)).map(|key| key.name).collect();
+    json!({
+        "type": "object",
+        "description": about,
+        "properties": properties(keys),
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+fn properties<'k>(keys: impl Iterator<Item = &'k Key>) -> Map<String, Value> {
+    keys.map(|key| (key.name.to_owned(), property(key))).collect()
+}
+
+fn property(key: &Key) -> Value {
+    let list = json!({ "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1, "uniqueItems": true });
+    let text = json!({ "type": "string", "minLength": 1 });
+    let mut schema = match key.takes {
+        Takes::Text | Takes::Column => text,
+        Takes::Choice(words) => json!({ "enum": words }),
+        Takes::Flag => json!({ "type": "boolean" }),
+        Takes::Integer(from, to) => json!({ "type": "integer", "minimum": from, "maximum": to }),
+        Takes::Number(from, to) => json!({ "type": "number", "minimum": from, "maximum": to }),
+        Takes::Bytes => json!({ "anyOf": [text, { "type": "integer", "minimum": keys::byte_range().0 }] }),
+        Takes::TextList | Takes::ColumnList => json!({ "anyOf": [list, text] }),
+        Takes::Sample => json!({ "type": "number", "minimum": 0 }),
+    };
+    schema["description"] = json!(key.about);
+    if let Some(default) = key.default {
+        // A default is a literal of a spec; literals of numbers, flags and lists are JSON too.
+        schema["default"] = serde_json::from_str(default).unwrap_or_else(|_| json!(default));
+    }
+    schema
+}
