@@ -49,6 +49,14 @@ pub enum JobError {
         /// What is wrong, with both numbers.
         message: String,
     },
+    /// The step names something that its input, a table of another step, does not have.
+    #[error("step `{step}`: {message}")]
+    Spec {
+        /// Name in the spec.
+        step: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
     /// A budget would be passed.
     #[error("{what} needs {needed_bytes} bytes, but the budget is {budget_bytes} bytes; {help}")]
     Budget {
@@ -64,12 +72,12 @@ pub enum JobError {
     /// A device was required and is not usable.
     #[error("`place = \"gpu\"`, but no GPU can be used: {0}")]
     Device(String),
-    /// The run folder belongs to another spec or other inputs.
-    #[error("{path} holds {found}; {help}")]
+    /// The run folder belongs to another spec or other inputs, or cannot be one.
+    #[error("run folder `{path}` {found}; {help}")]
     RunDir {
         /// The folder.
         path: PathBuf,
-        /// What lies there.
+        /// What lies there, with its verb: "holds other inputs (...)".
         found: String,
         /// What to do.
         help: String,
@@ -80,6 +88,14 @@ pub enum JobError {
     /// A file could not be written.
     #[error("cannot write {path}: {error}")]
     Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A file of the run folder could not be read again.
+    #[error("cannot read {path}: {error}")]
+    ReadBack {
         /// The file.
         path: PathBuf,
         /// What the system said.

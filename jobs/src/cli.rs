@@ -1,0 +1,285 @@
+//! The command line: what may be typed, and which part of the library does it.
+//!
+//! `--help`, `--version`, `validate`, `kinds`, `schema` and `completions` touch neither a GPU nor the thread pool.
+//! Absent    `resume`: `run` is resume.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::JobError;
+use crate::doctor;
+use crate::error::Exit;
+use crate::exit;
+use crate::kinds::{KINDS, Key, Takes};
+use crate::memory;
+use crate::plan::{self, Plan};
+use crate::progress::LogFormat;
+use crate::report;
+use crate::run::{self, RunOptions};
+use crate::run_dir;
+use crate::spec::{self, keys};
+use crate::terminal::{self, complain, counted, plain, print};
+
+const EXAMPLES: &str = "\
+Examples:
+  gristmill run jobs/specs/correlate.toml      run a job, or go on with it after any kill
+  gristmill validate nightly.toml              every mistake of a spec, with line, column and fix
+  gristmill plan nightly.toml                  what a run would read, where it would run and why
+  gristmill doctor                             which adapters there are and which one would be used
+
+Exit codes:
+  0 done   2 command line or spec   3 data   4 a check failed   5 over budget   6 no usable device
+  70 bug   75 temporary, try again  130, 143 stopped, the same command goes on";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  gristmill run nightly.toml                       writes to runs/<job>/<run-id>
+  gristmill run nightly.toml --run-dir out         writes to out
+  gristmill run nightly.toml --fresh               removes an earlier run of the same spec and inputs first
+  gristmill run nightly.toml --log-format json     events on stderr, one JSON object a line
+
+The run folder holds findings.parquet, <step>/<table>.parquet, report.html, manifest.json and events.jsonl.
+The same command goes on where a killed run ended; a finished run is told from its folder.";
+
+/// Turns big, dirty, many-channel data into the few findings that can be trusted.
+#[derive(Debug, Parser)]
+#[command(name = "gristmill", version, about, after_help = EXAMPLES, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a job spec, or go on with a run that was stopped.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run {
+        /// Job spec, TOML or JSON.
+        spec: PathBuf,
+        /// Folder of this run instead of runs/<job>/<run-id>.
+        #[arg(long, value_name = "DIR")]
+        run_dir: Option<PathBuf>,
+        /// Remove an earlier run that lies in the folder and start over.
+        #[arg(long)]
+        fresh: bool,
+        /// Show errors only.
+        #[arg(long, short)]
+        quiet: bool,
+        /// What stderr carries.
+        #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+        log_format: LogFormat,
+    },
+    /// Check a spec against its files and show every mistake at once.
+    Validate {
+        /// Job spec, TOML or JSON.
+        spec: PathBuf,
+    },
+    /// Show what a run would do, without running it.
+    Plan {
+        /// Job spec, TOML or JSON.
+        spec: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write report.html anew from the files of a run.
+    Report {
+        /// Folder of a run.
+        run_dir: PathBuf,
+    },
+    /// Show adapters, self-tests and limits of this machine.
+    Doctor {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// End with exit code 6 when no GPU can be used.
+        #[arg(long)]
+        require_gpu: bool,
+    },
+    /// List what a step can do, with its keys and tables.
+    Kinds {
+        /// One kind; all where absent.
+        kind: Option<String>,
+    },
+    /// Print the JSON Schema of job specs, for editors.
+    Schema,
+    /// Print the completion script of a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Fail on purpose, so that tests see what a bug looks like.
+    #[command(hide = true)]
+    Fault {
+        /// How.
+        #[arg(value_parser = ["panic"])]
+        how: String,
+    },
+}
+
+impl Command {
+    fn spec(&self) -> &Path {
+        match self {
+            Self::Run { spec, .. } | Self::Validate { spec } | Self::Plan { spec, .. } => spec,
+            _ => Path::new("-"),
+        }
+    }
+}
+
+/// Reads the command line, does what it says and returns the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    exit::hush_panics();
+    let code = match Cli::try_parse() {
+        Ok(cli) => guarded(cli.command),
+        Err(message) => {
+            // A closed stdout (`gristmill --help | head -1`) is no failure.
+            let _gone = message.print();
+            if message.use_stderr() { Exit::Spec } else { Exit::Done }
+        }
+    };
+    ExitCode::from(code as u8)
+}
+
+fn guarded(command: Command) -> Exit {
+    let spec = command.spec().to_owned();
+    exit::fence(|| dispatch(command)).unwrap_or_else(|error| {
+        complain(&format!("error: {}\n", plain(&exit::message(&error, &spec))));
+        exit::of(&error)
+    })
+}
+
+fn dispatch(command: Command) -> Result<Exit, JobError> {
+    match command {
+        Command::Run { spec, run_dir, fresh, quiet, log_format } => {
+            return Ok(run::run(&RunOptions { spec, run_dir, fresh, quiet, log_format }));
+        }
+        Command::Validate { spec } => return Ok(planned(&spec, |plan| ok_line(&spec, plan))),
+        Command::Plan { spec, json } => {
+            return Ok(planned(&spec, |plan| if json { json_page(plan) } else { terminal::plain_lines(&plan.to_text()) }));
+        }
+        Command::Report { run_dir } => {
+            run_dir::read_manifest(&run_dir)?;
+            report::write(&run_dir)?;
+            print(&format!("{}\n", plain(&run_dir.join(report::FILE_NAME).display().to_string())));
+        }
+        Command::Doctor { json, require_gpu } => return Ok(doctor::doctor(json, require_gpu)),
+        Command::Kinds { kind } => return Ok(kinds(kind.as_deref())),
+        Command::Schema => print(&format!("{:#}\n", spec::json_schema())),
+        Command::Completions { shell } => print(&completions(shell)),
+        Command::Fault { how } => panic!("a fault was asked for: {how}"),
+    }
+    Ok(Exit::Done)
+}
+
+/// Reads and plans a spec and prints the page about it, or its mistakes.
+fn planned(path: &Path, page: impl FnOnce(&Plan) -> String) -> Exit {
+    let color = terminal::wants_color();
+    let (spec, text) = match spec::read(path) {
+        Ok(read) => read,
+        Err(failure) => {
+            complain(&failure.render(color));
+            return failure.exit();
+        }
+    };
+    match plan::plan(&spec, memory::budget(spec.memory_bytes).bytes) {
+        Ok(plan) => {
+            print(&page(&plan));
+            Exit::Done
+        }
+        Err(failure) => {
+            complain(&failure.render(&text, color));
+            failure.exit()
+        }
+    }
+}
+
+fn ok_line(path: &Path, plan: &Plan) -> String {
+    let rows: Option<u64> = plan.sources.iter().map(|source| source.rows).sum();
+    let rows = rows.map_or_else(String::new, |rows| format!(", {}", counted(rows, "row")));
+    let bytes = terminal::bytes(plan.sources.iter().map(|source| source.bytes).sum());
+    let sources = counted(plan.sources.len() as u64, "source");
+    let steps = counted(plan.steps.len() as u64, "step");
+    format!("ok: {}: {sources}, {steps}{rows}, {bytes}\n", plain(&path.display().to_string()))
+}
+
+fn json_page(plan: &Plan) -> String {
+    format!("{:#}\n", plan.to_json())
+}
+
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "gristmill", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+fn kinds(only: Option<&str>) -> Exit {
+    let mut page = String::new();
+    for kind in KINDS.iter().filter(|kind| only.is_none_or(|only| only == kind.name())) {
+        let _fits = writeln!(page, "{}: {}", kind.name(), kind.about());
+        page.push_str("\n  keys\n");
+        page.push_str(&key_lines(keys::STEP.iter().chain(kind.keys())));
+        page.push_str("\n  tables\n");
+        for table in kind.tables() {
+            let _fits = writeln!(page, "    {:<14} {}", table.name, table.about);
+        }
+        page.push('\n');
+    }
+    if page.is_empty() {
+        let names: Vec<&str> = KINDS.iter().map(|kind| kind.name()).collect();
+        let asked = plain(only.unwrap_or_default());
+        complain(&format!("error: `{asked}` is no kind; kinds: {}\n", names.join(", ")));
+        return Exit::Spec;
+    }
+    print(&page);
+    Exit::Done
+}
+
+fn key_lines<'k>(keys: impl Iterator<Item = &'k Key>) -> String {
+    let mut lines = String::new();
+    for key in keys {
+        let default = key.default.map_or_else(String::new, |default| format!(" [{default}]"));
+        let _fits = writeln!(lines, "    {:<14} {}: {}{default}", key.name, takes(&key.takes), key.about);
+    }
+    lines
+}
+
+fn takes(takes: &Takes) -> String {
+    match takes {
+        Takes::Text => "text".to_owned(),
+        Takes::Choice(words) => words.join(" | "),
+        Takes::Flag => "true | false".to_owned(),
+        Takes::Integer(low, high) => format!("whole number, {low} to {}", bound(*high)),
+        Takes::Number(low, high) => format!("number, {low} to {high}"),
+        Takes::Bytes => "bytes, as in \"2GiB\"".to_owned(),
+        Takes::TextList => "text, or a list".to_owned(),
+        Takes::Column => "column".to_owned(),
+        Takes::ColumnList => "column, or a list".to_owned(),
+        Takes::Sample => "number of rows, or a share below 1".to_owned(),
+    }
+}
+
+fn bound(high: i64) -> String {
+    if high == i64::MAX { "2^63 - 1".to_owned() } else { high.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_table_of_a_kind_takes_the_name_of_a_file_of_the_runner() {
+        for kind in KINDS {
+            assert!(kind.tables().iter().all(|table| table.name != "findings"), "{}", kind.name());
+        }
+    }
+}

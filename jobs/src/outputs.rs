@@ -1,0 +1,442 @@
+//! Files that are whole or absent, whenever the process dies.
+//!
+//! ```text
+//! temp file in the same folder -> write -> fsync -> rename -> fsync of the folder
+//! ```
+//!
+//! Temp files start with `TEMP_PREFIX`: they vanish when a write fails, and `sweep` removes those that a killed
+//! process left. Tables are Parquet with zstd; neither clock nor host enters the bytes, and columns are encoded
+//! in parallel but laid down in the order of the schema, so the same rows give the same bytes.
+//! Cost      one encoded row group (`ROW_GROUP_ROWS` rows) is held in memory; hashing happens while writing.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, compute_leaves};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
+use rayon::prelude::*;
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::JobError;
+use crate::manifest::OutputRecord;
+
+/// What the names of unfinished files start with.
+pub const TEMP_PREFIX: &str = ".gristmill-";
+
+/// Rows that are encoded at a time; 20 columns of f64 are then 40 MiB.
+const ROW_GROUP_ROWS: usize = 1 << 18;
+/// Bytes gathered before the system is asked to write.
+const WRITE_BYTES: usize = 1 << 18;
+
+/// Writes a whole file.
+///
+/// # Errors
+/// When the folder is not there or the system refuses; nothing is left behind then.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), JobError> {
+    write_whole(path, |file| file.write_all(bytes))
+}
+
+/// Writes a value as JSON that people can read.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), JobError> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| JobError::Bug(format!("{}: {error}", path.display())))?;
+    text.push(b'\n');
+    write_bytes(path, &text)
+}
+
+/// Writes a table at `relative` under the run folder and returns its size, hash and rows.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_table(run_dir: &Path, relative: &str, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<OutputRecord, JobError> {
+    let (bytes, hash) = write_whole(&run_dir.join(relative), |file| {
+        let mut hashed = Hashed { file: BufWriter::with_capacity(WRITE_BYTES, file), hasher: blake3::Hasher::new(), bytes: 0 };
+        encode(&mut hashed, schema, batches).map_err(into_io)?;
+        hashed.flush()?;
+        Ok((hashed.bytes, hashed.hasher.finalize()))
+    })?;
+    let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+    Ok(OutputRecord { path: relative.to_owned(), bytes, blake3: hash.to_hex().to_string(), rows })
+}
+
+/// Reads a table of this run folder whole; for the small ones that the runner itself needs again.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read_table(path: &Path) -> Result<Vec<RecordBatch>, JobError> {
+    let read = || -> io::Result<Vec<RecordBatch>> {
+        let file = File::open(path)?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build).map_err(into_io)?;
+        reader.collect::<Result<_, _>>().map_err(io::Error::other)
+    };
+    read().map_err(|error| JobError::ReadBack { path: path.to_owned(), error })
+}
+
+/// Creates a folder and everything above it, and makes the entry last.
+///
+/// # Errors
+/// When the system refuses.
+pub fn create_folder(path: &Path) -> Result<(), JobError> {
+    let made = || -> io::Result<()> {
+        again(|| fs::create_dir_all(path))?;
+        path.parent().map_or(Ok(()), sync_folder)
+    };
+    made().map_err(|error| JobError::Write { path: path.to_owned(), error })
+}
+
+/// Creates a folder for spill files that is removed when the value is dropped.
+///
+/// # Errors
+/// When the system refuses.
+pub fn scratch_in(folder: &Path) -> Result<TempDir, JobError> {
+    let made = again(|| tempfile::Builder::new().prefix(TEMP_PREFIX).suffix(".scratch").tempdir_in(folder));
+    made.map_err(|error| JobError::Write { path: folder.to_owned(), error })
+}
+
+/// Removes what killed or failed runs left in a run folder: unfinished files and spill folders.
+///
+/// # Errors
+/// When the folder cannot be listed or an entry cannot be removed.
+pub fn sweep(run_dir: &Path) -> Result<(), JobError> {
+    let swept = || -> io::Result<()> {
+        sweep_folder(run_dir)?;
+        for entry in again(|| fs::read_dir(run_dir))? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                sweep_folder(&entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    swept().map_err(|error| JobError::Write { path: run_dir.to_owned(), error })
+}
+
+fn sweep_folder(folder: &Path) -> io::Result<()> {
+    for entry in again(|| fs::read_dir(folder))? {
+        let entry = entry?;
+        if is_temp(&entry.file_name()) {
+            remove(&entry.path(), entry.file_type()?.is_dir())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path, is_folder: bool) -> io::Result<()> {
+    match again(|| if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) }) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Says whether a name is one of an unfinished file or spill folder.
+#[must_use]
+pub fn is_temp(name: &std::ffi::OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(TEMP_PREFIX))
+}
+
+/// Points `link` at `target` in one step, whatever it pointed at before.
+///
+/// # Errors
+/// When the system refuses.
+#[cfg(unix)]
+pub fn point(link: &Path, target: &Path) -> Result<(), JobError> {
+    let folder = link.parent().unwrap_or(Path::new("."));
+    let temp = folder.join(format!("{TEMP_PREFIX}{}.link", target.display()));
+    let pointed = || -> io::Result<()> {
+        remove(&temp, false)?;
+        again(|| std::os::unix::fs::symlink(target, &temp))?;
+        again(|| fs::rename(&temp, link))?;
+        sync_folder(folder)
+    };
+    pointed().map_err(|error| {
+        let _gone = remove(&temp, false);
+        JobError::Write { path: link.to_owned(), error }
+    })
+}
+
+/// Does nothing: making links needs a privilege on this system.
+///
+/// # Errors
+/// Never.
+#[cfg(not(unix))]
+pub fn point(_link: &Path, _target: &Path) -> Result<(), JobError> {
+    Ok(())
+}
+
+fn write_whole<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, JobError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = || -> io::Result<T> {
+        let mut temp = again(|| temp_in(folder))?;
+        let filled = fill(temp.as_file_mut())?;
+        commit(temp, path)?;
+        sync_folder(folder)?;
+        Ok(filled)
+    };
+    written().map_err(|error| JobError::Write { path: path.to_owned(), error })
+}
+
+fn temp_in(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMP_PREFIX).suffix(".tmp");
+    // Temp files are private by default; outputs are as readable as the user's mask allows.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
+}
+
+fn commit(mut temp: NamedTempFile, path: &Path) -> io::Result<()> {
+    temp.as_file().sync_all()?;
+    // The standard library repeats interrupted writes and syncs, but not renames.
+    loop {
+        match temp.persist(path) {
+            Ok(_) => return Ok(()),
+            Err(failed) if failed.error.kind() == io::ErrorKind::Interrupted => temp = failed.file,
+            Err(failed) => return Err(failed.error),
+        }
+    }
+}
+
+/// Repeats a call that a signal interrupted; the standard library does so for some calls alone.
+pub(crate) fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Makes the entries of a folder last; some network file systems refuse to sync folders and need not.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    match File::open(folder)?.sync_all() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        other => other,
+    }
+}
+
+fn encode<W: Write + Send>(out: W, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(), ParquetError> {
+    let (mut file, columns) = ArrowWriter::try_new(out, Arc::clone(schema), Some(properties()))?.into_serialized_writer()?;
+    for (index, pieces) in row_groups(batches).iter().enumerate() {
+        // Pages are cut by what is written at once: a group goes in as one batch, however its rows came.
+        let group = concat_batches(schema, pieces)?;
+        write_row_group(&mut file, columns.create_column_writers(index)?, &group)?;
+    }
+    file.close()?;
+    Ok(())
+}
+
+fn properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_created_by(concat!("gristmill version ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .build()
+}
+
+/// Cuts batches into row groups of a fixed size, so that bytes do not depend on how rows were batched.
+fn row_groups(batches: &[RecordBatch]) -> Vec<Vec<RecordBatch>> {
+    let mut groups: Vec<Vec<RecordBatch>> = Vec::new();
+    let mut space = 0;
+    for batch in batches {
+        let mut at = 0;
+        while at < batch.num_rows() {
+            if space == 0 {
+                groups.push(Vec::new());
+                space = ROW_GROUP_ROWS;
+            }
+            let taken = space.min(batch.num_rows() - at);
+            groups.last_mut().expect("a group was pushed when there was no space").push(batch.slice(at, taken));
+            at += taken;
+            space -= taken;
+        }
+    }
+    groups
+}
+
+fn write_row_group<W: Write + Send>(
+    file: &mut SerializedFileWriter<W>,
+    writers: Vec<ArrowColumnWriter>,
+    batch: &RecordBatch,
+) -> Result<(), ParquetError> {
+    let mut leaves = Vec::with_capacity(writers.len());
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        leaves.extend(compute_leaves(field, column)?);
+    }
+    let chunks: Vec<ArrowColumnChunk> = writers.into_par_iter().zip(leaves).map(encode_column).collect::<Result<_, _>>()?;
+    let mut group = file.next_row_group()?;
+    for chunk in chunks {
+        chunk.append_to_row_group(&mut group)?;
+    }
+    group.close()?;
+    Ok(())
+}
+
+fn encode_column((mut writer, leaf): (ArrowColumnWriter, ArrowLeafColumn)) -> Result<ArrowColumnChunk, ParquetError> {
+    writer.write(&leaf)?;
+    writer.close()
+}
+
+/// Finds the system's error under Parquet's, because the exit code depends on it.
+fn into_io(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+            Ok(io) => *io,
+            Err(other) => io::Error::other(other),
+        },
+        other => io::Error::other(other),
+    }
+}
+
+/// Hashes what passes through.
+struct Hashed<W> {
+    file: W,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(buffer)?;
+        self.hasher.update(&buffer[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Returns the path of a table relative to the run folder.
+#[must_use]
+pub fn table_path(step: &str, table: &str) -> String {
+    format!("{step}/{table}.parquet")
+}
+
+/// Returns the folder of a step.
+#[must_use]
+pub fn step_folder(run_dir: &Path, step: &str) -> PathBuf {
+    run_dir.join(step)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use arrow::array::{Float64Array, StringArray, UInt64Array};
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    fn table(n: usize) -> (SchemaRef, RecordBatch) {
+        let fields = vec![
+            Field::new("n", DataType::UInt64, false),
+            Field::new("r", DataType::Float64, true),
+            Field::new("name", DataType::Utf8, false),
+        ];
+        let schema = Arc::new(Schema::new(fields));
+        let n_column = UInt64Array::from_iter_values(0..n as u64);
+        let r_column: Float64Array = (0..n).map(|i| (i % 7 != 0).then_some(i as f64 / 3.0)).collect();
+        let names = StringArray::from_iter_values((0..n).map(|i| format!("column {}", i % 100)));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(n_column), Arc::new(r_column), Arc::new(names)]).unwrap();
+        (schema, batch)
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_table_comes_back_and_its_bytes_do_not_depend_on_batches() {
+        let folder = tempfile::tempdir().unwrap();
+        let (schema, batch) = table(ROW_GROUP_ROWS + 4_321);
+        let whole = write_table(folder.path(), "whole.parquet", &schema, std::slice::from_ref(&batch)).unwrap();
+        let cut = [batch.slice(0, 10), batch.slice(10, 70_001), batch.slice(70_011, batch.num_rows() - 70_011)];
+        let pieces = write_table(folder.path(), "pieces.parquet", &schema, &cut).unwrap();
+        assert_eq!((whole.blake3.as_str(), whole.rows), (pieces.blake3.as_str(), batch.num_rows() as u64));
+        let bytes = fs::read(folder.path().join("whole.parquet")).unwrap();
+        assert_eq!((blake3::hash(&bytes).to_hex().to_string(), bytes.len() as u64), (whole.blake3, whole.bytes));
+        let back = read_table(&folder.path().join("pieces.parquet")).unwrap();
+        assert_eq!(concat_batches(&schema, &back).unwrap(), batch);
+    }
+
+    #[test]
+    fn an_empty_table_keeps_its_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let (schema, batch) = table(0);
+        let record = write_table(folder.path(), "none.parquet", &schema, &[batch]).unwrap();
+        assert_eq!(record.rows, 0);
+        let file = File::open(folder.path().join("none.parquet")).unwrap();
+        assert_eq!(*ParquetRecordBatchReaderBuilder::try_new(file).unwrap().schema(), schema);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_neither_file_nor_temp() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let failed = write_whole(&path, |file| {
+            file.write_all(b"half")?;
+            Err::<(), _>(io::ErrorKind::StorageFull.into())
+        });
+        assert!(matches!(failed, Err(JobError::Write { .. })));
+        assert_eq!(names(folder.path()), Vec::<String>::new());
+        write_bytes(&path, b"old").unwrap();
+        write_bytes(&path, b"new").unwrap();
+        assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"new".to_vec(), vec!["out".to_owned()]));
+    }
+
+    #[test]
+    fn a_full_disk_is_seen_through_the_table_writer() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (schema, batch) = table(10);
+        let error = into_io(encode(Full, &schema, &[batch]).unwrap_err());
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn sweep_removes_temps_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let step = folder.path().join("step");
+        fs::create_dir_all(step.join(".gristmill-x.scratch")).unwrap();
+        fs::write(step.join(".gristmill-x.scratch/block"), "x").unwrap();
+        fs::write(step.join(".gristmill-y.tmp"), "x").unwrap();
+        fs::write(step.join("pairs.parquet"), "x").unwrap();
+        fs::write(folder.path().join(".gristmill-z.tmp"), "x").unwrap();
+        sweep(folder.path()).unwrap();
+        assert_eq!((names(folder.path()), names(&step)), (vec!["step".to_owned()], vec!["pairs.parquet".to_owned()]));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_replaced_in_one_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("latest");
+        point(&link, Path::new("a")).unwrap();
+        point(&link, Path::new("b")).unwrap();
+        assert_eq!((fs::read_link(&link).unwrap(), names(folder.path())), (PathBuf::from("b"), vec!["latest".to_owned()]));
+    }
+}

@@ -1,0 +1,190 @@
+//! `gristmill run`: from a spec to a claimed run folder, and from there to an exit code.
+//!
+//! ```text
+//! spec -> budget, threads -> plan -> hashes -> run-id -> folder, lock -> steps -> summary
+//! ```
+//!
+//! The same command, given again after any end, goes on: what is done stays done, and a finished run is told
+//! from its folder. Signals are watched from the first line on.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::JobError;
+use crate::error::Exit;
+use crate::events::{self, Event};
+use crate::exit;
+use crate::hash::Inputs;
+use crate::memory;
+use crate::outputs;
+use crate::plan::{self, Plan, PlanFailure};
+use crate::progress::{HEARTBEAT, LogFormat, View};
+use crate::run_dir::{Identity, RunDir};
+use crate::signals::{self, Stop};
+use crate::spec::{self, SpecFailure, SpecText};
+use crate::steps::{Asked, Steps};
+use crate::summary;
+use crate::terminal;
+
+/// Time between two looks at the clock and at signals.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What the command line said.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The job spec.
+    pub spec: PathBuf,
+    /// The run folder; `runs/<job>/<run-id>` where absent.
+    pub run_dir: Option<PathBuf>,
+    /// Whether an earlier run is removed.
+    pub fresh: bool,
+    /// Whether only errors are shown.
+    pub quiet: bool,
+    /// What stderr carries.
+    pub log_format: LogFormat,
+}
+
+/// Why a run ended before its folder was claimed.
+enum Failure {
+    Spec(SpecFailure),
+    Plan(PlanFailure, SpecText),
+    Job(JobError),
+}
+
+impl From<JobError> for Failure {
+    fn from(error: JobError) -> Self {
+        Self::Job(error)
+    }
+}
+
+/// Runs a spec, or goes on with it, and returns the exit code.
+#[must_use]
+pub fn run(options: &RunOptions) -> Exit {
+    let view = View::new(options.log_format, options.quiet);
+    let ended = exit::fence(|| {
+        let stop = Stop::armed().map_err(|error| JobError::Bug(format!("cannot watch signals: {error}")))?;
+        Ok(from_spec(options, &view, &stop))
+    });
+    let failure = match ended {
+        Ok(Ok(exit)) => return exit,
+        Ok(Err(failure)) => failure,
+        Err(bug) => Failure::Job(bug),
+    };
+    view.end();
+    tell_failure(options, &view, &failure)
+}
+
+fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Failure> {
+    let (spec, text) = spec::read(&options.spec).map_err(Failure::Spec)?;
+    let budget = memory::budget(spec.memory_bytes);
+    start_threads(spec.threads);
+    let plan = plan::plan(&spec, budget.bytes).map_err(|failure| Failure::Plan(failure, text))?;
+    let inputs = hash_inputs(&plan, view, stop)?;
+    let steps = plan.steps.iter().map(|step| step.spec.name.value.clone()).collect();
+    let identity = Identity::new(&spec.name.value, steps, spec.to_toml(), &spec.hash_input(), &inputs.records);
+    let path = folder(options, &identity);
+    let dir = RunDir::claim(&path, &identity, options.fresh)?;
+    if !dir.is_locked {
+        view.show("", Some("this file system has no locks: make sure that no other run uses the same folder"), false);
+    }
+    let asked = Asked {
+        spec_path: &options.spec,
+        spec: &spec,
+        plan: &plan,
+        inputs: &inputs,
+        identity: &identity,
+        dir: &dir,
+        memory_bytes: budget.bytes,
+        view,
+        stop,
+    };
+    let steps = Steps::begin(asked)?;
+    Ok(watched(options, &steps, stop, &identity))
+}
+
+/// Starts the one pool of threads; a pool that is there already stays, which happens in tests alone.
+fn start_threads(asked: Option<usize>) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(asked.unwrap_or(0)).thread_name(|i| format!("gristmill-{i}"));
+    let _already_started = pool.build_global();
+}
+
+fn hash_inputs(plan: &Plan, view: &View, stop: &Stop) -> Result<Inputs, JobError> {
+    view.start_bytes("hashing inputs", plan.sources.iter().map(|source| source.bytes).sum());
+    let inputs = Inputs::hash(plan, stop, &|done| view.move_to(done));
+    view.end();
+    inputs
+}
+
+fn folder(options: &RunOptions, identity: &Identity) -> PathBuf {
+    options.run_dir.clone().unwrap_or_else(|| job_folder(identity).join(&identity.run_id))
+}
+
+fn job_folder(identity: &Identity) -> PathBuf {
+    Path::new("runs").join(&identity.job)
+}
+
+/// Works while a second thread sends signs of life and sees to it that a stop takes seconds at most.
+fn watched(options: &RunOptions, steps: &Steps<'_>, stop: &Stop, identity: &Identity) -> Exit {
+    let result = thread::scope(|scope| {
+        let (working, ended) = mpsc::channel();
+        scope.spawn(move || watch(steps, stop, &ended));
+        let result = exit::fence(|| {
+            let cached = steps.execute()?;
+            if options.run_dir.is_none() {
+                outputs::point(&job_folder(identity).join("latest"), Path::new(&identity.run_id))?;
+            }
+            Ok(cached)
+        });
+        drop(working);
+        result
+    });
+    match result.and_then(|cached| tell_found(options, steps, cached)) {
+        Ok(()) => Exit::Done,
+        Err(error) => steps.close(&error),
+    }
+}
+
+fn tell_found(options: &RunOptions, steps: &Steps<'_>, cached: bool) -> Result<(), JobError> {
+    if !options.quiet {
+        terminal::print(&summary::text(steps.path(), &steps.manifest(), cached)?);
+    }
+    Ok(())
+}
+
+fn watch(steps: &Steps<'_>, stop: &Stop, ended: &Receiver<()>) {
+    let mut asked_at: Option<Instant> = None;
+    while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+        steps.beat(HEARTBEAT);
+        let Some(exit) = stop.exit() else { continue };
+        if asked_at.get_or_insert_with(Instant::now).elapsed() > signals::PATIENCE {
+            // A block that takes too long is given up; its step is done again.
+            steps.close(&JobError::Stopped(exit));
+            signals::leave(exit);
+        }
+    }
+}
+
+fn tell_failure(options: &RunOptions, view: &View, failure: &Failure) -> Exit {
+    let (exit, message, page) = match failure {
+        Failure::Job(error) => {
+            let message = exit::message(error, &options.spec);
+            let page = format!("error: {}", terminal::plain(&message));
+            (exit::of(error), message, page)
+        }
+        Failure::Spec(failure) => (failure.exit(), failure.render(false), failure.render(terminal::wants_color())),
+        Failure::Plan(failure, text) => (failure.exit(), failure.render(text, false), failure.render(text, terminal::wants_color())),
+    };
+    let problems = match failure {
+        Failure::Spec(failure) => failure.problems().map(|(text, problems)| problems.locate(&text.text)).unwrap_or_default(),
+        Failure::Plan(PlanFailure::Spec(problems), text) => problems.locate(&text.text),
+        Failure::Plan(PlanFailure::Job(_), _) | Failure::Job(_) => Vec::new(),
+    };
+    let event = match failure {
+        Failure::Job(JobError::Stopped(_)) => Event::RunInterrupted { exit_code: exit as u8 },
+        _ => Event::RunFailed { exit_code: exit as u8, error: message, problems },
+    };
+    events::show_early(view, &event, &page);
+    exit
+}

@@ -1,0 +1,114 @@
+//! Signals: the first one asks for an orderly stop, the second one ends the process at once.
+//!
+//! ```text
+//! SIGINT 130      SIGTERM, SIGHUP 143
+//! ```
+//!
+//! Handlers only set a flag, which blocks and hashing poll; so a run stops at the next block with its state saved.
+//! Where that takes longer than `PATIENCE` the runner saves the state beside the block and leaves; a thread of
+//! this module ends the process where even that hangs (a dead network file system).
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::error::{Exit, JobError};
+
+/// How long a stop may take before the work under way is given up.
+pub const PATIENCE: Duration = Duration::from_millis(3_800);
+/// How long a stop may take in all.
+const LAST_RESORT: Duration = Duration::from_millis(4_700);
+/// Time between two looks at the flag.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Says whether the run was asked to stop, and by which signal.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    code: Arc<AtomicUsize>,
+}
+
+impl Stop {
+    /// Installs the handlers.
+    ///
+    /// # Errors
+    /// When the system refuses a handler.
+    pub fn armed() -> io::Result<Self> {
+        let stop = Self::default();
+        let asked = Arc::new(AtomicBool::new(false));
+        for (signal, exit) in watched() {
+            // Order matters: the first signal finds `asked` unset, then sets it; the second one finds it set.
+            flag::register_conditional_shutdown(signal, i32::from(exit as u8), Arc::clone(&asked))?;
+            flag::register_usize(signal, Arc::clone(&stop.code), usize::from(exit as u8))?;
+            flag::register(signal, Arc::clone(&asked))?;
+        }
+        let watched = stop.clone();
+        thread::Builder::new().name("gristmill-stop".to_owned()).spawn(move || last_resort(&watched))?;
+        Ok(stop)
+    }
+
+    /// Returns the exit code of the signal that came, if one came.
+    #[must_use]
+    pub fn exit(&self) -> Option<Exit> {
+        match self.code.load(Ordering::SeqCst) {
+            0 => None,
+            code if code == usize::from(Exit::Interrupted as u8) => Some(Exit::Interrupted),
+            _ => Some(Exit::Terminated),
+        }
+    }
+
+    /// Says whether a signal came.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.exit().is_some()
+    }
+
+    /// Ends a stage when a signal came.
+    ///
+    /// # Errors
+    /// `JobError::Stopped` with the exit code of the signal.
+    pub fn check(&self) -> Result<(), JobError> {
+        self.exit().map_or(Ok(()), |exit| Err(JobError::Stopped(exit)))
+    }
+}
+
+/// Ends the process at once, without waiting for threads.
+pub fn leave(exit: Exit) -> ! {
+    signal_hook::low_level::exit(i32::from(exit as u8))
+}
+
+fn last_resort(stop: &Stop) {
+    loop {
+        thread::sleep(TICK);
+        if let Some(exit) = stop.exit() {
+            thread::sleep(LAST_RESORT.saturating_sub(TICK));
+            leave(exit);
+        }
+    }
+}
+
+fn watched() -> Vec<(i32, Exit)> {
+    let mut signals = vec![(SIGINT, Exit::Interrupted), (SIGTERM, Exit::Terminated)];
+    #[cfg(unix)]
+    signals.push((signal_hook::consts::SIGHUP, Exit::Terminated));
+    signals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_says_which_signal_came() {
+        let stop = Stop::default();
+        assert!(stop.exit().is_none() && stop.check().is_ok());
+        stop.code.store(130, Ordering::SeqCst);
+        assert_eq!(stop.exit(), Some(Exit::Interrupted));
+        stop.code.store(143, Ordering::SeqCst);
+        assert!(matches!(stop.check(), Err(JobError::Stopped(Exit::Terminated))));
+    }
+}

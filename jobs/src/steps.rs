@@ -1,0 +1,490 @@
+//! The work on a claimed run folder: each step once, its tables whole, the manifest true at every moment.
+//!
+//! ```text
+//! manifest `running` -> for each step: cached | run, tables, done.json -> findings.parquet
+//!                    -> manifest `done` -> report.html -> `latest`
+//! ```
+//!
+//! Steps run one after another, each with all threads. When one fails on its data, steps that do not need it
+//! still run, so that the next command has less to do; a full disk, a signal or a bug ends the run at once.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use gristmill_datasets::Source;
+use gristmill_engine::backend::{Backend, PlaceChoice};
+use gristmill_engine::findings::Finding;
+
+use crate::JobError;
+use crate::error::Exit;
+use crate::events::{Event, Events, now};
+use crate::exit;
+use crate::hash::Inputs;
+use crate::kinds::{StepOutcome, StepRun};
+use crate::manifest::{MANIFEST_VERSION, Manifest, OutputRecord, State, StepRecord};
+use crate::outputs;
+use crate::plan::{self, Input, Plan, PlannedStep};
+use crate::progress::{Pulse, View};
+use crate::report;
+use crate::run_dir::{Identity, RunDir, StepDone, VERSION};
+use crate::signals::Stop;
+use crate::spec::Spec;
+
+/// What a run is made of, once its folder is claimed.
+pub struct Asked<'a> {
+    /// Path of the spec, as given.
+    pub spec_path: &'a Path,
+    /// What the user asked for.
+    pub spec: &'a Spec,
+    /// What it means.
+    pub plan: &'a Plan,
+    /// The inputs with their hashes.
+    pub inputs: &'a Inputs,
+    /// What makes this run this run.
+    pub identity: &'a Identity,
+    /// Its folder.
+    pub dir: &'a RunDir,
+    /// Bytes that it may hold.
+    pub memory_bytes: u64,
+    /// Where it is shown.
+    pub view: &'a View,
+    /// Whether it was asked to stop.
+    pub stop: &'a Stop,
+}
+
+/// A run under way.
+pub struct Steps<'a> {
+    asked: Asked<'a>,
+    events: Events<'a>,
+    manifest: Mutex<Manifest>,
+    /// How far the step has come that runs now.
+    pub pulse: Pulse,
+    backend: Mutex<Option<Backend>>,
+    was_finished: bool,
+    began: Instant,
+}
+
+impl<'a> Steps<'a> {
+    /// Writes the first manifest, or takes over that of a finished run, and opens the log.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn begin(asked: Asked<'a>) -> Result<Self, JobError> {
+        let was_finished = asked.dir.earlier.as_ref().is_some_and(|manifest| is_finished(asked.dir, manifest));
+        let manifest = match &asked.dir.earlier {
+            Some(manifest) if was_finished => manifest.clone(),
+            earlier => first_manifest(&asked, earlier.as_ref()),
+        };
+        if !was_finished {
+            asked.dir.write_manifest(&manifest)?;
+        }
+        let events = Events::open(&asked.dir.path, &asked.identity.run_id, asked.view)?;
+        let manifest = Mutex::new(manifest);
+        Ok(Self { asked, events, manifest, pulse: Pulse::default(), backend: Mutex::new(None), was_finished, began: Instant::now() })
+    }
+
+    /// Runs what is left to run; says whether nothing was.
+    ///
+    /// # Errors
+    /// The worst of what went wrong.
+    pub fn execute(&self) -> Result<bool, JobError> {
+        self.tell_start()?;
+        if self.was_finished {
+            self.tell_cached()?;
+            return Ok(true);
+        }
+        let dir = &self.asked.dir.path;
+        outputs::write_bytes(&dir.join("spec.toml"), self.asked.identity.spec_toml.as_bytes())?;
+        outputs::write_json(&dir.join("plan.json"), &self.asked.plan.to_json())?;
+        self.run_all()?;
+        self.finish()?;
+        Ok(false)
+    }
+
+    /// Writes how the run ended into manifest and log and removes what is unfinished.
+    ///
+    /// Nothing more can be done when this fails too, so its own errors are dropped.
+    pub fn close(&self, error: &JobError) -> Exit {
+        self.asked.view.end();
+        let exit = exit::of(error);
+        let message = exit::message(error, self.asked.spec_path);
+        let is_stop = matches!(error, JobError::Stopped(_));
+        let _unwritten = self.update(|manifest| {
+            let state = if is_stop { State::Interrupted } else { State::Failed };
+            for step in manifest.steps.iter_mut().filter(|step| step.state == State::Running) {
+                step.state = state;
+            }
+            manifest.state = state;
+            manifest.exit_code = Some(exit as u8);
+            manifest.error = Some(message.clone());
+            manifest.finished = Some(now());
+        });
+        let exit_code = exit as u8;
+        let event = if is_stop {
+            Event::RunInterrupted { exit_code }
+        } else {
+            Event::RunFailed { exit_code, error: message, problems: Vec::new() }
+        };
+        let _unwritten = self.events.emit(None, &event).and_then(|()| self.events.sync());
+        let _unswept = outputs::sweep(&self.asked.dir.path);
+        exit
+    }
+
+    /// Sends the sign of life when one is due.
+    pub fn beat(&self, every: std::time::Duration) {
+        if let Some((step, event)) = self.pulse.due(every) {
+            // A log that cannot be written ends the run at the next event of the step itself.
+            let _unwritten = self.events.emit(Some(&step), &event);
+        }
+    }
+
+    /// Returns the run folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.asked.dir.path
+    }
+
+    /// Returns the manifest as it stands.
+    #[must_use]
+    pub fn manifest(&self) -> Manifest {
+        self.lock().clone()
+    }
+
+    fn tell_start(&self) -> Result<(), JobError> {
+        let manifest = self.manifest();
+        let event = Event::RunStarted {
+            job: manifest.job,
+            gristmill: VERSION,
+            run_dir: self.asked.dir.path.display().to_string(),
+            place: manifest.place,
+            threads: rayon::current_num_threads(),
+            memory_bytes: self.asked.memory_bytes,
+            resumed: self.asked.dir.earlier.is_some(),
+        };
+        self.events.emit(None, &event)?;
+        for input in &self.asked.inputs.records {
+            let event = Event::InputHashed {
+                source: input.source.clone(),
+                path: input.path.clone(),
+                bytes: input.bytes,
+                blake3: input.blake3.clone(),
+            };
+            self.events.emit(None, &event)?;
+        }
+        Ok(())
+    }
+
+    fn tell_cached(&self) -> Result<(), JobError> {
+        let manifest = self.manifest();
+        for step in &manifest.steps {
+            self.events.emit(Some(&step.name), &Event::StepCached { findings: step.n_findings })?;
+        }
+        self.tell_end(true, manifest.n_findings)
+    }
+
+    fn tell_end(&self, cached: bool, findings: u64) -> Result<(), JobError> {
+        let event = Event::RunFinished {
+            exit_code: Exit::Done as u8,
+            cached,
+            findings,
+            seconds: self.began.elapsed().as_secs_f64(),
+            peak_rss_bytes: crate::memory::peak_rss_bytes(),
+        };
+        self.events.emit(None, &event)?;
+        self.events.sync()
+    }
+
+    fn run_all(&self) -> Result<(), JobError> {
+        let mut failed: Vec<&str> = Vec::new();
+        let mut worst: Option<JobError> = None;
+        for (index, step) in self.asked.plan.steps.iter().enumerate() {
+            self.asked.stop.check()?;
+            let name = step.spec.name.value.as_str();
+            if needs(step).any(|needed| failed.contains(&needed)) {
+                failed.push(name);
+                continue;
+            }
+            match self.run_one(index, step) {
+                Ok(()) => {}
+                Err(error) if ends_run(&error) => return Err(error),
+                Err(error) => {
+                    self.fail_step(index, name, &error)?;
+                    failed.push(name);
+                    worst = Some(match worst {
+                        Some(before) => exit::worse(before, error),
+                        None => error,
+                    });
+                }
+            }
+        }
+        worst.map_or(Ok(()), Err)
+    }
+
+    fn fail_step(&self, index: usize, name: &str, error: &JobError) -> Result<(), JobError> {
+        self.asked.view.end();
+        self.update(|manifest| manifest.steps[index].state = State::Failed)?;
+        let error_text = exit::message(error, self.asked.spec_path);
+        self.events.emit(Some(name), &Event::StepFailed { exit_code: exit::of(error) as u8, error: error_text })
+    }
+
+    fn run_one(&self, index: usize, step: &PlannedStep) -> Result<(), JobError> {
+        let name = step.spec.name.value.as_str();
+        let upstream = self.upstream(step);
+        if let Some(done) = self.asked.dir.finished_step(name, &self.asked.identity.run_id, &upstream) {
+            let findings = done.record.n_findings;
+            self.adopt(index, done)?;
+            return self.events.emit(Some(name), &Event::StepCached { findings });
+        }
+        let folder = self.asked.dir.begin_step(name)?;
+        self.update(|manifest| manifest.steps[index].state = State::Running)?;
+        self.events.emit(Some(name), &Event::StepStarted { kind: step.spec.kind.name().to_owned(), rows: step.rows })?;
+        let began = Instant::now();
+        let outcome = self.compute(step, &folder)?;
+        let compute_seconds = began.elapsed().as_secs_f64();
+        let began = Instant::now();
+        let outputs = self.write_tables(name, &outcome)?;
+        // Before the step is marked as done: what it read must be what the run-id stands for.
+        self.asked.inputs.check_unchanged(self.asked.stop)?;
+        let record = record_of(step, &outcome, compute_seconds, began.elapsed().as_secs_f64());
+        let done = StepDone { version: MANIFEST_VERSION, run_id: self.asked.identity.run_id.clone(), upstream, record, outputs };
+        self.asked.dir.mark_done(&done)?;
+        self.tell_done(&done.record)?;
+        self.adopt(index, done)
+    }
+
+    fn compute(&self, step: &PlannedStep, folder: &Path) -> Result<StepOutcome, JobError> {
+        let Asked { spec, stop, view, memory_bytes, .. } = self.asked;
+        let name = step.spec.name.value.as_str();
+        let backend = self.backend()?;
+        let source = self.open(step)?;
+        let scratch = outputs::scratch_in(folder)?;
+        let total = source.n_rows().or(step.rows);
+        self.pulse.start(name, total);
+        view.start_rows(&format!("step {}", crate::terminal::plain(name)), total);
+        let on = StepRun {
+            job: &spec.name.value,
+            source: &*source,
+            backend: &backend,
+            seed: spec.seed,
+            alpha: spec.alpha,
+            memory_bytes,
+            scratch: scratch.path(),
+            progress: &|done, total| {
+                self.pulse.report(done, total);
+                view.move_to(done);
+            },
+            stopped: &|| stop.is_asked(),
+        };
+        let outcome = step.spec.kind.run(&step.spec, &on);
+        self.pulse.end();
+        view.end();
+        // A kind knows that it was stopped, not by which signal.
+        outcome.map_err(|error| match (error, stop.exit()) {
+            (JobError::Stopped(_), Some(exit)) => JobError::Stopped(exit),
+            (error, _) => error,
+        })
+    }
+
+    /// Opens what a step reads: a source of the spec, or a table that an earlier step wrote.
+    fn open(&self, step: &PlannedStep) -> Result<Arc<dyn Source>, JobError> {
+        let (plan, spec) = (self.asked.plan, self.asked.spec);
+        let (step_name, table) = match &step.input {
+            Input::Source(index) => return Ok(Arc::clone(&plan.sources[*index].source)),
+            Input::Table { step, table } => (step, table),
+        };
+        let path = self.asked.dir.path.join(outputs::table_path(step_name, table));
+        let options = plan::table_options(&path, spec.seed, self.asked.memory_bytes);
+        let source_name = format!("{step_name}.{table}");
+        let source: Arc<dyn Source> = Arc::from(gristmill_datasets::open(&options).map_err(|error| JobError::Read { source_name, error })?);
+        let problems = plan::check_input(&step.spec, &source.schema());
+        match problems.in_order().first() {
+            None => Ok(source),
+            Some(problem) => {
+                let message = format!("{}; {}", problem.message, problem.help);
+                Err(JobError::Spec { step: step.spec.name.value.clone(), message })
+            }
+        }
+    }
+
+    /// Opens the backend when the first step needs it: a cached run needs no device.
+    fn backend(&self) -> Result<Backend, JobError> {
+        let mut slot = self.backend.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(backend) = &*slot {
+            return Ok(backend.clone());
+        }
+        let choice: PlaceChoice = self.asked.spec.place.parse().map_err(|error| JobError::Bug(format!("{error}")))?;
+        let backend = Backend::open(choice).map_err(|error| JobError::Device(error.reason))?;
+        Ok(slot.insert(backend).clone())
+    }
+
+    fn write_tables(&self, step: &str, outcome: &StepOutcome) -> Result<Vec<OutputRecord>, JobError> {
+        let findings = Finding::to_batch(&outcome.findings);
+        let tables = outcome.tables.iter().map(|table| (table.name, &table.schema, table.batches.as_slice()));
+        let schema = Finding::schema();
+        let all = tables.chain([("findings", &schema, std::slice::from_ref(&findings))]);
+        all.map(|(name, schema, batches)| {
+            let output = outputs::write_table(&self.asked.dir.path, &outputs::table_path(step, name), schema, batches)?;
+            self.tell_table(Some(step), &output)?;
+            Ok(output)
+        })
+        .collect()
+    }
+
+    fn tell_table(&self, step: Option<&str>, output: &OutputRecord) -> Result<(), JobError> {
+        let OutputRecord { path, bytes, blake3, rows } = output.clone();
+        self.events.emit(step, &Event::TableWritten { path, rows, bytes, blake3 })
+    }
+
+    fn tell_done(&self, record: &StepRecord) -> Result<(), JobError> {
+        for reason in &record.fell_back {
+            self.events.emit(Some(&record.name), &Event::FellBack { reason: reason.clone() })?;
+        }
+        let event = Event::StepFinished {
+            place: record.place.clone().unwrap_or_default(),
+            adapter: record.adapter.clone(),
+            place_reason: record.place_reason.clone().unwrap_or_default(),
+            rows: record.n_rows,
+            columns: record.n_columns,
+            findings: record.n_findings,
+            compute_seconds: record.compute_seconds,
+            write_seconds: record.write_seconds,
+        };
+        self.events.emit(Some(&record.name), &event)
+    }
+
+    /// Takes a finished step into the manifest.
+    fn adopt(&self, index: usize, done: StepDone) -> Result<(), JobError> {
+        self.update(|manifest| {
+            manifest.n_findings += done.record.n_findings;
+            manifest.steps[index] = done.record;
+            manifest.outputs.extend(done.outputs);
+        })
+    }
+
+    fn finish(&self) -> Result<(), JobError> {
+        self.asked.stop.check()?;
+        let dir = &self.asked.dir.path;
+        let mut found: Vec<RecordBatch> = Vec::new();
+        for step in &self.asked.plan.steps {
+            found.extend(outputs::read_table(&dir.join(outputs::table_path(&step.spec.name.value, "findings")))?);
+        }
+        let output = outputs::write_table(dir, "findings.parquet", &Finding::schema(), &found)?;
+        self.tell_table(None, &output)?;
+        self.update(|manifest| {
+            manifest.outputs.push(output);
+            manifest.state = State::Done;
+            manifest.exit_code = Some(Exit::Done as u8);
+            manifest.finished = Some(now());
+        })?;
+        // The report reads the manifest and tells of a finished run, so it is the last file. A run that was
+        // killed in between has no report and is therefore not taken for finished.
+        report::write(dir)?;
+        // Spill folders are gone by now, unless the system refused; the next command would try again.
+        let _unswept = outputs::sweep(dir);
+        self.tell_end(false, self.manifest().n_findings)
+    }
+
+    fn upstream(&self, step: &PlannedStep) -> Vec<OutputRecord> {
+        let Input::Table { step, table } = &step.input else { return Vec::new() };
+        let path = outputs::table_path(step, table);
+        self.lock().outputs.iter().filter(|output| output.path == path).cloned().collect()
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Manifest)) -> Result<(), JobError> {
+        let mut manifest = self.lock();
+        change(&mut manifest);
+        self.asked.dir.write_manifest(&manifest)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Manifest> {
+        // A panic while the lock was held leaves a manifest whose fields are all valid.
+        self.manifest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says whether every output of a finished run is still what it was.
+fn is_finished(dir: &RunDir, manifest: &Manifest) -> bool {
+    manifest.state == State::Done
+        && manifest.version == MANIFEST_VERSION
+        && dir.path.join("report.html").is_file()
+        && manifest.outputs.iter().all(|output| dir.is_whole(output))
+}
+
+/// Says whether the steps that do not depend on the failed one are pointless as well.
+fn ends_run(error: &JobError) -> bool {
+    !matches!(exit::of(error), Exit::Spec | Exit::Data | Exit::Budget)
+}
+
+fn needs(step: &PlannedStep) -> impl Iterator<Item = &str> {
+    let table = match &step.input {
+        Input::Table { step, .. } => Some(step.as_str()),
+        Input::Source(_) => None,
+    };
+    step.spec.needs.iter().map(|needed| needed.value.as_str()).chain(table)
+}
+
+fn first_manifest(asked: &Asked<'_>, earlier: Option<&Manifest>) -> Manifest {
+    Manifest {
+        version: MANIFEST_VERSION,
+        gristmill: VERSION.to_owned(),
+        job: asked.identity.job.clone(),
+        run_id: asked.identity.run_id.clone(),
+        spec_hash: asked.identity.spec_hash.clone(),
+        state: State::Running,
+        exit_code: None,
+        error: None,
+        started: earlier.map_or_else(now, |manifest| manifest.started.clone()),
+        finished: None,
+        seed: asked.spec.seed,
+        alpha: asked.spec.alpha,
+        place: asked.spec.place.clone(),
+        threads: rayon::current_num_threads(),
+        memory_bytes: asked.memory_bytes,
+        inputs: asked.inputs.records.clone(),
+        steps: asked.plan.steps.iter().map(planned_record).collect(),
+        outputs: Vec::new(),
+        n_findings: 0,
+        hash_seconds: asked.inputs.seconds,
+    }
+}
+
+fn planned_record(step: &PlannedStep) -> StepRecord {
+    StepRecord {
+        name: step.spec.name.value.clone(),
+        kind: step.spec.kind.name().to_owned(),
+        state: State::Planned,
+        place: None,
+        adapter: None,
+        place_reason: None,
+        fell_back: Vec::new(),
+        n_rows: 0,
+        n_columns: 0,
+        family: None,
+        n_findings: 0,
+        compute_seconds: 0.0,
+        write_seconds: 0.0,
+        notes: Vec::new(),
+        left_out: Vec::new(),
+    }
+}
+
+fn record_of(step: &PlannedStep, outcome: &StepOutcome, compute_seconds: f64, write_seconds: f64) -> StepRecord {
+    StepRecord {
+        state: State::Done,
+        place: Some(outcome.place.clone()),
+        adapter: outcome.adapter.clone(),
+        place_reason: Some(outcome.place_reason.clone()),
+        fell_back: outcome.fell_back.clone(),
+        n_rows: outcome.n_rows,
+        n_columns: outcome.n_columns,
+        family: outcome.family,
+        n_findings: outcome.findings.len() as u64,
+        compute_seconds,
+        write_seconds,
+        notes: outcome.notes.clone(),
+        left_out: outcome.left_out.clone(),
+        ..planned_record(step)
+    }
+}
