@@ -1,0 +1,9 @@
+//! The built binary on small files: what it writes, what it says, and how it ends.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+mod exits;
+mod job;
+mod runs;
+mod stops;
+mod words;

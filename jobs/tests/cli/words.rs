@@ -1,0 +1,96 @@
+//! What commands say, and what they must not say.
+
+use crate::job::{Job, ONE_STEP};
+
+#[test]
+fn validate_counts_what_is_fine() {
+    let job = Job::new(ONE_STEP);
+    let ran = job.gristmill(&["validate", "spec.toml"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.starts_with("ok: spec.toml: 1 source, 1 step"), "{}", ran.stdout);
+    job.write("spec.toml", format!("{ONE_STEP}colums = [\"x01\"]\n"));
+    let ran = job.gristmill(&["validate", "spec.toml"]);
+    assert!(ran.code == 2 && ran.stdout.is_empty() && ran.stderr.contains("`columns`"), "{} {}", ran.code, ran.stderr);
+}
+
+#[test]
+fn plan_says_where_and_why() {
+    let job = Job::new(ONE_STEP);
+    let ran = job.gristmill(&["plan", "spec.toml"]);
+    assert!(ran.code == 0 && ran.stdout.contains("pairs"), "{} {}", ran.stdout, ran.stderr);
+    let ran = job.gristmill(&["plan", "spec.toml", "--json"]);
+    assert!(serde_json::from_str::<serde_json::Value>(&ran.stdout).is_ok(), "{}", ran.stdout);
+    assert!(!job.path("runs").exists());
+}
+
+#[test]
+fn kinds_schema_and_completions_print() {
+    let job = Job::new(ONE_STEP);
+    for (arguments, word) in [
+        (&["kinds"][..], "correlate"),
+        (&["kinds", "correlate"], "min_n"),
+        (&["schema"], "http://json-schema.org/draft-07/schema"),
+        (&["completions", "bash"], "gristmill"),
+        (&["--help"], "Exit codes"),
+        (&["run", "--help"], "--run-dir"),
+        (&["--version"], env!("CARGO_PKG_VERSION")),
+    ] {
+        let ran = job.gristmill(arguments);
+        assert!(ran.code == 0 && ran.stdout.contains(word) && ran.stderr.is_empty(), "{arguments:?}: {} {}", ran.stdout, ran.stderr);
+    }
+    assert_eq!(job.gristmill(&["kinds", "corelate"]).code, 2);
+}
+
+#[test]
+fn doctor_answers_on_any_machine() {
+    let job = Job::new(ONE_STEP);
+    let ran = job.gristmill(&["doctor"]);
+    assert!(ran.code == 0 && ran.stdout.contains("memory"), "{} {}", ran.stdout, ran.stderr);
+    let ran = job.gristmill(&["doctor", "--json"]);
+    assert!(ran.code == 0 && serde_json::from_str::<serde_json::Value>(&ran.stdout).is_ok(), "{}", ran.stdout);
+}
+
+#[test]
+fn report_is_written_anew() {
+    let job = Job::new(ONE_STEP);
+    job.run();
+    std::fs::write(job.path("out/report.html"), "old").unwrap();
+    assert_eq!(job.gristmill(&["report", "out"]).code, 0);
+    assert!(std::fs::read_to_string(job.path("out/report.html")).unwrap().contains("<html"));
+    let ran = job.gristmill(&["report", "."]);
+    assert!(ran.code == 2 && ran.stderr.contains("no run"), "{} {}", ran.code, ran.stderr);
+}
+
+#[test]
+fn quiet_says_nothing_but_errors() {
+    let job = Job::new(ONE_STEP);
+    let ran = job.gristmill(&["run", "spec.toml", "--run-dir", "out", "--quiet"]);
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""));
+    job.write("data.csv", crate::job::planted(10, 4));
+    let ran = job.gristmill(&["run", "spec.toml", "--run-dir", "out", "--quiet"]);
+    assert!(ran.code == 2 && ran.stderr.starts_with("error: "), "{}", ran.stderr);
+}
+
+#[test]
+fn escape_codes_in_names_reach_neither_stream() {
+    let job = Job::new(ONE_STEP);
+    let text = crate::job::planted(400, 4).replacen("x00", "\u{1b}[31mred\u{7}", 1).replacen("x01", "a\u{202e}b", 1);
+    job.write("data.csv", text);
+    let ran = job.run();
+    let both = ran.stdout + &ran.stderr;
+    assert!(!both.contains('\u{1b}') && !both.contains('\u{7}') && !both.contains('\u{202e}'), "{both:?}");
+}
+
+#[test]
+fn a_closed_stdout_is_no_failure() {
+    let job = Job::new(ONE_STEP);
+    for arguments in ["kinds", "schema", "--help", "run spec.toml --run-dir out"] {
+        let script = format!("\"$0\" {arguments} | true; exit 0");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_gristmill")])
+            .current_dir(job.folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success() && !String::from_utf8_lossy(&output.stderr).contains("panicked"));
+    }
+}
