@@ -1,6 +1,8 @@
 //! What a spec means: opened sources, steps in the order of the run, columns resolved against schemas.
 //!
-//!     Spec -> open every source (footers, first 64 KiB) -> columns of each step -> order -> Plan
+//! ```text
+//! Spec -> open every source (footers, first 64 KiB) -> columns of each step -> order -> Plan
+//! ```
 //!
 //! Only a `Plan` reaches the engine. A step that reads another step's table has no schema yet: its columns are
 //! checked by `check_input` once that table is there.

@@ -21,7 +21,6 @@ mod tables;
 mod text;
 mod verdict;
 
-use std::io::Write as _;
 use std::path::Path;
 
 use askama::Template;
@@ -30,6 +29,7 @@ pub use data::{ColumnData, ColumnRow, FindingRow, ReportData, StepData};
 pub use pairs::{Bin, Cell, Heat, PairData, PairRow};
 
 use crate::JobError;
+use crate::outputs;
 use facts::{FileTable, RunFacts};
 use sections::{ColumnsView, FindingsView, MapView, TestedView};
 use settings::Settings;
@@ -47,30 +47,7 @@ pub const MAX_BYTES: usize = 1_000_000;
 /// When the folder holds no run, one of its tables cannot be read, or the report cannot be written.
 pub fn write(run_dir: &Path) -> Result<(), JobError> {
     let page = render(&ReportData::read(run_dir)?);
-    let path = run_dir.join(FILE_NAME);
-    save(run_dir, &path, &page).map_err(|error| JobError::Write { path, error })
-}
-
-/// Puts the page in place at once: a reader sees the old report or the new one, never half of it.
-fn save(run_dir: &Path, path: &Path, page: &str) -> std::io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(".report-").suffix(".tmp").tempfile_in(run_dir)?;
-    file.write_all(page.as_bytes())?;
-    file.as_file().sync_all()?;
-    let file = file.persist(path).map_err(|error| error.error)?;
-    make_readable(&file)?;
-    std::fs::File::open(run_dir)?.sync_all()
-}
-
-/// Gives the report the rights of an ordinary file; temporary files are made for their owner alone.
-#[cfg(unix)]
-fn make_readable(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_file: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
+    outputs::write_bytes(&run_dir.join(FILE_NAME), page.as_bytes())
 }
 
 /// Returns the report as one HTML document of at most `MAX_BYTES`; the same data give the same bytes.

@@ -1,6 +1,8 @@
 //! The order of a heat map: average-linkage clustering on 1 - |r|, so that columns that move together stand together.
 //!
-//!     d(A, B) = mean of 1 - |r(a, b)| over a in A, b in B;  the closest two clusters are merged until one is left
+//! ```text
+//! d(A, B) = mean of 1 - |r(a, b)| over a in A, b in B;  the closest two clusters are merged until one is left
+//! ```
 //!
 //! Nulls    a pair without r is as far apart as can be (distance 1).
 //! Ties     the first pair in the order of the columns merges first, so the order is the same on every machine.

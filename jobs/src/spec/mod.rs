@@ -1,6 +1,8 @@
 //! What a user asked for: the spec's values with the places where they were written.
 //!
-//!     text -> tree (TOML or JSON, with spans) -> fields by the tables of `keys` -> Spec -> names and order of steps
+//! ```text
+//! text -> tree (TOML or JSON, with spans) -> fields by the tables of `keys` -> Spec -> names and order of steps
+//! ```
 //!
 //! Each stage adds what is wrong to `Problems` and goes on, so that one run of `validate` shows every mistake.
 //! A `Spec` does nothing: `plan` opens the files behind it and says what it means.
