@@ -57,6 +57,9 @@ fn mend(column: &str, names: &[&str], elsewhere: &dyn Fn(&str) -> Option<String>
     {
         return format!("the file has one column, {}: is its `delimiter` right?", quoted(&short(only)));
     }
+    if !names.is_empty() && names.iter().all(|name| name.starts_with("column_")) {
+        return format!("the file was read without a line of names, see `header`; columns: {}", listed(names));
+    }
     let parts: Vec<&str> = column.split([',', ';']).map(str::trim).collect();
     if parts.len() > 1 && parts.iter().all(|part| names.contains(part)) {
         let parts: Vec<String> = parts.iter().map(|part| quoted(part)).collect();

@@ -341,7 +341,10 @@ impl<'a> Reading<'a> {
     }
 
     fn wrong_type(&mut self, key: &Key, node: &Node) {
-        let noun = node.value.noun();
+        let noun = match (key.takes, &node.value) {
+            (Takes::Integer(..), Tree::Number(_)) => "a number with a fraction",
+            (_, value) => value.noun(),
+        };
         let message = format!("`{}` takes {}, not {noun}", key.name, wanted(key.takes));
         let assign = |literal: &str| self.notation.assign(key.name, literal);
         let help = match (&node.value, meant(key, &node.value, &self.words(&node.span))) {

@@ -90,6 +90,13 @@ pub(super) fn meant(key: &Key, value: &Tree, words: &str) -> Option<String> {
             "false" | "no" | "off" | "0" | "n" => Some("false".to_owned()),
             _ => None,
         },
+        // One value in a list: the value alone.
+        (Takes::Flag | Takes::Integer(..) | Takes::Number(..), Tree::List(items)) => match items.as_slice() {
+            [Spanned { value: Tree::Integer(number), .. }] => Some(number.to_string()),
+            [Spanned { value: Tree::Number(number), .. }] => Some(number_text(*number)),
+            [Spanned { value: Tree::Flag(flag), .. }] => Some(flag.to_string()),
+            _ => None,
+        },
         (Takes::Flag, Tree::Integer(number)) => Some((*number != 0).to_string()),
         (Takes::Integer(..), Tree::Text(text)) => text.trim().parse::<i64>().ok().map(|number| number.to_string()),
         (Takes::Integer(..), Tree::Number(number)) if number.is_finite() => Some(format!("{}", number.round())),
@@ -109,7 +116,7 @@ pub(super) fn meant(key: &Key, value: &Tree, words: &str) -> Option<String> {
 }
 
 /// Returns the number in a text, a percentage as a share.
-fn number_in(text: &str) -> Option<String> {
+pub(super) fn number_in(text: &str) -> Option<String> {
     let text = text.trim().replace(',', ".");
     let (digits, divisor) = text.strip_suffix('%').map_or((text.as_str(), 1.0), |digits| (digits, 100.0));
     let number = digits.trim().parse::<f64>().ok().filter(|number| number.is_finite())?;

@@ -9,6 +9,12 @@ use super::keys;
 use super::problems::{Problem, Problems};
 use super::tree::quoted;
 
+/// What to do about comments of other languages.
+const COMMENTS: &str = "start comments with `#`";
+
+/// Label of a colon between key and value.
+const NOT_EQUALS: &str = "not `=`";
+
 /// The line of a mistake.
 struct Line<'a> {
     text: &'a str,
@@ -26,6 +32,11 @@ pub(crate) fn translate(text: &str, errors: &[toml::de::Error]) -> (Problems, Op
     let mut errors: Vec<_> = errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
     errors.sort_by_key(|(span, _)| span.start);
     for (span, message) in errors {
+        if let Some((at, problem)) = run_on(text, &span, message) {
+            // The parser took the rest of the text for the inside of a list or text: nothing more can be said.
+            problems.append(one(&problem));
+            return (problems, Some(broken_at.map_or(at, |before| before.min(at))));
+        }
         let line = Line::of(text, span.start);
         if is_structural(message) {
             broken_at = Some(broken_at.map_or(line.start, |at| at.min(line.start)));
@@ -42,12 +53,48 @@ pub(crate) fn translate(text: &str, errors: &[toml::de::Error]) -> (Problems, Op
             problems.append(one(&line.explain(&span, message)));
         }
     }
-    (problems, broken_at)
+    (as_yaml(problems), broken_at)
+}
+
+/// Explains a list or a text of several lines that is not closed; returns the byte from which it swallowed the text.
+fn run_on(text: &str, span: &Range<usize>, message: &str) -> Option<(usize, Problem)> {
+    let line = Line::of(text, span.start);
+    if message.contains("multi-line") {
+        let open = text[..line.start + line.at].rfind(if message.contains("literal") { "\'\'\'" } else { "\"\"\"" })?;
+        let opening = Line::of(text, open);
+        let help = "close it with the same three quotes, or write one quote on either side".to_owned();
+        let problem = opening.problem(opening.at, 3, "this text of several lines is not closed", "opened here", help);
+        return Some((opening.start, problem));
+    }
+    let starts_line = line.text[..line.at].trim().is_empty();
+    let is_entry = line.is_header() || line.text.split_once('=').is_some_and(|(key, _)| !key.contains(['"', '\'', ',']));
+    if !(message.contains("comma") && starts_line && is_entry) {
+        return None;
+    }
+    let end = text[..line.start].trim_end().len();
+    let before = Line::of(text, end);
+    let problem = before.problem(before.at, 1, "`]` is missing", "the list is not closed", "close it with `]`".to_owned());
+    Some((before.start, problem))
+}
+
+/// Says it once where somebody wrote YAML.
+fn as_yaml(problems: Problems) -> Problems {
+    let is_colon = |problem: &&Problem| problem.label == NOT_EQUALS;
+    let found = problems.in_order();
+    let mut colons = found.iter().copied().filter(is_colon);
+    let first = colons.next().cloned();
+    match first.filter(|_| colons.nth(1).is_some()) {
+        Some(mut first) => {
+            first.help = format!("this looks like YAML, and a spec is TOML: {}", first.help);
+            one(&first)
+        }
+        None => problems,
+    }
 }
 
 /// Says whether the parser lost its way, so that what follows the mistake may be read wrongly.
 fn is_structural(message: &str) -> bool {
-    ["key with no value", "unclosed", "unquoted key", "multi-line"].iter().any(|words| message.contains(words))
+    ["key with no value", "unclosed", "unquoted key"].iter().any(|words| message.contains(words))
 }
 
 fn one(problem: &Problem) -> Problems {
@@ -108,8 +155,8 @@ impl<'a> Line<'a> {
 
     /// Returns the key of `key = value`.
     fn key(&self) -> &'a str {
-        let end = self.text.find(['=', ':', ' ', '\t']).unwrap_or(self.text.len());
-        self.text[..end].trim()
+        let line = self.text.trim_start();
+        &line[..line.find(['=', ':', ' ', '\t']).unwrap_or(line.len())]
     }
 
     /// Returns what stands after the key and its `=`, without comment.
@@ -146,8 +193,13 @@ impl<'a> Line<'a> {
             let close = if message.contains("array") { ']' } else { '}' };
             return self.problem(self.at, 1, &format!("`{close}` is missing"), "not closed", format!("close it with `{close}`"));
         }
+        if message.contains("cannot extend") {
+            let word = self.text.get(self.at..self.at + span.len()).unwrap_or_default();
+            let message = format!("`{word}` was given above in one line, so nothing can be added here");
+            return self.problem(self.at, span.len(), &message, "given above", format!("write all of `{word}` in one place"));
+        }
         if message.contains("comma") {
-            return self.problem(self.at, 1, "a comma is missing between two entries", "here", "write `,` between them".to_owned());
+            return self.no_comma();
         }
         if message.contains("escape") {
             return self.escape();
@@ -168,15 +220,15 @@ impl<'a> Line<'a> {
     fn no_assignment(&self) -> Problem {
         let start = self.text.len() - self.text.trim_start().len();
         if ["//", "--", ";", "/*"].iter().any(|mark| self.text.trim_start().starts_with(mark)) {
-            let help = "start comments with `#`".to_owned();
-            return self.problem(start, 1, "`/` and `;` do not start a comment", "not a comment in TOML", help);
+            let message = "`/`, `-` and `;` do not start a comment";
+            return self.problem(start, 1, message, "not a comment in TOML", COMMENTS.to_owned());
         }
         let (key, value) = (self.key(), self.value());
         let literal = if value.is_empty() { sample(key) } else { as_literal(value) };
         let help = format!("write {}", self.fixed(&literal));
         let after_key = start + key.len();
         match self.text[after_key..].find(':') {
-            Some(offset) => self.problem(after_key + offset, 1, "`=` must stand between key and value", "not `=`", help),
+            Some(offset) => self.problem(after_key + offset, 1, "`=` must stand between key and value", NOT_EQUALS, help),
             None => {
                 let blanks = self.text[after_key..].len() - self.text[after_key..].trim_start().len();
                 self.problem(after_key + blanks, 1, "`=` must stand between key and value", "`=` is missing", help)
@@ -184,10 +236,23 @@ impl<'a> Line<'a> {
         }
     }
 
+    fn no_comma(&self) -> Problem {
+        let (before, after) = self.text.split_at(self.at);
+        if before.ends_with(['"', '\'']) && after.starts_with(char::is_alphanumeric) {
+            let help = "every text has a quote on both sides: look at the entry before this one too".to_owned();
+            return self.problem(self.at, 1, "a quote is missing near here", "outside of the quotes", help);
+        }
+        self.problem(self.at, 1, "a comma is missing between two entries", "here", "write `,` between them".to_owned())
+    }
+
     fn unclosed_header(&self) -> Problem {
         let header = self.text.trim().trim_end_matches(']');
         let name = header.trim_start_matches('[').trim();
-        let help = format!("write `[{}]`", name.replace([' ', '\t'], "-"));
+        let mended = match name.split_once('=') {
+            Some((group, name)) => format!("{}.{}", group.trim(), name.trim().trim_matches('"')),
+            None => name.replace([' ', '\t'], "-"),
+        };
+        let help = format!("write `[{mended}]`");
         let message = if name.contains(' ') { "a blank in a table's name, where `]` should stand" } else { "`]` is missing" };
         self.problem(self.at, 1, message, "not closed", help)
     }
@@ -208,6 +273,14 @@ impl<'a> Line<'a> {
     /// Something stands behind a value.
     fn more_on_the_line(&self) -> Problem {
         let rest = &self.text[self.at..];
+        if rest.starts_with(';') {
+            let help = "remove it: a line ends by itself".to_owned();
+            return self.problem(self.at, 1, "a `;` after the value", "one too many", help);
+        }
+        if rest.starts_with("//") || rest.starts_with("--") {
+            let word = &rest[..2];
+            return self.problem(self.at, 2, &format!("`{word}` does not start a comment"), "not a comment in TOML", COMMENTS.to_owned());
+        }
         let Some(after) = rest.strip_prefix(',') else {
             let help = "start a new line here; a text with blanks needs quotes".to_owned();
             return self.problem(self.at, self.word().len(), "more on this line than one key and its value", "a second one", help);
@@ -237,6 +310,14 @@ impl<'a> Line<'a> {
                 let bare = word.trim_matches(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}', '\u{ab}', '\u{bb}']);
                 let help = format!("write plain quotes: `{}`", quoted(bare));
                 say("these quotes are not plain quotes", "a word processor's quotes", help)
+            }
+            lower if lower.starts_with('(') => {
+                let help = "a list stands in `[` and `]`".to_owned();
+                say("round brackets mean nothing here", "not a list", help)
+            }
+            lower if lower.ends_with('%') && super::literals::number_in(lower).is_some() => {
+                let share = super::literals::number_in(lower).unwrap_or_default();
+                say(&format!("`{word}` is not a number"), "a percentage", format!("write the share: `{share}`"))
             }
             lower if lower.starts_with('.') && lower[1..].parse::<f64>().is_ok() => {
                 say("a digit must stand before the dot", "no digit", format!("write `0{word}`"))

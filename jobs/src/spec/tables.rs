@@ -60,7 +60,7 @@ pub(crate) fn read(reading: &mut Reading<'_>, root: &Table) -> Raw {
     let mut groups: Vec<(Group, &Spanned<String>, &Node)> = Vec::new();
     let mut loose: Vec<(Group, &Spanned<String>, &Table)> = Vec::new();
     let keys: Vec<&'static Key> = keys::TOP.iter().collect();
-    let top = reading.values(root, &(0..0), &keys, |reading, name, node, values| match group_of(&name.value) {
+    let top = reading.values(root, &(0..0), &keys, |reading, name, node, values| match group_of(&name.value, node) {
         Some((group, exact)) if !exact && matches!(node.value, Tree::Table(_)) => {
             misspelt_group(reading, name, node, group);
             groups.push((group, name, node));
@@ -88,16 +88,26 @@ pub(crate) fn read(reading: &mut Reading<'_>, root: &Table) -> Raw {
 }
 
 /// Returns the group that a top-level table stands for, and whether it is spelt right.
-fn group_of(name: &str) -> Option<(Group, bool)> {
+fn group_of(name: &str, node: &Node) -> Option<(Group, bool)> {
     match name {
         "source" => Some((Group::Source, true)),
         "step" => Some((Group::Step, true)),
-        "inputs" | "input" | "data" => Some((Group::Source, false)),
-        "tasks" | "task" => Some((Group::Step, false)),
-        _ => match nearest(name, ["source", "step"])? {
-            "source" => Some((Group::Source, false)),
-            _ => Some((Group::Step, false)),
+        _ => match nearest(name, ["source", "step"]) {
+            Some("source") => Some((Group::Source, false)),
+            Some(_) => Some((Group::Step, false)),
+            None => by_content(node).map(|group| (group, false)),
         },
+    }
+}
+
+/// Tells a group under another word, `[inputs.x]` say, by the keys of what it holds.
+fn by_content(node: &Node) -> Option<Group> {
+    let Tree::Table(table) = &node.value else { return None };
+    let holds = |key: &str| table.entries.iter().any(|(_, child)| matches!(&child.value, Tree::Table(child) if child.get(key).is_some()));
+    match (holds("kind") || holds("from"), holds("path")) {
+        (true, _) => Some(Group::Step),
+        (false, true) => Some(Group::Source),
+        (false, false) => None,
     }
 }
 
