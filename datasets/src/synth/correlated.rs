@@ -9,7 +9,7 @@
 //!
 //! Shape    the first 2 k columns are the k planted pairs, the rest belong to blocks in turn; names c0, c1, ...
 //! Numbers  f32 columns are the f64 values, rounded; an offset that dwarfs the scale therefore blurs r in f32.
-//! Cost     about 20 ns a cell and thread; memory of one batch and its factors.
+//! Cost     about 50 ns a cell, nulls and writing a Parquet file included; memory of one batch and its factors.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
