@@ -275,7 +275,7 @@ mod tests {
     fn a_share_keeps_about_as_many_rows_and_bounds_are_exact() {
         let kept = |share: f64, seed: u64| (0..100_000).filter(|row| Threshold::of(share).keeps(hash(seed, *row))).count();
         assert_eq!((kept(0.0, 1), kept(1.0, 1)), (0, 100_000));
-        for (share, expected) in [(0.5, 50_000.0), (0.01, 1_000.0)] {
+        for (share, expected) in [(0.5, 50_000.0_f64), (0.01, 1_000.0)] {
             for seed in [0, 1, 2, u64::MAX] {
                 // Five standard deviations of a binomial.
                 let bound = 5.0 * (expected * (1.0 - share)).sqrt();
