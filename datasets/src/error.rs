@@ -71,15 +71,15 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
         /// The column.
-        column: String,
+        column: Box<str>,
         /// Line of the file (row for formats without lines), from 1.
         line: u64,
         /// The cell, cut to a readable length.
-        text: String,
+        text: Box<str>,
         /// The type, with its article.
-        expected: String,
+        expected: &'static str,
         /// What to do about it.
-        help: String,
+        help: Box<str>,
     },
     /// A column has types in two files that no common type holds.
     #[error("{} is {found}, but {expected} in the files before it", Place(path, Some(column)))]

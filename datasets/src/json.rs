@@ -97,7 +97,9 @@ fn refine(file: &InputFile, schema: Schema, lines: &[u8]) -> Result<Schema, Read
         return Ok(schema);
     }
     let names: Vec<String> = texts.fields().iter().map(|field| field.name().clone()).collect();
-    let mut decoder = decoder(file, texts, usize::MAX >> 1)?;
+    // The decoder reserves memory for its batch, so it should be no longer than needed.
+    let n_lines = lines.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let mut decoder = decoder(file, texts, n_lines)?;
     let decoded = decoder.decode(lines).and_then(|_| decoder.flush());
     let Some(batch) = decoded.map_err(|error| file.corrupt(None, strip(&error)))? else { return Ok(schema) };
     let fields = schema.fields().iter().map(|field| {
@@ -316,11 +318,11 @@ impl Parse<'_> {
             };
             ReadError::WrongType {
                 path: self.file.file.path.clone(),
-                column: column.name.clone(),
+                column: column.name.as_str().into(),
                 line: self.n_before + row as u64 + 1,
-                text: text.chars().take(60).collect(),
-                expected: expected.to_owned(),
-                help,
+                text: text.chars().take(60).collect::<String>().into(),
+                expected,
+                help: help.into(),
             }
         })
     }

@@ -91,7 +91,10 @@ fn matches(path: &Path, text: &str) -> Result<Vec<PathBuf>, ReadError> {
         .map_err(|error| not_a_pattern(format!("not a pattern: {} at character {}", error.msg, error.pos)))?;
     let mut paths = Vec::new();
     for entry in entries {
-        let path = entry.map_err(|error| ReadError::io(&error.path().to_path_buf(), error.into()))?;
+        let path = entry.map_err(|error| {
+            let folder = error.path().to_path_buf();
+            ReadError::io(&folder, error.into())
+        })?;
         if path.is_file() && !is_hidden(&path) {
             paths.push(path);
         }

@@ -159,7 +159,7 @@ impl<R: Read> Messages<R> {
         }
         for buffer in batch.buffers().into_iter().flatten() {
             let end = buffer.offset().checked_add(buffer.length()).and_then(|end| u64::try_from(end).ok());
-            if buffer.offset() < 0 || buffer.length() < 0 || !end.is_some_and(|end| end <= body_bytes) {
+            if buffer.offset() < 0 || buffer.length() < 0 || end.is_none_or(|end| end > body_bytes) {
                 let (offset, length) = (buffer.offset(), buffer.length());
                 let detail = format!("a buffer of {length} bytes at {offset} lies outside of its {body_bytes} bytes");
                 return Err(self.file.corrupt(None, detail));

@@ -174,7 +174,9 @@ mod tests {
 
     fn data_type(cells: &[&str]) -> DataType {
         let mut kinds = Kinds::default();
-        cells.iter().for_each(|cell| kinds.see(cell.as_bytes()));
+        for cell in cells {
+            kinds.see(cell.as_bytes());
+        }
         kinds.data_type()
     }
 

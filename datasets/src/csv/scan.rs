@@ -105,6 +105,13 @@ impl Block<'_> {
         } else {
             format!("add \"{}\" to `null_values` if it means missing", text.escape_default())
         };
-        ReadError::WrongType { path: path.clone(), column: column.clone(), line, text, expected: wrong.expected.to_owned(), help }
+        ReadError::WrongType {
+            path: path.clone(),
+            column: column.as_str().into(),
+            line,
+            text: text.into(),
+            expected: wrong.expected,
+            help: help.into(),
+        }
     }
 }

@@ -168,7 +168,7 @@ pub(super) fn check_chunk(file: &InputFile, name: &str, chunk: &ColumnChunkMetaD
     let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
     let (length, values) = (chunk.compressed_size(), chunk.num_values());
     let end = start.checked_add(length).and_then(|end| u64::try_from(end).ok());
-    if start < 0 || length < 0 || !end.is_some_and(|end| end <= file.bytes) {
+    if start < 0 || length < 0 || end.is_none_or(|end| end > file.bytes) {
         return corrupt(format!("it claims {length} bytes at {start}, the file has {}", file.bytes));
     }
     let (Ok(values), Ok(bytes)) = (u64::try_from(values), u64::try_from(chunk.uncompressed_size())) else {
