@@ -7,7 +7,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::pairs::{self, PairData};
+use super::pairs::{self, Level, PairData};
+use super::settings::Settings;
 use super::tables::{Batch, each_batch};
 use crate::JobError;
 use crate::manifest::{Manifest, StepRecord};
@@ -128,9 +129,11 @@ impl ReportData {
     pub fn read(run_dir: &Path) -> Result<Self, JobError> {
         let manifest = read_manifest(run_dir)?;
         let spec = fs::read(run_dir.join("spec.toml")).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let settings = Settings::read(spec.as_deref(), &manifest);
         let mut steps = Vec::with_capacity(manifest.steps.len());
-        for record in &manifest.steps {
-            steps.push(read_step(run_dir, record, manifest.alpha)?);
+        for (at, record) in manifest.steps.iter().enumerate() {
+            let level = Level { alpha: manifest.alpha, min_effect: settings.min_effect(at).unwrap_or(0.0) };
+            steps.push(read_step(run_dir, record, level)?);
         }
         read_findings(&run_dir.join("findings.parquet"), &manifest, &mut steps)
             .map_err(|message| JobError::Data { step: "findings".to_owned(), message })?;
@@ -153,13 +156,13 @@ fn read_manifest(run_dir: &Path) -> Result<Manifest, JobError> {
 }
 
 /// Reads the tables of a step; only `correlate` has pairs of columns, other kinds give the name to other tables.
-fn read_step(run_dir: &Path, record: &StepRecord, alpha: f64) -> Result<StepData, JobError> {
+fn read_step(run_dir: &Path, record: &StepRecord, level: Level) -> Result<StepData, JobError> {
     if record.kind != "correlate" || !is_folder_name(&record.name) {
         return Ok(StepData::default());
     }
     let failed = |message: String| JobError::Data { step: record.name.clone(), message };
     let dir = run_dir.join(&record.name);
-    let pairs = pairs::read(&dir.join("pairs.parquet"), alpha).map_err(failed)?;
+    let pairs = pairs::read(&dir.join("pairs.parquet"), level).map_err(failed)?;
     let columns = read_columns(&dir.join("columns.parquet")).map_err(failed)?;
     Ok(StepData { pairs, columns, ..StepData::default() })
 }

@@ -56,7 +56,7 @@ pub fn write(run_dir: &Path) -> Result<(), JobError> {
 /// Never: the templates are checked when the crate is built, and writing into a string cannot fail.
 #[must_use]
 pub fn render(data: &ReportData) -> String {
-    let settings = Settings::read(data);
+    let settings = Settings::read(data.spec.as_deref(), &data.manifest);
     let mut page = String::new();
     for limits in &LEVELS {
         page = Page::new(data, &settings, limits).render().expect("a template that was compiled writes into a string");

@@ -23,8 +23,24 @@ pub(super) const BINS: usize = 20;
 const MOST_VERDICTS: usize = 16;
 /// The verdict of a pair that became a finding.
 pub(super) const SURVIVES: &str = "survives";
-/// The report's word for a pair that is sure but small: the table calls it `not_significant` with a q below alpha.
+/// The report's word for a pair that is sure but smaller than the minimum effect, and so no finding.
 pub(super) const TOO_WEAK: &str = "too_weak";
+
+/// What a pair has to reach to be a finding.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Level {
+    pub(super) alpha: f64,
+    pub(super) min_effect: f64,
+}
+
+impl Level {
+    /// Returns the verdict, told apart where the table's word leaves open whether a pair is unsure or merely small.
+    fn judge<'a>(self, verdict: &'a str, r: Option<f64>, q: Option<f64>) -> &'a str {
+        let small = r.is_some_and(|r| r.abs() < self.min_effect);
+        let sure = verdict == SURVIVES || (verdict == "not_significant" && q.is_some_and(|q| q <= self.alpha));
+        if small && sure { TOO_WEAK } else { verdict }
+    }
+}
 
 /// One row of a table of pairs.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,14 +152,14 @@ impl PairData {
 ///
 /// # Errors
 /// When the file cannot be decoded or lacks a column that the report needs.
-pub(super) fn read(path: &Path, alpha: f64) -> Result<Option<PairData>, String> {
-    let mut scan = Scan { alpha, ..Scan::default() };
+pub(super) fn read(path: &Path, level: Level) -> Result<Option<PairData>, String> {
+    let mut scan = Scan { level, ..Scan::default() };
     if !each_batch(path, |batch| scan.absorb(batch))? {
         return Ok(None);
     }
     let plain = scan.n_plain > 0;
     let mut data = scan.finish();
-    each_batch(path, |batch| fill_cells(batch, plain, &mut data.heat))?;
+    each_batch(path, |batch| fill_cells(batch, plain, level, &mut data.heat))?;
     Ok(Some(data))
 }
 
@@ -180,8 +196,7 @@ struct Scan {
     seen: Vec<Seen>,
     index: HashMap<String, usize>,
     n_plain: u64,
-    /// Level of the job.
-    alpha: f64,
+    level: Level,
     /// |r| that a row must pass to be kept, once enough are.
     bar: Option<f64>,
 }
@@ -196,7 +211,7 @@ impl Scan {
         let (n, lag, settled) = (batch.count("n"), batch.integer("lag"), batch.flag("settled"));
         for row in 0..batch.n_rows() {
             let (rows, word) = (n.at(row).unwrap_or(0), verdict.at(row).unwrap_or("no verdict"));
-            let word = if word == "not_significant" && q.at(row).is_some_and(|q| q <= self.alpha) { TOO_WEAK } else { word };
+            let word = self.level.judge(word, r.at(row), q.at(row));
             self.count(rows, settled.at(row).unwrap_or(true), word);
             let plain = group.at(row).is_none() && lag.at(row).unwrap_or(0) == 0;
             self.n_plain += u64::from(plain);
@@ -317,7 +332,7 @@ impl Scan {
 }
 
 /// Fills the cells from one batch; of several rows of one pair the strongest is drawn.
-fn fill_cells(batch: &Batch<'_>, plain_only: bool, heat: &mut Heat) -> Result<(), String> {
+fn fill_cells(batch: &Batch<'_>, plain_only: bool, level: Level, heat: &mut Heat) -> Result<(), String> {
     batch.require(&["x", "y", "r", "n", "verdict"])?;
     let places: HashMap<String, usize> = heat.columns.iter().enumerate().map(|(at, name)| (name.clone(), at)).collect();
     let (x, y, group, verdict) = (batch.text("x"), batch.text("y"), batch.text("group"), batch.text("verdict"));
@@ -333,7 +348,11 @@ fn fill_cells(batch: &Batch<'_>, plain_only: bool, heat: &mut Heat) -> Result<()
         let cell = &mut heat.cells[i * (i - 1) / 2 + j];
         heat.strongest |= cell.is_some();
         if cell.is_none_or(|old| r.abs() > old.r.abs()) {
-            *cell = Some(Cell { r, n: n.at(row).unwrap_or(0), survives: verdict.at(row) == Some(SURVIVES) });
+            *cell = Some(Cell {
+                r,
+                n: n.at(row).unwrap_or(0),
+                survives: level.judge(verdict.at(row).unwrap_or(""), Some(r), None) == SURVIVES,
+            });
         }
     }
     Ok(())

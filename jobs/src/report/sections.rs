@@ -364,17 +364,22 @@ fn columns_summary(step: &StepData, record: &StepRecord) -> String {
 }
 
 fn column_view(row: &ColumnRow) -> ColumnView {
-    let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), value);
+    let (place, spread): (fn(f64) -> String, fn(f64) -> String) = match row.data_type.as_str() {
+        "date" => (text::date, text::span),
+        "timestamp" => (text::instant, text::span),
+        _ => (value, value),
+    };
+    let number = |v: Option<f64>, shown: fn(f64) -> String| v.map_or_else(|| "-".to_owned(), shown);
     let whole = row.n.saturating_add(row.nulls);
     ColumnView {
         name: name(&row.name, NAME_CHARS),
         data_type: text::cut(&row.data_type, 24),
         bar: svg::present(row.n, row.nulls, HATCH),
         missing: if row.nulls == 0 { "0".to_owned() } else { format!("{} ({})", count(row.nulls), percent(row.nulls, whole)) },
-        mean: number(row.mean),
-        sd: number(row.sd),
-        min: number(row.min),
-        max: number(row.max),
+        mean: number(row.mean, place),
+        sd: number(row.sd, spread),
+        min: number(row.min, place),
+        max: number(row.max, place),
         constant: row.constant,
     }
 }

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::data::ReportData;
+use crate::manifest::Manifest;
 
 /// Keys of each step, in the order of the manifest.
 pub(super) struct Settings {
@@ -18,13 +18,13 @@ struct StepSettings {
 
 impl Settings {
     /// Reads the spec; one that is absent or broken leaves every key unset, since the run itself is past.
-    pub(super) fn read(data: &ReportData) -> Self {
-        let spec = data.spec.as_deref().and_then(|text| text.parse::<Table>().ok()).unwrap_or_default();
+    pub(super) fn read(spec: Option<&str>, manifest: &Manifest) -> Self {
+        let spec = spec.and_then(|text| text.parse::<Table>().ok()).unwrap_or_default();
         let of = |step: &str| {
             let keys = spec.get("step").and_then(|steps| steps.get(step)).and_then(Value::as_table);
             keys.map_or_else(StepSettings::default, StepSettings::new)
         };
-        Self { steps: data.manifest.steps.iter().map(|record| of(&record.name)).collect() }
+        Self { steps: manifest.steps.iter().map(|record| of(&record.name)).collect() }
     }
 
     /// Returns the minimum effect of a step, where the spec has one.

@@ -245,6 +245,26 @@ pub(super) fn moment(rfc3339: &str) -> String {
     rfc3339.parse::<Timestamp>().map_or_else(|_| cut(rfc3339, 40), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
+/// Returns the day of a number of seconds since 1970, the unit in which dates are correlated.
+pub(super) fn date(seconds: f64) -> String {
+    since_1970(seconds).map_or_else(|| value(seconds), |at| at.strftime("%Y-%m-%d").to_string())
+}
+
+/// Returns the minute of a number of seconds since 1970.
+pub(super) fn instant(seconds: f64) -> String {
+    since_1970(seconds).map_or_else(|| value(seconds), |at| at.strftime("%Y-%m-%d %H:%M").to_string())
+}
+
+fn since_1970(seconds: f64) -> Option<Timestamp> {
+    // A cast of NaN or of a number beyond the range saturates, and jiff refuses what no calendar has.
+    if seconds.is_finite() { Timestamp::from_second(seconds.floor() as i64).ok() } else { None }
+}
+
+/// Returns a number of seconds as days where there are days in it.
+pub(super) fn span(s: f64) -> String {
+    if s >= 86_400.0 { format!("{} d", value(s / 86_400.0)) } else { seconds(s) }
+}
+
 /// Returns the seconds between two times of the manifest.
 pub(super) fn elapsed(started: &str, finished: &str) -> Option<f64> {
     let (from, to) = (started.parse::<Timestamp>().ok()?, finished.parse::<Timestamp>().ok()?);
@@ -304,6 +324,8 @@ mod tests {
     fn times_are_read_or_shown_as_they_are() {
         assert_eq!(moment("2026-11-23T14:57:34.67Z"), "2026-11-23 14:57:34 UTC");
         assert_eq!(moment("yesterday"), "yesterday");
+        assert_eq!((date(1_293_840_000.0), instant(1_293_843_660.5)), ("2011-01-01".into(), "2011-01-01 01:01".into()));
+        assert_eq!((date(f64::INFINITY), date(1e18), span(18_150_410.0)), ("-".into(), "1e18".into(), "210.1 d".into()));
         assert_eq!(elapsed("2026-11-23T14:00:00Z", "2026-11-23T14:00:01.5Z"), Some(1.5));
     }
 }

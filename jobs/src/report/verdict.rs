@@ -160,7 +160,9 @@ pub(super) fn figures(data: &ReportData) -> Vec<Figure> {
 /// Returns how to read a finding.
 pub(super) fn reading(data: &ReportData, settings: &Settings) -> String {
     let mut out = String::new();
-    if !settings.any_dependent() {
+    // A kind that has more to say about it does so in a note.
+    let said = data.manifest.steps.iter().flat_map(|step| &step.notes).any(|note| note.contains("independent"));
+    if !said && !settings.any_dependent() {
         out.push_str("Rows are taken as independent of one another. ");
     }
     let only_associations =
@@ -171,7 +173,7 @@ pub(super) fn reading(data: &ReportData, settings: &Settings) -> String {
         "Each finding says how far it reaches: an association is not a cause, also where controls were held fixed (adjusted); only a randomised one speaks of causes."
     });
     if data.steps.iter().flat_map(|step| &step.findings).any(|finding| finding.lo.is_some()) {
-        out.push_str(&format!(" Intervals are at {} %.", text::threshold(((1.0 - data.manifest.alpha) * 1e6).round() / 1e4)));
+        out.push_str(&format!(" Intervals are at {}\u{a0}%.", text::threshold(((1.0 - data.manifest.alpha) * 1e6).round() / 1e4)));
     }
     out
 }
@@ -209,7 +211,7 @@ fn step_alerts(data: &ReportData, at: usize, record: &StepRecord, limits: &Limit
     let mut add = |level, label, text: &str| out.push(Alert { level, label, text: Html(format!("{prefix}{text}")) });
     let plain = |text: &str| text::marked(text, 400).0;
     for reason in record.fell_back.iter().take(limits.notes) {
-        add("warn", "Fell back", &plain(reason));
+        add("warn", "Fell back", &plain(&capital(reason)));
     }
     if let Some(step) = data.steps.get(at) {
         if step.n_fragile > 0 {
@@ -219,7 +221,8 @@ fn step_alerts(data: &ReportData, at: usize, record: &StepRecord, limits: &Limit
             let names = text::names(constant.iter().map(String::as_str), limits.names.min(12), 40);
             add("info", "Constant", &format!("{names}: one value throughout, so no correlation is defined."));
         }
-        if let Some(pairs) = step.pairs.as_ref().filter(|pairs| pairs.n_settled < pairs.n_rows) {
+        let said = record.notes.iter().any(|note| note.contains("settled"));
+        if let Some(pairs) = step.pairs.as_ref().filter(|pairs| !said && pairs.n_settled < pairs.n_rows) {
             let (settled, all) = (count(pairs.n_settled), counted(pairs.n_rows, "pair"));
             add("info", "Precision", &format!("{settled} of {all} are settled in f64, findings among them; the others are within 1e-6."));
         }
@@ -230,7 +233,7 @@ fn step_alerts(data: &ReportData, at: usize, record: &StepRecord, limits: &Limit
         add("warn", "Left out", &format!("{names} ({}): {}", plain(&types), plain(reason)));
     }
     for note in record.notes.iter().take(limits.notes) {
-        add("info", "Note", &plain(note));
+        add("info", "Note", &plain(&capital(note)));
     }
     let hidden = record.notes.len().saturating_sub(limits.notes) + record.fell_back.len().saturating_sub(limits.notes);
     if hidden > 0 {

@@ -53,7 +53,7 @@ fn findings_come_first_with_their_numbers() {
         "&#34;column_000&#34; is not null and &#34;column_001&#34; is not null",
         "Rows are taken as independent",
         "A finding is an association",
-        "Intervals are at 95 %",
+        "Intervals are at 95\u{a0}%",
         ": r 0.913, n 12,330, survives</title>",
         "<bdi>column_001</bdi>: one value throughout",
         "2 ms of work, a GPU takes 180 ms to start",
@@ -83,8 +83,11 @@ fn a_pair_that_is_sure_but_small_is_called_too_weak() {
     let dir = tempfile::tempdir().unwrap();
     let columns = names(3);
     let mut pairs = all_pairs(&columns);
-    pairs[0] = Pair { verdict: "not_significant", ..pair("column_000", "column_001", Some(0.95)) };
+    pairs[0] = Pair { verdict: "survives", ..pair("column_000", "column_001", Some(0.09)) };
+    pairs[1] = pair("column_000", "column_002", Some(0.5));
+    pairs[2] = pair("column_001", "column_002", Some(0.01));
     let page = report_of(dir.path(), &run_of(dir.path(), "small", &columns, &pairs));
+    assert!(page.contains(": r 0.090, n 12,330</title>"), "no mark in the map");
     assert!(page.contains("too weak") && page.contains("sure, but smaller than the minimum effect"));
 }
 
@@ -223,7 +226,7 @@ fn fall_backs_notes_and_columns_left_out_are_on_the_first_screen() {
     record.left_out = vec![left("Month"), left("VisitorType")];
     let page = report_of(dir.path(), &manifest);
     let alerts = &page[page.find("class=\"alerts\"").unwrap()..page.find("How the columns move together</h2>").unwrap()];
-    assert!(alerts.contains("<strong>Fell back</strong> block 3 of 5: device lost"));
+    assert!(alerts.contains("<strong>Fell back</strong> Block 3 of 5: device lost"));
     assert!(alerts.contains("<strong>Left out</strong> <bdi>Month</bdi>, <bdi>VisitorType</bdi> (text): text is not correlated"));
     assert!(alerts.contains("<em><bdi>duration</bdi></em> is known only after the call"));
     assert!(alerts.contains("within 1e-6"), "rows that are not settled are declared");
