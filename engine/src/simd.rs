@@ -1,13 +1,10 @@
-//! Dense products and fixed-lane sums: the one module besides device opening where `unsafe` is allowed, because the
-//! matrix product's interface takes pointers. Every call checks its bounds first.
+//! Fixed-lane sums, and the types that dense products are made of.
 //!
 //! Sums run in `LANES` accumulators whatever the processor, so that the same numbers give the same bytes on each.
 
-#![allow(unsafe_code, reason = "the product crate takes raw pointers; bounds are asserted before each call")]
+mod panels;
 
-use std::ops::Range;
-
-use gemm_common::Parallelism;
+pub(crate) use panels::{PANEL_STEP, Packed};
 
 /// Accumulators of every fixed-lane sum.
 pub(crate) const LANES: usize = 8;
@@ -25,79 +22,31 @@ pub struct Matrix<'a, T = f32> {
     pub n_columns: usize,
 }
 
-impl<T> Matrix<'_, T> {
-    fn assert_holds(&self, columns: &Range<usize>) {
-        assert!(columns.end <= self.n_columns && self.n_rows <= self.stride, "columns lie within the matrix");
-        assert!(columns.is_empty() || (columns.end - 1) * self.stride + self.n_rows <= self.values.len(), "the cells are there");
+impl<'a, T> Matrix<'a, T> {
+    /// Returns the cells of a column.
+    pub(crate) fn column(&self, at: usize) -> &'a [T] {
+        &self.values[at * self.stride..][..self.n_rows]
     }
 }
 
 /// A type that dense products are made of.
-pub(crate) trait Element: Copy + Send + Sync + Default + Into<f64> + 'static {
+pub(crate) trait Element: panels::Multiply + Copy + Send + Sync + Default + Into<f64> + 'static {
     /// Rounds to the type.
     fn from_f64(value: f64) -> Self;
-
-    /// Writes `left[:, rows]' right[:, columns]` into `out`, column-major with `rows.len()` cells a column, on one thread.
-    fn product(out: &mut [Self], left: Matrix<'_, Self>, rows: Range<usize>, right: Matrix<'_, Self>, columns: Range<usize>, out_stride: usize);
 }
 
-macro_rules! element {
-    ($type:ident, $gemm:path) => {
-        impl Element for $type {
-            #[allow(clippy::cast_possible_truncation, clippy::cast_lossless, reason = "rounding is what it is for")]
-            fn from_f64(value: f64) -> Self {
-                value as Self
-            }
-
-            fn product(
-                out: &mut [Self],
-                left: Matrix<'_, Self>,
-                rows: Range<usize>,
-                right: Matrix<'_, Self>,
-                columns: Range<usize>,
-                out_stride: usize,
-            ) {
-                let (m, n) = (rows.len(), columns.len());
-                if m == 0 || n == 0 {
-                    return;
-                }
-                left.assert_holds(&rows);
-                right.assert_holds(&columns);
-                assert_eq!(left.n_rows, right.n_rows, "both sides have the same rows");
-                assert!(m <= out_stride && (n - 1) * out_stride + m <= out.len(), "the result fits");
-                let stride = |cells: usize| isize::try_from(cells).expect("slices are shorter than isize::MAX");
-                // SAFETY: the asserts above keep every address that the product forms inside the three slices; `out` is
-                // borrowed mutably and so does not overlap the others.
-                unsafe {
-                    $gemm()(
-                        m,
-                        n,
-                        left.n_rows,
-                        out.as_mut_ptr(),
-                        stride(out_stride),
-                        1,
-                        false,
-                        left.values.as_ptr().add(rows.start * left.stride),
-                        1,
-                        stride(left.stride),
-                        right.values.as_ptr().add(columns.start * right.stride),
-                        stride(right.stride),
-                        1,
-                        0.0,
-                        1.0,
-                        false,
-                        false,
-                        false,
-                        Parallelism::None,
-                    );
-                }
-            }
-        }
-    };
+impl Element for f32 {
+    #[allow(clippy::cast_possible_truncation, reason = "rounding is what it is for")]
+    fn from_f64(value: f64) -> Self {
+        value as Self
+    }
 }
 
-element!(f32, gemm_f32::gemm::f32::get_gemm_fn);
-element!(f64, gemm_f64::gemm::f64::get_gemm_fn);
+impl Element for f64 {
+    fn from_f64(value: f64) -> Self {
+        value
+    }
+}
 
 /// Runs a loop compiled for the widest vectors that the processor has.
 #[inline(always)]

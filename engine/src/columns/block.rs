@@ -78,16 +78,8 @@ pub struct BlockColumn {
 }
 
 impl BlockColumn {
-    pub(crate) const EMPTY: Self = Self {
-        n: 0,
-        centre: 0.0,
-        unit: 0,
-        sum: 0.0,
-        sum_of_squares: 0.0,
-        min: f64::INFINITY,
-        max: f64::NEG_INFINITY,
-        mask: None,
-    };
+    pub(crate) const EMPTY: Self =
+        Self { n: 0, centre: 0.0, unit: 0, sum: 0.0, sum_of_squares: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY, mask: None };
 }
 
 /// The cells of a block.

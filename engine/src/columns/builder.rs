@@ -276,9 +276,7 @@ fn reach(raw: &[f64], pilot: f64) -> Reach {
 
 /// Returns the bits of the cells that are present.
 fn present(raw: &[f64]) -> Vec<u64> {
-    raw.chunks(64)
-        .map(|chunk| chunk.iter().enumerate().fold(0, |word, (bit, x)| word | u64::from(x.is_finite()) << bit))
-        .collect()
+    raw.chunks(64).map(|chunk| chunk.iter().enumerate().fold(0, |word, (bit, x)| word | u64::from(x.is_finite()) << bit)).collect()
 }
 
 /// Writes the stored cells and returns their sum and sum of squares.

@@ -230,7 +230,12 @@ fn has_two_values(column: &ColumnMoments, n: u64, mean: f64, m2: f64) -> bool {
 }
 
 /// Returns the rows of the smaller group, of the column where it is smaller.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of n rows, rounded, lies in 0..=n")]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of n rows, rounded, lies in 0..=n"
+)]
 fn n_minor(pair: &PairMoments, sides: [(&ColumnMoments, bool); 2]) -> Option<u64> {
     let means = [pair.mean_x, pair.mean_y];
     let of = |((column, two_valued), mean): ((&ColumnMoments, bool), f64)| {

@@ -3,8 +3,10 @@
 //! Tiles keep each task's share of a result contiguous, so that threads write without sharing, and halve the memory of
 //! a symmetric result.
 
-/// Widest tile. A product of 256 x 256 columns keeps packing below a tenth of the work.
-const WIDEST: usize = 256;
+use crate::simd::PANEL_STEP;
+
+/// Widest tile: its sums and the panels of both sides fit into the second-level cache together.
+const WIDEST: usize = 240;
 
 /// The tiles of a result of `n_left` x `n_right` entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +32,7 @@ impl Layout {
     pub fn new(n_left: usize, n_right: usize, symmetric: bool) -> Self {
         let widest = n_left.max(n_right).max(1);
         // Equal strips, so that 257 columns do not cost three full tiles.
-        let tile = widest.div_ceil(widest.div_ceil(WIDEST)).next_multiple_of(8);
+        let tile = widest.div_ceil(widest.div_ceil(WIDEST)).next_multiple_of(PANEL_STEP);
         Self { n_left, n_right, symmetric, tile }
     }
 
@@ -130,7 +132,9 @@ mod tests {
 
     #[test]
     fn every_entry_has_a_cell_of_its_own() {
-        for (n_left, n_right, symmetric) in [(1, 1, true), (8, 8, true), (255, 255, true), (257, 257, true), (600, 600, true), (300, 17, false), (17, 300, false)] {
+        for (n_left, n_right, symmetric) in
+            [(1, 1, true), (8, 8, true), (255, 255, true), (257, 257, true), (600, 600, true), (300, 17, false), (17, 300, false)]
+        {
             let layout = Layout::new(n_left, n_right, symmetric);
             let mut taken = vec![false; layout.cells()];
             for right in 0..n_right {

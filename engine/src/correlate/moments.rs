@@ -13,11 +13,11 @@ use super::cpu;
 use super::gram::{Gram, GramInput};
 use super::layout::{Layout, Tile};
 use super::pair::{Frame, PairMoments, Step};
+use crate::EngineError;
 use crate::analysis::Partial;
 use crate::backend::Backend;
 use crate::columns::{Block, BlockColumn};
 use crate::simd::{Element, Matrix};
-use crate::EngineError;
 
 mod bytes;
 
@@ -197,14 +197,7 @@ impl ColumnMoments {
         let mut pair = PairMoments { n: self.n, mean_x: self.mean, m2_x: self.m2, ..PairMoments::default() };
         let other = PairMoments { n: later.n, mean_x: later.mean, m2_x: later.m2, ..PairMoments::default() };
         pair.merge(&other, step, step);
-        *self = Self {
-            n: pair.n,
-            frame,
-            mean: pair.mean_x,
-            m2: pair.m2_x,
-            min: self.min.min(later.min),
-            max: self.max.max(later.max),
-        };
+        *self = Self { n: pair.n, frame, mean: pair.mean_x, m2: pair.m2_x, min: self.min.min(later.min), max: self.max.max(later.max) };
     }
 
     /// Returns the mean; none without a cell.
@@ -221,8 +214,7 @@ impl ColumnMoments {
 
 impl Partial for Moments {
     fn merge(mut self, later: Self) -> Self {
-        let merged: Vec<(Frame, Step)> =
-            self.columns.iter().zip(&later.columns).map(|(a, b)| a.frame.merge(b.frame)).collect();
+        let merged: Vec<(Frame, Step)> = self.columns.iter().zip(&later.columns).map(|(a, b)| a.frame.merge(b.frame)).collect();
         let steps: Vec<Step> = merged.iter().map(|(_, step)| *step).collect();
         let (layout, start) = (self.layout, self.compared.right_start());
         if let (Pairs::Dense(co), Pairs::Dense(other)) = (&mut self.pairs, &later.pairs) {
@@ -285,10 +277,7 @@ fn sides<T: Copy>(cells: Matrix<'_, T>, compared: Compared) -> (Matrix<'_, T>, M
         Compared::All => (cells, cells),
         Compared::FirstWithRest(first) => {
             let (left, right) = cells.values.split_at(first * cells.stride);
-            (
-                Matrix { values: left, n_columns: first, ..cells },
-                Matrix { values: right, n_columns: cells.n_columns - first, ..cells },
-            )
+            (Matrix { values: left, n_columns: first, ..cells }, Matrix { values: right, n_columns: cells.n_columns - first, ..cells })
         }
     }
 }

@@ -32,12 +32,7 @@ impl Settled {
         let moments = |&(i, j): &(u32, u32)| {
             let (x, y) = (&block.columns[i as usize], &block.columns[j as usize]);
             let pair = match (&x.mask, &y.mask) {
-                (None, None) => PairMoments::of_sums(
-                    x.n,
-                    [x.sum, y.sum],
-                    [x.sum_of_squares, y.sum_of_squares],
-                    dot(column(i), column(j)),
-                ),
+                (None, None) => PairMoments::of_sums(x.n, [x.sum, y.sum], [x.sum_of_squares, y.sum_of_squares], dot(column(i), column(j))),
                 (a, b) => {
                     let present = |row: usize| a.as_ref().is_none_or(|m| m.holds(row)) && b.as_ref().is_none_or(|m| m.holds(row));
                     let both = (column(i).iter().zip(column(j)).enumerate()).filter(|(row, _)| present(*row)).map(|(_, (x, y))| (*x, *y));

@@ -26,9 +26,7 @@ mod tests {
     /// The worked example of Benjamini and Hochberg 1995, section 3.1: 15 hypotheses, four rejected at 0.05.
     #[test]
     fn the_worked_example_of_the_paper() {
-        let p = [
-            0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0,
-        ];
+        let p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0];
         let mut q = p;
         let ranks: Vec<u64> = (1..=15).collect();
         benjamini_hochberg(&mut q, &ranks, 15);

@@ -55,7 +55,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Moments, EngineError> {
         return Err(EngineError::Partial(format!("{n_columns} columns do not fit into {} bytes", bytes.len())));
     }
     let n_columns = usize::try_from(n_columns).map_err(|error| EngineError::Partial(error.to_string()))?;
-    let compared = if first == u64::MAX { Compared::All } else { Compared::FirstWithRest(usize::try_from(first).unwrap_or(n_columns).min(n_columns)) };
+    let compared =
+        if first == u64::MAX { Compared::All } else { Compared::FirstWithRest(usize::try_from(first).unwrap_or(n_columns).min(n_columns)) };
     let columns = (0..n_columns).map(|_| column(&mut rest)).collect::<Result<Vec<_>, _>>()?;
     let layout = compared.layout(n_columns);
     let pairs = match rest.byte()? {
