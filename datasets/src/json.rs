@@ -301,7 +301,8 @@ impl Parse<'_> {
                 _ => Ok(Arc::clone(&arrays[at])),
             }
         };
-        self.columns.par_iter().map(parse).collect()
+        let columns: Vec<Result<ArrayRef, ReadError>> = self.columns.par_iter().map(parse).collect();
+        columns.into_iter().collect()
     }
 
     fn texts(&self, column: &JsonColumn, to: &DataType, texts: &StringArray) -> Result<ArrayRef, ReadError> {

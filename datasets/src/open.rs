@@ -24,7 +24,11 @@ pub fn open(options: &SourceOptions) -> Result<Box<dyn Source>, ReadError> {
     let opened = match found.as_slice() {
         // A pool of threads takes longer to start than a file to open.
         [one] => vec![open_one(one, options)?],
-        many => many.par_iter().map(|file| open_one(file, options)).collect::<Result<Vec<_>, _>>()?,
+        // Collected before it is looked at, so that of several bad files the first is named.
+        many => {
+            let opened: Vec<Result<_, ReadError>> = many.par_iter().map(|file| open_one(file, options)).collect();
+            opened.into_iter().collect::<Result<Vec<_>, _>>()?
+        }
     };
     let (files, parts): (Vec<SourceFile>, Vec<Arc<dyn Part>>) = opened.into_iter().unzip();
     let aligned = align(parts, &found)?;

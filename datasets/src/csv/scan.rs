@@ -77,7 +77,7 @@ struct Block<'a> {
 
 impl Block<'_> {
     fn deliver(&self, n_rows: usize, sink: &Sink<'_>) -> Result<(), ReadError> {
-        self.columns.par_iter().enumerate().try_for_each(|(position, wanted)| {
+        let column = |(position, wanted): (usize, &Wanted)| {
             for before in (0..n_rows).step_by(ARRAY_ROWS) {
                 let n = ARRAY_ROWS.min(n_rows - before);
                 let first = self.first + before;
@@ -89,7 +89,10 @@ impl Block<'_> {
                 sink(position, before, &array);
             }
             Ok(())
-        })
+        };
+        let results: Vec<Result<(), ReadError>> = self.columns.par_iter().enumerate().map(column).collect();
+        // Collected before it is looked at, so that of several wrong cells that of the first column is named.
+        results.into_iter().collect()
     }
 
     fn wrong(&self, first: usize, wanted: &Wanted, wrong: WrongCell) -> ReadError {

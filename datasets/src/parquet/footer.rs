@@ -185,3 +185,39 @@ pub(super) fn check_chunk(file: &InputFile, name: &str, chunk: &ColumnChunkMetaD
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The header of a list of structs that claims `n` elements, as field `id` of the struct that it begins.
+    fn list(id: u8, n: [u8; 5]) -> Vec<u8> {
+        let mut bytes = vec![id << 4 | 9, 0xfc];
+        bytes.extend(n);
+        bytes
+    }
+
+    #[test]
+    fn more_row_groups_than_bytes_are_refused_before_memory_is_reserved() {
+        let footer = list(4, [0xff, 0xff, 0xff, 0xff, 0x07]);
+        assert!(matches!(walk(&footer), Err(Fault::ListTooLong)));
+    }
+
+    #[test]
+    fn nesting_is_measured_and_encryption_found() {
+        // Elements that have one child each: field 5, the number 1 in zigzag, the end of the struct.
+        let mut footer = vec![0x29, 0xfc, 200, 1];
+        footer.extend([0x55, 2, 0].repeat(200));
+        footer.push(0);
+        assert!(matches!(walk(&footer), Ok(Findings { encrypted: false, depth: 200 })));
+        // Field 8, an empty struct.
+        assert!(matches!(walk(&[0x8c, 0, 0]), Ok(Findings { encrypted: true, depth: 0 })));
+    }
+
+    #[test]
+    fn bytes_that_are_no_footer_are_a_fault() {
+        assert!(matches!(walk(&[]), Err(Fault::Short)));
+        assert!(matches!(walk(&[0x1f, 0]), Err(Fault::Malformed)));
+        assert!(matches!(walk(&[0x1c; 1_000]), Err(Fault::TooDeep)));
+    }
+}

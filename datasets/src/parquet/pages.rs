@@ -259,3 +259,54 @@ impl Read for Head {
         Ok(n)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn bytes_of(budget_bytes: u64, limits: Limits) -> ChunkBytes {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        ChunkBytes::new(Handles::new(InputFile::at(file.path(), budget_bytes).unwrap()), limits)
+    }
+
+    fn limits() -> Limits {
+        Limits { n_values: 100, value_bytes: 4, deltas_checked: false, compressed: true, always_compressed: false }
+    }
+
+    /// A header: type, 64 bytes unpacked, 32 bytes packed, then the struct of its kind.
+    fn header(kind: &[u8]) -> Vec<u8> {
+        [&[0x15, 0, 0x15, 128, 1, 0x15, 64], kind, &[0]].concat()
+    }
+
+    #[test]
+    fn claims_beyond_budget_chunk_or_page_are_refused() {
+        // A data page of 60 values in the plain encoding.
+        let mut page = header(&[0x2c, 0x15, 120, 0x15, 0, 0]);
+        assert!(bytes_of(64, limits()).check_page(&mut page).is_ok());
+        let error = bytes_of(63, limits()).check_page(&mut page).unwrap_err();
+        assert!(matches!(error, ReadError::Budget { needed_bytes: 64, budget_bytes: 63, .. }), "{error}");
+        let error = bytes_of(64, Limits { n_values: 59, ..limits() }).check_page(&mut page).unwrap_err();
+        assert!(error.to_string().contains("60 values"), "{error}");
+        // A dictionary of 60 values: 4 bytes each do not fit 64.
+        let mut page = header(&[0x4c, 0x15, 120, 0x15, 0, 0]);
+        let error = bytes_of(64, limits()).check_page(&mut page).unwrap_err();
+        assert!(error.to_string().contains("dictionary claims 60"), "{error}");
+        // The encoding of texts by lengths, which the footer did not list.
+        let mut page = header(&[0x2c, 0x15, 120, 0x15, 12, 0]);
+        assert!(bytes_of(64, limits()).check_page(&mut page).is_err());
+        assert!(bytes_of(64, Limits { deltas_checked: true, ..limits() }).check_page(&mut page).is_ok());
+    }
+
+    #[test]
+    fn a_page_that_is_compressed_and_says_not_is_mended() {
+        // Values, nulls, rows, encoding, two lengths of levels, `is_compressed` false.
+        let v2 = [0x5c, 0x15, 120, 0x15, 0, 0x15, 120, 0x15, 0, 0x15, 0, 0x15, 0, 0x12, 0];
+        let mut page = header(&v2);
+        bytes_of(64, limits()).check_page(&mut page).unwrap();
+        assert!(page.windows(2).any(|pair| pair == [0x11, 0]));
+        let mut page = header(&v2);
+        bytes_of(64, Limits { compressed: false, ..limits() }).check_page(&mut page).unwrap();
+        assert_eq!(page, header(&v2));
+    }
+}

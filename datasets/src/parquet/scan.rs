@@ -48,10 +48,13 @@ impl ParquetScan {
         let n_rows = max_rows.min(self.rows_left);
         let ends = n_rows == self.rows_left;
         // `with_max_len(1)`: columns differ in cost (texts, codecs), so a thread takes them one by one.
-        self.units.par_iter_mut().with_max_len(1).try_for_each(|unit| {
+        let step = |unit: &mut Unit| {
             unit.advance(n_rows, sink)?;
             if ends { unit.end() } else { Ok(()) }
-        })?;
+        };
+        let results: Vec<Result<(), ReadError>> = self.units.par_iter_mut().with_max_len(1).map(step).collect();
+        // Collected before it is looked at, so that of several bad columns the first is named.
+        results.into_iter().collect::<Result<(), _>>()?;
         self.rows_left -= n_rows;
         if ends {
             self.units.clear();
