@@ -35,7 +35,7 @@ pub(super) struct Level {
 
 impl Level {
     /// Returns the verdict, told apart where the table's word leaves open whether a pair is unsure or merely small.
-    fn judge<'a>(self, verdict: &'a str, r: Option<f64>, q: Option<f64>) -> &'a str {
+    fn judge(self, verdict: &str, r: Option<f64>, q: Option<f64>) -> &str {
         let small = r.is_some_and(|r| r.abs() < self.min_effect);
         let sure = verdict == SURVIVES || (verdict == "not_significant" && q.is_some_and(|q| q <= self.alpha));
         if small && sure { TOO_WEAK } else { verdict }

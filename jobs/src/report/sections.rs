@@ -363,13 +363,16 @@ fn columns_summary(step: &StepData, record: &StepRecord) -> String {
     parts.join(" ")
 }
 
+/// Writes a number of a column in its unit.
+type Show = fn(f64) -> String;
+
 fn column_view(row: &ColumnRow) -> ColumnView {
-    let (place, spread): (fn(f64) -> String, fn(f64) -> String) = match row.data_type.as_str() {
+    let (place, spread): (Show, Show) = match row.data_type.as_str() {
         "date" => (text::date, text::span),
         "timestamp" => (text::instant, text::span),
         _ => (value, value),
     };
-    let number = |v: Option<f64>, shown: fn(f64) -> String| v.map_or_else(|| "-".to_owned(), shown);
+    let number = |v: Option<f64>, shown: Show| v.map_or_else(|| "-".to_owned(), shown);
     let whole = row.n.saturating_add(row.nulls);
     ColumnView {
         name: name(&row.name, NAME_CHARS),
