@@ -4,12 +4,14 @@
 //! partitions come last. A file that lacks a column has nulls there. Types that differ become the narrowest type
 //! that holds both:
 //!
-//!     whole numbers           the wider; Int64 where signs differ, Float64 where that is UInt64
-//!     whole number and float  Float64
-//!     decimals                enough digits for both, Float64 beyond 38
-//!     dates and timestamps    the finer unit
-//!     texts                   LargeUtf8 if one is
-//!     any two in text files   Utf8, since a cell of a text file can always be read as written
+//! ```text
+//! whole numbers           the wider; Int64 where signs differ, Float64 where that is UInt64
+//! whole number and float  Float64
+//! decimals                enough digits for both, Float64 beyond 38
+//! dates and timestamps    the finer unit
+//! texts                   LargeUtf8 if one is
+//! any two in text files   Utf8, since a cell of a text file can always be read as written
+//! ```
 //!
 //! What was done is noted for the user. Types with no such common type are an error that names the second file.
 

@@ -1,21 +1,25 @@
 //! The `where` of a source: a closed SQL boolean grammar over one table.
 //!
-//!     condition  = and-term { "or" and-term }            and-term = not-term { "and" not-term }
-//!     not-term   = { "not" } predicate
-//!     predicate  = sum [ ("=" | "<>" | "!=" | "<" | "<=" | ">" | ">=") sum
-//!                      | "is" ["not"] "null" | ["not"] "in" "(" literal { "," literal } ")"
-//!                      | ["not"] "between" sum "and" sum | ["not"] "like" 'text' ]
-//!     sum        = product { ("+" | "-") product }       product  = unary { ("*" | "/") unary }
-//!     unary      = { "-" } ( column | literal | "(" condition ")" )
-//!     column     = name | "name" | `name`                literal  = number | 'text' | true | false | null
-//!                                                                 | date 'text' | timestamp 'text'
+//! ```text
+//! condition  = and-term { "or" and-term }            and-term = not-term { "and" not-term }
+//! not-term   = { "not" } predicate
+//! predicate  = sum [ ("=" | "<>" | "!=" | "<" | "<=" | ">" | ">=") sum
+//!                  | "is" ["not"] "null" | ["not"] "in" "(" literal { "," literal } ")"
+//!                  | ["not"] "between" sum "and" sum | ["not"] "like" 'text' ]
+//! sum        = product { ("+" | "-") product }       product  = unary { ("*" | "/") unary }
+//! unary      = { "-" } ( column | literal | "(" condition ")" )
+//! column     = name | "name" | `name`                literal  = number | 'text' | true | false | null
+//!                                                             | date 'text' | timestamp 'text'
+//! ```
 //!
 //! Keywords ignore case, names do not; a bare name may hold letters, digits, `_` and `.`.
 //!
 //! Nulls    three-valued logic; rows that are not true are left out. NaN counts as null.
 //! Numbers  whole numbers compare exactly; arithmetic is in 64-bit floats, `/` never cuts off decimals and a
-//!          division by zero is null. A 32-bit float column is compared with the 32-bit value of a decimal
-//!          literal, so that `x = 0.1` finds the cells written as 0.1. Decimals compare as 64-bit floats.
+//! ```text
+//!      division by zero is null. A 32-bit float column is compared with the 32-bit value of a decimal
+//!      literal, so that `x = 0.1` finds the cells written as 0.1. Decimals compare as 64-bit floats.
+//! ```
 //! Time     a text beside a date or timestamp is read as ISO 8601; without a zone it means UTC.
 //! Cost     a few arrow kernels a node and batch, `in (...)` is a binary search; text <= 64 kB, depth <= 64.
 //! Absent   functions, casts, sub-queries, `ilike`, times of day and intervals: the SQL source has them.

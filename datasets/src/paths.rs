@@ -1,8 +1,10 @@
 //! Which files a source names: files, folders and globs, in sorted path order.
 //!
-//!     crm/a.parquet     that file
-//!     crm/              every file below it with an ending that is read
-//!     crm/*.parquet     what matches; `**` matches folders, `?` one character, `[ab]` one of a set
+//! ```text
+//! crm/a.parquet     that file
+//! crm/              every file below it with an ending that is read
+//! crm/*.parquet     what matches; `**` matches folders, `?` one character, `[ab]` one of a set
+//! ```
 //!
 //! Names that begin with `.` or `_` are passed over in folders and globs (marker files of other tools).
 //! Parts of a path such as `year=2024` are Hive partitions: columns whose value is the same in the whole file.

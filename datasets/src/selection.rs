@@ -1,13 +1,17 @@
 //! `where` and `sample`: some of the rows of a source.
 //!
-//!     row kept = where(row) is true  and  hash(seed, position of the row in the files) < share * 2^64
+//! ```text
+//! row kept = where(row) is true  and  hash(seed, position of the row in the files) < share * 2^64
+//! ```
 //!
 //! The hash depends on nothing but seed and position, so that batches, threads and projections do not change the
 //! sample. A number of rows is turned into a share of the rows that `where` keeps, which are counted when the first
 //! scan starts, if nothing tells their number.
 //!
 //! Cost     the columns of `where` are read beside those asked for; the arrays of one call are held until the
-//!          condition is known.
+//! ```text
+//!      condition is known.
+//! ```
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 

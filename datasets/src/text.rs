@@ -1,6 +1,8 @@
 //! Text files as a stream of UTF-8: unpacked, decoded, without a byte order mark.
 //!
-//!     bytes on disk -> gzip or zstd -> encoding -> UTF-8
+//! ```text
+//! bytes on disk -> gzip or zstd -> encoding -> UTF-8
+//! ```
 //!
 //! The packing is told by the first bytes. Without `encoding` a UTF-16 byte order mark is obeyed, anything else is
 //! taken for UTF-8 and checked where cells are read as texts. Memory is bounded by small buffers, whatever a packed

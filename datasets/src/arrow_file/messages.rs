@@ -1,6 +1,8 @@
 //! The messages of Arrow IPC, each held against the file and the budget before memory is reserved for it.
 //!
-//!     ff ff ff ff | length | metadata (a flatbuffer) | body
+//! ```text
+//! ff ff ff ff | length | metadata (a flatbuffer) | body
+//! ```
 //!
 //! Arrow's own readers reserve what a message claims (a file of 30 bytes made one take 2 GiB) and slice the body by
 //! offsets that nobody checked. Here lengths are compared with what is left of the file, buffers with their body,

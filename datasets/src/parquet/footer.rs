@@ -1,10 +1,12 @@
 //! What a Parquet footer claims, looked at before the parquet crate decodes it and before a column is read.
 //!
-//!     last 8 bytes      length of the footer, then `PAR1`, or `PARE` where the footer is encrypted
-//!     before decoding   every list fits in the bytes that are left, the schema nests at most 100 deep,
-//!                       nothing is encrypted
-//!     after decoding    the rows of the footer are the sum of its row groups'; chunks lie inside the file
-//!     before a scan     what a projected chunk claims fits the budget
+//! ```text
+//! last 8 bytes      length of the footer, then `PAR1`, or `PARE` where the footer is encrypted
+//! before decoding   every list fits in the bytes that are left, the schema nests at most 100 deep,
+//!                   nothing is encrypted
+//! after decoding    the rows of the footer are the sum of its row groups'; chunks lie inside the file
+//! before a scan     what a projected chunk claims fits the budget
+//! ```
 //!
 //! A flat column is decoded page by page, so its pages are held against the budget (see `pages`), not its chunk:
 //! one row group may be larger than memory. A row of a nested column can be as large as the whole chunk, so there

@@ -1,8 +1,10 @@
 //! Tables whose population correlations are known.
 //!
-//!     planted pair     x = z_x                         y = r z_x + sqrt(1 - r^2) z_y
-//!     block member     v = l f + sqrt(1 - l^2) z       f = the factor of its block, l = the column's loading
-//!     cell             offset + scale * value          z, f standard normal and independent
+//! ```text
+//! planted pair     x = z_x                         y = r z_x + sqrt(1 - r^2) z_y
+//! block member     v = l f + sqrt(1 - l^2) z       f = the factor of its block, l = the column's loading
+//! cell             offset + scale * value          z, f standard normal and independent
+//! ```
 //!
 //! The population r of a planted pair is r; of two members of one block it is the product of their loadings; of every
 //! other two columns it is 0. Cells go missing at random, independently of all values, which leaves r as it is.
