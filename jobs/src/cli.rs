@@ -3,9 +3,10 @@
 //! `--help`, `--version`, `validate`, `kinds`, `schema` and `completions` touch neither a GPU nor the thread pool.
 //! Absent    `resume`: `run` is resume.
 
+use std::env;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -135,7 +136,12 @@ impl Command {
 pub fn main() -> ExitCode {
     exit::hush_panics();
     let code = match Cli::try_parse() {
-        Ok(cli) => guarded(cli.command),
+        Ok(cli) => {
+            if matches!(cli.command, Command::Run { .. } | Command::Doctor { .. }) {
+                without_session_noise();
+            }
+            guarded(cli.command)
+        }
         Err(message) => {
             // A closed stdout (`gristmill --help | head -1`) is no failure.
             let _gone = message.print();
@@ -144,6 +150,26 @@ pub fn main() -> ExitCode {
     };
     ExitCode::from(code as u8)
 }
+
+/// Starts this program anew with Mesa's device-select layer off, where there is no desktop session.
+///
+/// The layer asks the session which GPU to prefer; without one it writes `error: XDG_RUNTIME_DIR ...` to stderr,
+/// which frightens people and is no JSON. Only the environment turns it off, and a process cannot change its own.
+#[cfg(target_os = "linux")]
+fn without_session_noise() {
+    use std::os::unix::process::CommandExt as _;
+    const LAYER_OFF: &str = "NODEVICE_SELECT";
+    let has_session = env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).is_dir());
+    if has_session || env::var_os(LAYER_OFF).is_some() {
+        return;
+    }
+    let Ok(program) = env::current_exe() else { return };
+    // Comes back only when it could not be started; then the noise is the lesser evil.
+    let _not_started = process::Command::new(program).args(env::args_os().skip(1)).env(LAYER_OFF, "1").exec();
+}
+
+#[cfg(not(target_os = "linux"))]
+fn without_session_noise() {}
 
 fn guarded(command: Command) -> Exit {
     let spec = command.spec().to_owned();

@@ -26,7 +26,17 @@ use crate::terminal::{bytes, count, counted, plain, seconds};
 #[allow(missing_docs, reason = "the fields are the keys of the JSON line; the variants say what happened")]
 pub enum Event {
     /// A command began to work on the folder.
-    RunStarted { job: String, gristmill: &'static str, run_dir: String, place: String, threads: usize, memory_bytes: u64, resumed: bool },
+    RunStarted {
+        job: String,
+        gristmill: &'static str,
+        run_dir: String,
+        place: String,
+        threads: usize,
+        memory_bytes: u64,
+        resumed: bool,
+        input_bytes: u64,
+        hash_seconds: f64,
+    },
     /// An input was hashed.
     InputHashed { source: String, path: String, bytes: u64, blake3: String },
     /// A step began.
@@ -90,9 +100,10 @@ impl Event {
     pub fn text(&self, step: Option<&str>) -> Option<String> {
         let step = plain(step.unwrap_or_default());
         match self {
-            Self::RunStarted { job, run_dir, resumed, .. } => {
+            Self::RunStarted { job, run_dir, resumed, input_bytes, hash_seconds, .. } => {
                 let word = if *resumed { "going on with" } else { "running" };
-                Some(format!("{word} {} in {}", plain(job), plain(run_dir)))
+                let hashed = format!("{} of input, hashed in {}", bytes(*input_bytes), seconds(*hash_seconds));
+                Some(format!("{word} {} in {} ({hashed})", plain(job), plain(run_dir)))
             }
             Self::InputHashed { .. } | Self::TableWritten { .. } => None,
             Self::StepStarted { kind, rows } => {
@@ -110,7 +121,7 @@ impl Event {
                 Some(format!("step {step}: {found}, {} on {place}, {} to write", seconds(*compute_seconds), seconds(*write_seconds)))
             }
             Self::StepCached { findings } => Some(format!("step {step}: done before, {}", counted(*findings, "finding"))),
-            Self::StepFailed { error, .. } => Some(format!("step {step}: {}", plain(error))),
+            Self::StepFailed { error, .. } => Some(format!("step {step} failed: {}", plain(error))),
             Self::RunFinished { cached: true, .. } => {
                 Some("nothing has changed since this run ended; `--fresh` would run it again".to_owned())
             }

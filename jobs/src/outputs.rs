@@ -293,7 +293,7 @@ fn encode_column((mut writer, leaf): (ArrowColumnWriter, ArrowLeafColumn)) -> Re
 }
 
 /// Finds the system's error under Parquet's, because the exit code depends on it.
-fn into_io(error: ParquetError) -> io::Error {
+pub(crate) fn into_io(error: ParquetError) -> io::Error {
     match error {
         ParquetError::External(inner) => match inner.downcast::<io::Error>() {
             Ok(io) => *io,

@@ -99,7 +99,10 @@ impl View {
             return;
         }
         let template = if total.is_some() { known } else { unknown };
-        let style = ProgressStyle::with_template(template).expect("the templates are constants of this file").progress_chars("=> ");
+        let style = ProgressStyle::with_template(template)
+            .expect("the templates are constants of this file")
+            .progress_chars("=> ")
+            .tick_chars("-\\|/ ");
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_style(style).with_prefix(label.to_owned());
         bar.enable_steady_tick(Duration::from_millis(250));
         *self.bar() = Some(bar);

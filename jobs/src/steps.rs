@@ -162,6 +162,8 @@ impl<'a> Steps<'a> {
             threads: rayon::current_num_threads(),
             memory_bytes: self.asked.memory_bytes,
             resumed: self.asked.dir.earlier.is_some(),
+            input_bytes: self.asked.inputs.records.iter().map(|input| input.bytes).sum(),
+            hash_seconds: self.asked.inputs.seconds,
         };
         self.events.emit(None, &event)?;
         for input in &self.asked.inputs.records {

@@ -22,7 +22,7 @@ const MAX_NAMES: usize = 5;
 /// # Errors
 /// When `findings.parquet` cannot be read.
 pub fn text(dir: &Path, manifest: &Manifest, cached: bool) -> Result<String, JobError> {
-    let found = sentences(&outputs::read_table(&dir.join("findings.parquet"))?);
+    let found = sentences(&outputs::read_table(&dir.join("findings.parquet"))?, manifest.steps.len() > 1);
     let mut lines = vec![headline(manifest, cached)];
     lines.extend(found.iter().take(MAX_FINDINGS).enumerate().map(|(i, sentence)| format!("  {}. {}", i + 1, plain(sentence))));
     if found.len() > MAX_FINDINGS {
@@ -56,11 +56,16 @@ fn headline(manifest: &Manifest, cached: bool) -> String {
     format!("{job}: {found} ({tested}{}{when})", counted(rows, "row"))
 }
 
-fn sentences(batches: &[RecordBatch]) -> Vec<String> {
+/// Returns every finding in words, after the name of its step where there are several.
+fn sentences(batches: &[RecordBatch], with_step: bool) -> Vec<String> {
     let mut found = Vec::new();
     for batch in batches {
-        let column = batch.column_by_name("sentence").and_then(|column| column.as_any().downcast_ref::<StringArray>());
-        found.extend(column.into_iter().flatten().flatten().map(str::to_owned));
+        let texts = |name: &str| batch.column_by_name(name)?.as_any().downcast_ref::<StringArray>();
+        let (Some(steps), Some(sentences)) = (texts("step"), texts("sentence")) else { continue };
+        for (step, sentence) in steps.iter().zip(sentences) {
+            let (step, sentence) = (step.unwrap_or_default(), sentence.unwrap_or_default());
+            found.push(if with_step { format!("{step}: {sentence}") } else { sentence.to_owned() });
+        }
     }
     found
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::pairs::{self, Level, PairData};
 use super::settings::Settings;
-use super::tables::{Batch, each_batch};
+use super::tables::{Batch, TableError, each_batch};
 use crate::JobError;
 use crate::manifest::{Manifest, StepRecord};
 
@@ -135,8 +135,7 @@ impl ReportData {
             let level = Level { alpha: manifest.alpha, min_effect: settings.min_effect(at).unwrap_or(0.0) };
             steps.push(read_step(run_dir, record, level)?);
         }
-        read_findings(&run_dir.join("findings.parquet"), &manifest, &mut steps)
-            .map_err(|message| JobError::Data { step: "findings".to_owned(), message })?;
+        read_findings(&run_dir.join("findings.parquet"), &manifest, &mut steps).map_err(|error| error.of_step("findings"))?;
         Ok(Self { manifest, spec, steps })
     }
 }
@@ -160,7 +159,7 @@ fn read_step(run_dir: &Path, record: &StepRecord, level: Level) -> Result<StepDa
     if record.kind != "correlate" || !is_folder_name(&record.name) {
         return Ok(StepData::default());
     }
-    let failed = |message: String| JobError::Data { step: record.name.clone(), message };
+    let failed = |error: TableError| error.of_step(&record.name);
     let dir = run_dir.join(&record.name);
     let pairs = pairs::read(&dir.join("pairs.parquet"), level).map_err(failed)?;
     let columns = read_columns(&dir.join("columns.parquet")).map_err(failed)?;
@@ -173,7 +172,7 @@ fn is_folder_name(name: &str) -> bool {
     matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(_)), None))
 }
 
-fn read_columns(path: &Path) -> Result<Option<ColumnData>, String> {
+fn read_columns(path: &Path) -> Result<Option<ColumnData>, TableError> {
     let mut data = ColumnData::default();
     let found = each_batch(path, |batch| absorb_columns(batch, &mut data))?;
     if data.n_used > COLUMNS_KEPT as u64 {
@@ -217,7 +216,7 @@ fn absorb_columns(batch: &Batch<'_>, data: &mut ColumnData) -> Result<(), String
 }
 
 /// Deals the findings out to their steps; a finding of a step that the manifest lacks is passed over.
-fn read_findings(path: &Path, manifest: &Manifest, steps: &mut [StepData]) -> Result<(), String> {
+fn read_findings(path: &Path, manifest: &Manifest, steps: &mut [StepData]) -> Result<(), TableError> {
     each_batch(path, |batch| {
         batch.require(&["step", "subject", "effect", "n", "sentence"])?;
         let (step, fragile) = (batch.text("step"), batch.flag("fragile"));

@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::tables::{Batch, each_batch};
+use super::tables::{Batch, TableError, each_batch};
 
 /// Columns of the largest heat map: beyond it cells are too small to point at.
 pub(super) const HEAT_COLUMNS: usize = 60;
@@ -152,7 +152,7 @@ impl PairData {
 ///
 /// # Errors
 /// When the file cannot be decoded or lacks a column that the report needs.
-pub(super) fn read(path: &Path, level: Level) -> Result<Option<PairData>, String> {
+pub(super) fn read(path: &Path, level: Level) -> Result<Option<PairData>, TableError> {
     let mut scan = Scan { level, ..Scan::default() };
     if !each_batch(path, |batch| scan.absorb(batch))? {
         return Ok(None);

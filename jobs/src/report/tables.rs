@@ -5,29 +5,56 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::errors::ParquetError;
+
+use crate::JobError;
+use crate::outputs;
 
 /// Rows read at a time: a table of pairs may have millions.
 const BATCH_ROWS: usize = 8192;
 
+/// Why a table could not be taken in.
+#[derive(Debug)]
+pub(super) enum TableError {
+    /// The system would not let it be read: another time it may.
+    System(PathBuf, io::Error),
+    /// It is not what a run writes; the message names the file.
+    Content(String),
+}
+
+impl TableError {
+    /// Returns the error as one of the step that the table belongs to.
+    pub(super) fn of_step(self, step: &str) -> JobError {
+        match self {
+            Self::System(path, error) => JobError::ReadBack { path, error },
+            Self::Content(message) => JobError::Data { step: step.to_owned(), message },
+        }
+    }
+}
+
 /// Takes each batch of a table in order; returns `false` where there is no such file.
 ///
 /// # Errors
-/// When the file cannot be opened or decoded, or `take` refuses a batch: the message names the file.
-pub(super) fn each_batch(path: &Path, mut take: impl FnMut(&Batch<'_>) -> Result<(), String>) -> Result<bool, String> {
+/// When the file cannot be opened or decoded, or `take` refuses a batch.
+pub(super) fn each_batch(path: &Path, mut take: impl FnMut(&Batch<'_>) -> Result<(), String>) -> Result<bool, TableError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+        Err(error) => return Err(TableError::System(path.to_owned(), error)),
     };
-    let broken = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| broken(&error))?;
-    for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(|error| broken(&error))? {
+    let broken = |error: &dyn std::fmt::Display| TableError::Content(format!("cannot read {}: {error}", path.display()));
+    let refused = |error: ParquetError| {
+        let error = outputs::into_io(error);
+        if error.raw_os_error().is_some() { TableError::System(path.to_owned(), error) } else { broken(&error) }
+    };
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(refused)?;
+    for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(refused)? {
         let batch = batch.map_err(|error| broken(&error))?;
         take(&Batch { batch: &batch }).map_err(|error| broken(&error))?;
     }

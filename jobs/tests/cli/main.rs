@@ -4,6 +4,7 @@
 
 mod exits;
 mod job;
+mod kinds;
 mod runs;
 mod stops;
 mod words;
