@@ -60,43 +60,154 @@ pub(crate) fn total(lanes: [f64; LANES]) -> f64 {
     ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
 }
 
+/// Lanes of one vector's worth of cells.
+type Lanes = [f64; LANES];
+
+/// Adds up chunks of cells in four groups of fixed lanes, so that no addition waits for the one before it.
+///
+/// `add` adds chunk `at` of 0..n to lanes. Chunks come as arrays, because a bound that is checked for every cell keeps the
+/// loop from becoming vectors.
+#[inline(always)]
+fn add_up(n: usize, add: impl Fn(usize, &mut Lanes)) -> f64 {
+    let [mut a, mut b, mut c, mut d] = [[0.0; LANES]; 4];
+    let whole = n / 4 * 4;
+    for at in (0..whole).step_by(4) {
+        add(at, &mut a);
+        add(at + 1, &mut b);
+        add(at + 2, &mut c);
+        add(at + 3, &mut d);
+    }
+    for at in whole..n {
+        add(at, &mut a);
+    }
+    total(std::array::from_fn(|lane| (a[lane] + c[lane]) + (b[lane] + d[lane])))
+}
+
+/// Cells in chunks; the last one is filled up with `fill`.
+struct Chunks<'a, T> {
+    whole: &'a [[T; LANES]],
+    last: Option<[T; LANES]>,
+}
+
+impl<'a, T: Copy> Chunks<'a, T> {
+    #[inline(always)]
+    fn new(cells: &'a [T], fill: T) -> Self {
+        let (whole, tail) = cells.as_chunks::<LANES>();
+        let mut last = [fill; LANES];
+        last[..tail.len()].copy_from_slice(tail);
+        Self { whole, last: (!tail.is_empty()).then_some(last) }
+    }
+}
+
 /// Returns `sum of x[k] * y[k]` in fixed lanes.
 pub(crate) fn dot(x: &[f64], y: &[f64]) -> f64 {
-    widest(
+    let n = x.len().min(y.len());
+    let (x, y) = (Chunks::new(&x[..n], 0.0), Chunks::new(&y[..n], 0.0));
+    let last = x.last.zip(y.last).map_or(0.0, |(a, b)| total(std::array::from_fn(|lane| a[lane] * b[lane])));
+    last + widest(
         #[inline(always)]
         || {
-            let mut lanes = [0.0; LANES];
-            let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-            let tail = xs.remainder().iter().zip(ys.remainder());
-            for (lane, (a, b)) in lanes.iter_mut().zip(tail) {
-                *lane = a * b;
-            }
-            for (a, b) in xs.zip(ys) {
-                for lane in 0..LANES {
-                    lanes[lane] = a[lane].mul_add(b[lane], lanes[lane]);
-                }
-            }
-            total(lanes)
+            add_up(
+                x.whole.len(),
+                #[inline(always)]
+                |at, lanes| {
+                    let (a, b) = (&x.whole[at], &y.whole[at]);
+                    for lane in 0..LANES {
+                        lanes[lane] = a[lane].mul_add(b[lane], lanes[lane]);
+                    }
+                },
+            )
         },
     )
 }
 
 /// Returns the sum of `x` in fixed lanes.
 pub(crate) fn sum(x: &[f64]) -> f64 {
+    sum_and_squares(x).0
+}
+
+/// Returns sum and sum of squares of `x` in fixed lanes.
+pub(crate) fn sum_and_squares<T: Element>(x: &[T]) -> (f64, f64) {
+    let x = Chunks::new(x, T::default());
+    let last: Lanes = x.last.map_or([0.0; LANES], |last| last.map(Into::into));
     widest(
         #[inline(always)]
         || {
-            let mut lanes = [0.0; LANES];
-            let chunks = x.chunks_exact(LANES);
-            for (lane, a) in lanes.iter_mut().zip(chunks.remainder()) {
-                *lane = *a;
-            }
-            for a in chunks {
+            let sum = add_up(
+                x.whole.len(),
+                #[inline(always)]
+                |at, lanes| {
+                    let cells = &x.whole[at];
+                    for lane in 0..LANES {
+                        lanes[lane] += cells[lane].into();
+                    }
+                },
+            );
+            let squares = add_up(
+                x.whole.len(),
+                #[inline(always)]
+                |at, lanes| {
+                    let cells: Lanes = x.whole[at].map(Into::into);
+                    for lane in 0..LANES {
+                        lanes[lane] = cells[lane].mul_add(cells[lane], lanes[lane]);
+                    }
+                },
+            );
+            (sum + total(last), squares + total(last.map(|z| z * z)))
+        },
+    )
+}
+
+/// What one pass over raw cells shows.
+pub(crate) struct Reach {
+    /// Present cells.
+    pub(crate) n: u64,
+    /// Smallest and largest of them.
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    /// Sum of their deviations from the pilot.
+    pub(crate) sum: f64,
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of cells of a block")]
+/// Returns how many cells are no NaN, how far they reach, and their sum about `pilot`, in fixed lanes.
+pub(crate) fn reach(raw: &[f64], pilot: f64) -> Reach {
+    widest(
+        #[inline(always)]
+        move || {
+            let raw = Chunks::new(raw, f64::NAN);
+            let mut n = [0.0; LANES];
+            let mut min = [f64::INFINITY; LANES];
+            let mut max = [f64::NEG_INFINITY; LANES];
+            for chunk in raw.whole.iter().chain(&raw.last) {
+                // Every comparison with NaN is false, which leaves the extremes as they were.
                 for lane in 0..LANES {
-                    lanes[lane] += a[lane];
+                    min[lane] = if chunk[lane] < min[lane] { chunk[lane] } else { min[lane] };
+                }
+                for lane in 0..LANES {
+                    max[lane] = if chunk[lane] > max[lane] { chunk[lane] } else { max[lane] };
+                }
+                for lane in 0..LANES {
+                    n[lane] += if chunk[lane].is_nan() { 0.0 } else { 1.0 };
                 }
             }
-            total(lanes)
+            let deviations = |chunk: &Lanes| -> Lanes { chunk.map(|x| if x.is_nan() { 0.0 } else { x - pilot }) };
+            let sum = add_up(
+                raw.whole.len(),
+                #[inline(always)]
+                |at, lanes| {
+                    let (cells, pilot) = (&raw.whole[at], pilot);
+                    for lane in 0..LANES {
+                        lanes[lane] += if cells[lane].is_nan() { 0.0 } else { cells[lane] - pilot };
+                    }
+                },
+            );
+            Reach {
+                n: total(n) as u64,
+                min: min.iter().copied().fold(f64::INFINITY, f64::min),
+                max: max.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                sum: sum + raw.last.as_ref().map_or(0.0, |last| total(deviations(last))),
+            }
         },
     )
 }

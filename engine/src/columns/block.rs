@@ -1,5 +1,7 @@
 //! A canonical block: the same rows of every column, dense.
 
+use std::ops::Range;
+
 use super::Width;
 use crate::simd::{Element, Matrix, widest};
 
@@ -28,14 +30,16 @@ impl Mask {
         self.words[row / 64] >> (row % 64) & 1 == 1
     }
 
-    /// Returns the rows whose bit equals `present`, in order.
-    pub(crate) fn rows(&self, present: bool, n_rows: usize) -> Vec<u32> {
+    /// Returns the rows within a range whose bit equals `present`, counted from its start, in order.
+    ///
+    /// The range starts at a multiple of 64.
+    pub(crate) fn rows(&self, present: bool, range: &Range<usize>) -> Vec<u32> {
         let mut rows = Vec::new();
-        for (at, &word) in self.words.iter().enumerate() {
+        for (at, &word) in self.words[range.start / 64..range.end.div_ceil(64)].iter().enumerate() {
             let mut bits = if present { word } else { !word };
             while bits != 0 {
                 let row = at * 64 + bits.trailing_zeros() as usize;
-                if row >= n_rows {
+                if row >= range.len() {
                     return rows;
                 }
                 rows.push(u32::try_from(row).expect("a block has fewer than 2^32 rows"));

@@ -10,7 +10,7 @@ use super::block::{Block, BlockColumn, Mask, Values};
 use super::numeric::append;
 use super::{Width, type_words};
 use crate::EngineError;
-use crate::simd::{Element, LANES, total, widest};
+use crate::simd::{Element, reach, sum_and_squares, widest};
 
 thread_local! {
     /// Cells of one column of one block on their way from Arrow to the block.
@@ -132,8 +132,8 @@ impl BlockBuilder {
         let n_rows = self.filled;
         cells(&mut self.values, &mut self.columns, self.rows_per_block).into_par_iter().for_each(|cell| {
             let mut cell = cell.into_inner().unwrap_or_else(PoisonError::into_inner);
-            let staged = std::mem::take(&mut cell.column.staged);
-            cell.settle(&staged[..n_rows]);
+            let mut staged = std::mem::take(&mut cell.column.staged);
+            cell.settle(&mut staged[..n_rows]);
         });
         Some(self.take())
     }
@@ -196,14 +196,15 @@ impl Cell<'_> {
         }
         let known = append(array, &mut self.column.staged);
         if known && self.column.staged.len() == rows_per_block {
-            let staged = std::mem::take(&mut self.column.staged);
-            self.settle(&staged);
+            let mut staged = std::mem::take(&mut self.column.staged);
+            self.settle(&mut staged);
         }
         known
     }
 
     /// Centres and stores the column's cells.
-    fn settle(&mut self, raw: &[f64]) {
+    fn settle(&mut self, raw: &mut [f64]) {
+        blank_infinite(raw);
         self.column.done = match &mut self.out {
             Out::F64(out) => store(raw, out),
             Out::F32(out) => store(raw, out),
@@ -211,9 +212,21 @@ impl Cell<'_> {
     }
 }
 
+/// An infinite cell is missing, as NaN is.
+fn blank_infinite(raw: &mut [f64]) {
+    widest(
+        #[inline(always)]
+        || {
+            for x in raw {
+                *x = if x.abs() < f64::INFINITY { *x } else { f64::NAN };
+            }
+        },
+    );
+}
+
 /// Centres `raw` on its mean, divides by a power of two, and rounds into `out`.
 fn store<T: Element>(raw: &[f64], out: &mut [T]) -> BlockColumn {
-    let Some(&pilot) = raw.iter().find(|x| x.is_finite()) else {
+    let Some(&pilot) = raw.iter().find(|x| !x.is_nan()) else {
         out[..raw.len()].fill(T::default());
         return BlockColumn { mask: Some(Mask::new(vec![0; raw.len().div_ceil(64)])), ..BlockColumn::EMPTY };
     };
@@ -229,54 +242,9 @@ fn store<T: Element>(raw: &[f64], out: &mut [T]) -> BlockColumn {
     BlockColumn { n: reach.n, centre, unit, sum, sum_of_squares, min: reach.min, max: reach.max, mask }
 }
 
-struct Reach {
-    n: u64,
-    min: f64,
-    max: f64,
-    /// Sum of the deviations from the pilot.
-    sum: f64,
-}
-
-/// One pass over the raw cells: how many are present, how far they reach, and their sum about the pilot.
-fn reach(raw: &[f64], pilot: f64) -> Reach {
-    widest(
-        #[inline(always)]
-        || {
-            let mut n = [0_u64; LANES];
-            let mut min = [f64::INFINITY; LANES];
-            let mut max = [f64::NEG_INFINITY; LANES];
-            let mut sum = [0.0; LANES];
-            let mut step = |lane: usize, x: f64| {
-                let finite = x.abs() < f64::INFINITY;
-                n[lane] += u64::from(finite);
-                let low = if finite { x } else { f64::INFINITY };
-                let high = if finite { x } else { f64::NEG_INFINITY };
-                min[lane] = if low < min[lane] { low } else { min[lane] };
-                max[lane] = if high > max[lane] { high } else { max[lane] };
-                sum[lane] += if finite { x - pilot } else { 0.0 };
-            };
-            let chunks = raw.chunks_exact(LANES);
-            for (lane, &x) in chunks.remainder().iter().enumerate() {
-                step(lane, x);
-            }
-            for chunk in chunks {
-                for lane in 0..LANES {
-                    step(lane, chunk[lane]);
-                }
-            }
-            Reach {
-                n: n.iter().sum(),
-                min: min.iter().copied().fold(f64::INFINITY, f64::min),
-                max: max.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-                sum: total(sum),
-            }
-        },
-    )
-}
-
 /// Returns the bits of the cells that are present.
 fn present(raw: &[f64]) -> Vec<u64> {
-    raw.chunks(64).map(|chunk| chunk.iter().enumerate().fold(0, |word, (bit, x)| word | u64::from(x.is_finite()) << bit)).collect()
+    raw.chunks(64).map(|chunk| chunk.iter().enumerate().fold(0, |word, (bit, x)| word | u64::from(!x.is_nan()) << bit)).collect()
 }
 
 /// Writes the stored cells and returns their sum and sum of squares.
@@ -284,29 +252,14 @@ fn write<T: Element>(raw: &[f64], out: &mut [T], centre: f64, unit: i32) -> (f64
     // Two factors, because 2^-unit alone leaves the range of f64 for the smallest deviations.
     let half = unit / 2;
     let (scale, rest) = (libm::ldexp(1.0, -half), libm::ldexp(1.0, half - unit));
+    let out = &mut out[..raw.len()];
     widest(
         #[inline(always)]
         || {
-            let mut sum = [0.0; LANES];
-            let mut squares = [0.0; LANES];
-            let mut step = |lane: usize, x: f64| {
-                let deviation = (x - centre) * scale * rest;
-                let stored = T::from_f64(if x.abs() < f64::INFINITY { deviation } else { 0.0 });
-                let z: f64 = stored.into();
-                sum[lane] += z;
-                squares[lane] = z.mul_add(z, squares[lane]);
-                stored
-            };
-            let whole = raw.len() / LANES * LANES;
-            for (lane, (&x, cell)) in raw[whole..].iter().zip(&mut out[whole..raw.len()]).enumerate() {
-                *cell = step(lane, x);
+            for (cell, x) in out.iter_mut().zip(raw) {
+                *cell = T::from_f64(if x.is_nan() { 0.0 } else { (x - centre) * scale * rest });
             }
-            for (chunk, cells) in raw.chunks_exact(LANES).zip(out.chunks_exact_mut(LANES)) {
-                for lane in 0..LANES {
-                    cells[lane] = step(lane, chunk[lane]);
-                }
-            }
-            (total(sum), total(squares))
         },
-    )
+    );
+    sum_and_squares(out)
 }

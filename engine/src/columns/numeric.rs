@@ -93,10 +93,10 @@ fn instants(array: &ArrayRef, out: &mut Vec<f64>) -> bool {
         DataType::Date64 => floats(array.as_primitive::<Date64Type>(), out, |x| rounded(x) / 1e3),
         DataType::Timestamp(TimeUnit::Second, _) => floats(array.as_primitive::<TimestampSecondType>(), out, rounded),
         DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            floats(array.as_primitive::<TimestampMillisecondType>(), out, |x| rounded(x) / 1e3)
+            floats(array.as_primitive::<TimestampMillisecondType>(), out, |x| rounded(x) / 1e3);
         }
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            floats(array.as_primitive::<TimestampMicrosecondType>(), out, |x| rounded(x) / 1e6)
+            floats(array.as_primitive::<TimestampMicrosecondType>(), out, |x| rounded(x) / 1e6);
         }
         DataType::Timestamp(TimeUnit::Nanosecond, _) => floats(array.as_primitive::<TimestampNanosecondType>(), out, |x| rounded(x) / 1e9),
         DataType::Time32(TimeUnit::Second) => floats(array.as_primitive::<Time32SecondType>(), out, f64::from),

@@ -20,8 +20,13 @@ const BAND: f64 = 4e-5;
 const FEWEST_CARRIERS: u64 = 5;
 
 /// A pair whose column varies less than this over the pair's rows, relative to all of its rows, is settled: sums about
-/// the mean of all rows have then lost half of their digits.
-const SHAKY: f64 = 1e-8;
+/// the mean of all rows lose as many digits.
+const fn shaky_below(width: Width) -> f64 {
+    match width {
+        Width::F64 => 1e-4,
+        Width::F32 => 0.05,
+    }
+}
 
 /// What is known of one pair.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +84,7 @@ impl Screened {
             let at = |position: usize| u32::try_from(positions[position]).expect("columns are counted in u32");
             let mut stat = self.stat(&pair, n_minor);
             (stat.i, stat.j) = (at(i), at(j));
-            stat.shaky = shaky(&pair, sides);
+            stat.shaky = shaky(&pair, sides, width);
             stat.settled = width == Width::F64;
             stat
         };
@@ -123,7 +128,7 @@ impl Screened {
     }
 
     /// Returns the pairs to settle, and marks those that will then count as settled.
-    pub(super) fn to_settle(&mut self, width: Width) -> Vec<usize> {
+    pub(super) fn choose(&mut self, width: Width) -> Vec<usize> {
         if width == Width::F64 {
             return (0..self.pairs.len()).filter(|&at| self.pairs[at].shaky).collect();
         }
@@ -248,10 +253,10 @@ fn n_minor(pair: &PairMoments, sides: [(&ColumnMoments, bool); 2]) -> Option<u64
 
 /// Returns whether a column hardly varies over the pair's rows.
 #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
-fn shaky(pair: &PairMoments, sides: [(&ColumnMoments, bool); 2]) -> bool {
+fn shaky(pair: &PairMoments, sides: [(&ColumnMoments, bool); 2], width: Width) -> bool {
     let squares = [pair.m2_x, pair.m2_y];
     sides.iter().zip(squares).any(|((column, _), m2)| {
         let (own, all) = (m2 / pair.n.max(1) as f64, column.m2 / column.n.max(1) as f64);
-        pair.n < column.n && own < SHAKY * all
+        pair.n < column.n && own < shaky_below(width) * all
     })
 }

@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 
 use super::layout::Layout;
+use crate::columns::BlockColumn;
 use crate::simd::{Element, Matrix, Packed};
 
 /// Rows that are packed at a time: 1 MiB of 240 columns, which the second-level cache holds.
@@ -28,4 +29,39 @@ pub(crate) fn gram<T: Element>(left: Matrix<'_, T>, right: Matrix<'_, T>, layout
         });
     }
     cells
+}
+
+/// Returns, for each column y with a mask, sum and sum of squares of every column x over the rows where y is present.
+///
+/// Rows are taken from the packed panels: the cells of one row lie side by side there, so that a missing cell costs a few
+/// vector additions, not one for every column.
+pub(crate) fn conditional_sums<T: Element>(columns: &[BlockColumn], cells: Matrix<'_, T>) -> Vec<Option<Vec<[f64; 2]>>> {
+    let mut sums: Vec<Option<Vec<[f64; 2]>>> =
+        columns.iter().map(|column| column.mask.as_ref().map(|_| vec![[0.0; 2]; columns.len()])).collect();
+    let mut packed = Packed::new(cells.n_columns, PACKED_ROWS.min(cells.n_rows));
+    for start in (0..cells.n_rows).step_by(PACKED_ROWS) {
+        let rows = start..(start + PACKED_ROWS).min(cells.n_rows);
+        packed.pack(cells, &rows);
+        sums.par_iter_mut().zip(columns).for_each(|(sums, column)| {
+            let (Some(sums), Some(mask)) = (sums, &column.mask) else { return };
+            let chosen = mask.rows(few_present(column, cells.n_rows), &rows);
+            let (part, squares) = packed.sums_of_rows(&chosen, columns.len());
+            for ((sum, part), square) in sums.iter_mut().zip(part).zip(squares) {
+                sum[0] += part.into();
+                sum[1] += square.into();
+            }
+        });
+    }
+    sums.par_iter_mut().zip(columns).for_each(|(sums, column)| {
+        let Some(sums) = sums.as_mut().filter(|_| !few_present(column, cells.n_rows)) else { return };
+        for (sum, x) in sums.iter_mut().zip(columns) {
+            *sum = [x.sum - sum[0], (x.sum_of_squares - sum[1]).max(0.0)];
+        }
+    });
+    sums
+}
+
+/// Returns whether the present rows of a column are fewer than the missing ones: those are then added up directly.
+const fn few_present(column: &BlockColumn, n_rows: usize) -> bool {
+    column.n * 2 < n_rows as u64
 }

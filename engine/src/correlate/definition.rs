@@ -14,6 +14,7 @@ pub(crate) fn pearson(x: &[f64], y: &[f64]) -> (u64, Option<f64>) {
         yy += dy * dy;
         xy += dx * dy;
     }
+    #[allow(clippy::float_cmp, reason = "constant means the very same number")]
     let constant = rows.iter().all(|(x, _)| *x == x0) || rows.iter().all(|(_, y)| *y == y0);
     (rows.len() as u64, (!constant).then(|| (xy / xx.sqrt() / yy.sqrt()).clamp(-1.0, 1.0)))
 }

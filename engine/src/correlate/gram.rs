@@ -6,8 +6,8 @@
 //!          both sides are the same matrix.
 //! Nulls    missing cells are 0 and add nothing; how many rows stand behind an entry is counted from the masks.
 //! Cost     n multiply-adds an entry.
-//! Error    f32 sums in two levels on either place (at most 2^-24 * (block + n / block) relative to the norms):
-//!          see the page of `correlate`.
+//! Error    f32 sums in two levels on either place (at most (260 + 2 n / 256) 2^-24 relative to the
+//!          norms): see the page of `correlate`.
 
 use super::layout::Layout;
 use super::{cpu, gpu};
@@ -64,7 +64,7 @@ impl Kernel for Gram {
 
     fn on_gpu(&self, gpu: &Gpu, input: GramInput<'_>) -> Result<Vec<f32>, GpuError> {
         let matrix = gpu::gram(gpu, &input)?;
-        Ok(input.layout().from_column_major(&matrix))
+        Ok(input.layout().tiles_of(&matrix))
     }
 }
 

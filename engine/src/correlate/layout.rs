@@ -113,7 +113,7 @@ impl Layout {
     }
 
     /// Returns a column-major `n_left` x `n_right` matrix in tiles.
-    pub(crate) fn from_column_major(self, matrix: &[f32]) -> Vec<f32> {
+    pub(crate) fn tiles_of(self, matrix: &[f32]) -> Vec<f32> {
         let mut cells = vec![0.0; self.cells()];
         for (at, tile_cells) in cells.chunks_mut(self.tile_cells().max(1)).enumerate() {
             let tile = self.tile(at);

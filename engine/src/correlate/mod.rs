@@ -7,7 +7,7 @@
 //!          constant over a pair's rows gives no r: null, never NaN and never 0.
 //! Numbers  each block is centred on its own means in f64; products run in f64, or in f32 on GPU or CPU; blocks are
 //!          merged in f64 (Chan). In f64 the result is that of two passes in one. In f32
-//!              |dr| <= (b + n / b) 2^-24 + 2^-23  <= 4e-5   worst case, b = rows summed in one register, n of a block,
+//!              |dr| <= (b + 4 + 2 n / b) 2^-24  <= 4e-5   worst case, b = 256 rows summed in registers, n rows of a block,
 //!          and 1e-6 is what is seen and tested. So f32 screens: pairs that could be findings, that lie near a
 //!          threshold or that a `top` list names are settled in f64 by one loop that does not know where the screening
 //!          ran. The others carry the bound of 1e-6 and say so (`settled` is false).
@@ -269,7 +269,7 @@ impl Correlate {
             self.stage = Stage::Screen(at + 1);
             return Next::Again;
         }
-        let mut chunks = chunks(self.screened.to_settle(self.width), &self.screened);
+        let mut chunks = chunks(self.screened.choose(self.width), &self.screened);
         chunks.reverse();
         self.settle_or_finish(chunks)
     }

@@ -112,7 +112,7 @@ impl Moments {
             });
             return Pairs::Dense(co);
         }
-        let conditional = conditional_sums(block, cells);
+        let conditional = cpu::conditional_sums(&block.columns, cells);
         let mut pairs = vec![PairMoments::default(); layout.cells()];
         for_tiles(&mut pairs, layout, |tile, at, out| {
             let products = &products[at * tile_cells..];
@@ -305,39 +305,4 @@ fn rows_of_both(x: &BlockColumn, y: &BlockColumn) -> u64 {
         (Some(_), None) => x.n,
         (None, _) => y.n,
     }
-}
-
-/// For each column y that misses cells: sum and sum of squares of every column x over the rows where y is present.
-fn conditional_sums<T: Element>(block: &Block, cells: Matrix<'_, T>) -> Vec<Option<Vec<[f64; 2]>>> {
-    let of = |column: &BlockColumn| {
-        let mask = column.mask.as_ref()?;
-        let few_present = column.n * 2 < block.n_rows as u64;
-        let rows = mask.rows(few_present, block.n_rows);
-        let sums = block.columns.iter().enumerate().map(|(i, x)| {
-            let [sum, squares] = gather(&cells.values[i * cells.stride..][..block.n_rows], &rows);
-            if few_present { [sum, squares] } else { [x.sum - sum, (x.sum_of_squares - squares).max(0.0)] }
-        });
-        Some(sums.collect())
-    };
-    block.columns.par_iter().map(of).collect()
-}
-
-/// Returns sum and sum of squares of the cells at `rows`, in four fixed lanes.
-fn gather<T: Element>(cells: &[T], rows: &[u32]) -> [f64; 2] {
-    let mut sum = [0.0; 4];
-    let mut squares = [0.0; 4];
-    let chunks = rows.chunks_exact(4);
-    for (lane, &row) in chunks.remainder().iter().enumerate() {
-        let z: f64 = cells[row as usize].into();
-        sum[lane] += z;
-        squares[lane] += z * z;
-    }
-    for chunk in chunks {
-        for lane in 0..4 {
-            let z: f64 = cells[chunk[lane] as usize].into();
-            sum[lane] += z;
-            squares[lane] += z * z;
-        }
-    }
-    [(sum[0] + sum[2]) + (sum[1] + sum[3]), (squares[0] + squares[2]) + (squares[1] + squares[3])]
 }

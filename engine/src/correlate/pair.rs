@@ -3,7 +3,7 @@
 /// Counts, means and co-moments of one pair over the rows where both cells are present.
 ///
 /// Means are deviations from a centre of the column, in a power-of-two unit of the column; both are kept beside it.
-/// `merge` is associative up to rounding (Chan, Golub and LeVeque 1983; Pebay 2008).
+/// `merge` is associative up to rounding (Chan, Golub and `LeVeque` 1983; Pebay 2008).
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct PairMoments {
     pub(crate) n: u64,

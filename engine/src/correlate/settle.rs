@@ -59,8 +59,10 @@ fn two_pass(mut x: Vec<f64>, mut y: Vec<f64>) -> PairMoments {
     }
     let n = x.len() as f64;
     let (mean_x, mean_y) = (sum(&x) / n, sum(&y) / n);
-    x.iter_mut().for_each(|x| *x -= mean_x);
-    y.iter_mut().for_each(|y| *y -= mean_y);
+    for (x, y) in x.iter_mut().zip(&mut y) {
+        *x -= mean_x;
+        *y -= mean_y;
+    }
     PairMoments { n: x.len() as u64, mean_x, mean_y, m2_x: dot(&x, &x), m2_y: dot(&y, &y), co: dot(&x, &y) }
 }
 

@@ -47,6 +47,9 @@ pub(crate) trait Multiply: Sized {
     /// Returns the columns of a panel on this processor.
     fn panel_width() -> usize;
 
+    /// Adds to `sums` and `squares` (one cell a column of the panel) the cells of some of a panel's rows.
+    fn add_rows(panel: &[Self], rows: &[u32], sums: &mut [Self], squares: &mut [Self]);
+
     /// Adds to `out` (column-major, `stride` cells a column) the products of the left panels from column `rows.start` on
     /// with the right panels from `columns.start` on; where `diagonal`, what lies below it may be left out.
     fn multiply(
@@ -128,6 +131,19 @@ fn interleave<T: Copy + Default, const G: usize>(
     }
 }
 
+impl<T: Multiply + Copy + Default> Packed<T> {
+    /// Returns, for every column, sum and sum of squares of its cells in some of the packed rows.
+    pub(crate) fn sums_of_rows(&self, rows: &[u32], n_columns: usize) -> (Vec<T>, Vec<T>) {
+        let width = T::panel_width();
+        let mut sums = vec![T::default(); n_columns.next_multiple_of(width)];
+        let mut squares = sums.clone();
+        for ((at, sums), squares) in sums.chunks_mut(width).enumerate().zip(squares.chunks_mut(width)) {
+            T::add_rows(self.panel(at * width, width, &(0..self.n_rows)), rows, sums, squares);
+        }
+        (sums, squares)
+    }
+}
+
 impl<T> Packed<T> {
     /// Returns some rows of the panel that starts at a column.
     fn panel(&self, column: usize, width: usize, rows: &Range<usize>) -> &[T] {
@@ -136,7 +152,7 @@ impl<T> Packed<T> {
 }
 
 macro_rules! multiply {
-    ($type:ident, $lanes:ident, $zero:ident, $add:ident, $mul_add:ident, $vectors:ident, $vectors_mut:ident) => {
+    ($type:ident, $simd:ident, $lanes:ident, $zero:ident, $add:ident, $mul_add:ident, $vectors:ident, $vectors_mut:ident) => {
         impl Multiply for $type {
             fn panel_width() -> usize {
                 struct Width;
@@ -148,6 +164,36 @@ macro_rules! multiply {
                     }
                 }
                 Arch::new().dispatch(Width)
+            }
+
+            fn add_rows(panel: &[Self], rows: &[u32], sums: &mut [Self], squares: &mut [Self]) {
+                struct Task<'a> {
+                    panel: &'a [$type],
+                    rows: &'a [u32],
+                    sums: &'a mut [$type],
+                    squares: &'a mut [$type],
+                }
+                impl WithSimd for Task<'_> {
+                    type Output = ();
+                    #[inline(always)]
+                    fn with_simd<S: Simd>(self, simd: S) {
+                        let (cells, _) = S::$vectors(self.panel);
+                        let (sums, _) = S::$vectors_mut(self.sums);
+                        let (squares, _) = S::$vectors_mut(self.squares);
+                        let mut sum: [S::$simd; VECTORS] = std::array::from_fn(|v| sums[v]);
+                        let mut square: [S::$simd; VECTORS] = std::array::from_fn(|v| squares[v]);
+                        for &row in self.rows {
+                            let line = &cells[row as usize * VECTORS..][..VECTORS];
+                            for v in 0..VECTORS {
+                                sum[v] = simd.$add(sum[v], line[v]);
+                                square[v] = simd.$mul_add(line[v], line[v], square[v]);
+                            }
+                        }
+                        sums[..VECTORS].copy_from_slice(&sum);
+                        squares[..VECTORS].copy_from_slice(&square);
+                    }
+                }
+                Arch::new().dispatch(Task { panel, rows, sums, squares });
             }
 
             fn multiply(
@@ -243,5 +289,5 @@ macro_rules! multiply {
     };
 }
 
-multiply!(f32, F32_LANES, splat_f32s, add_f32s, mul_add_f32s, as_simd_f32s, as_mut_simd_f32s);
-multiply!(f64, F64_LANES, splat_f64s, add_f64s, mul_add_f64s, as_simd_f64s, as_mut_simd_f64s);
+multiply!(f32, f32s, F32_LANES, splat_f32s, add_f32s, mul_add_f32s, as_simd_f32s, as_mut_simd_f32s);
+multiply!(f64, f64s, F64_LANES, splat_f64s, add_f64s, mul_add_f64s, as_simd_f64s, as_mut_simd_f64s);

@@ -7,7 +7,7 @@ use super::student::{ln_student_two_sided, normal_quantile};
 #[must_use]
 pub fn ln_pearson_p(r: f64, n: u64) -> Option<f64> {
     #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
-    (n >= 3).then(|| ln_student_two_sided((1.0 - r) * (1.0 + r), (n - 2) as f64))
+    (n >= 3).then(|| ln_student_two_sided((1.0 - r) * (1.0 + r), r * r, (n - 2) as f64))
 }
 
 /// Returns Fisher's interval at level 1 - alpha: tanh(atanh r -+ z / sqrt(n - 3)). None below four rows.

@@ -4,29 +4,29 @@
 //! functions); Wichura 1988, AS 241 (normal quantile).
 
 /// Returns the logarithm of the two-sided p-value of Student's t with `df` degrees of freedom, given
-/// `share = df / (df + t^2)`.
+/// `share = df / (df + t^2)` and `rest = 1 - share`.
 ///
-/// `share` is 1 - r^2 for a correlation, which keeps the digits that t itself would lose near r = 0. The logarithm
-/// orders p-values that are far below the smallest f64.
+/// For a correlation they are 1 - r^2 and r^2: both are asked for, because either loses the digits of the other. The
+/// logarithm orders p-values that are far below the smallest f64.
 #[must_use]
-pub fn ln_student_two_sided(share: f64, df: f64) -> f64 {
-    ln_incomplete_beta(share, df / 2.0, 0.5).min(0.0)
+pub fn ln_student_two_sided(share: f64, rest: f64, df: f64) -> f64 {
+    ln_incomplete_beta(share, rest, df / 2.0, 0.5).min(0.0)
 }
 
-/// Returns the logarithm of the regularized incomplete beta function `I_x(a, b)`.
+/// Returns the logarithm of the regularized incomplete beta function `I_x(a, b)`, given x and `rest = 1 - x`.
 #[must_use]
-pub fn ln_incomplete_beta(x: f64, a: f64, b: f64) -> f64 {
+pub fn ln_incomplete_beta(x: f64, rest: f64, a: f64, b: f64) -> f64 {
     if x <= 0.0 {
         return f64::NEG_INFINITY;
     }
-    if x >= 1.0 {
+    if rest <= 0.0 {
         return 0.0;
     }
     // The continued fraction converges fast on this side of the mean; the other side is its mirror image.
     if x < (a + 1.0) / (a + b + 2.0) {
-        ln_front(x, 1.0 - x, a, b) - libm::log(a) + libm::log(fraction(x, a, b))
+        ln_front(x, rest, a, b) - libm::log(a) + libm::log(fraction(x, a, b))
     } else {
-        libm::log1p(-libm::exp(ln_front(1.0 - x, x, b, a) - libm::log(b)) * fraction(1.0 - x, b, a))
+        libm::log1p(-libm::exp(ln_front(rest, x, b, a) - libm::log(b)) * fraction(rest, b, a))
     }
 }
 
@@ -199,9 +199,10 @@ mod tests {
         close(normal_quantile(1e-300), -37.047_096_299_361_2, 1e-14);
         // t = 2.228138852 at 10 degrees of freedom is the 5 % point of every table.
         let t: f64 = 2.228_138_851_986_274;
-        let student_two_sided = |share, df| libm::exp(ln_student_two_sided(share, df));
+        let student_two_sided = |share: f64, df| libm::exp(ln_student_two_sided(share, 1.0 - share, df));
         close(student_two_sided(10.0 / (10.0 + t * t), 10.0), 0.05, 1e-12);
-        // ln p of r over n rows, by mpmath with 40 digits: near the bend of the two expansions and far in the tail.
+        // ln p of r over n rows, by mpmath with 40 digits: near the bend of the two expansions, where 1 - x is small
+        // and the fraction loses six digits, and far in the tail.
         for (r, n, ln_p) in [
             (0.0005_f64, 1e6, -0.482_763_903_518_429_25),
             (0.002, 1e6, -3.090_035_966_515_766),
@@ -210,12 +211,12 @@ mod tests {
             (0.1, 54.0, -0.751_076_530_552_974_3),
             (0.99, 12_330.0, -24_149.532_690_390_457),
         ] {
-            close(ln_student_two_sided((1.0 - r) * (1.0 + r), n - 2.0), ln_p, 1e-11);
+            close(ln_student_two_sided((1.0 - r) * (1.0 + r), r * r, n - 2.0), ln_p, 1e-10);
         }
         // One degree of freedom is Cauchy: P(|t| > 1) = 1/2; two: 1 - t / sqrt(2 + t^2).
         close(student_two_sided(0.5, 1.0), 0.5, 1e-13);
         close(student_two_sided(2.0 / 3.0, 2.0), 1.0 - 1.0 / 3.0_f64.sqrt(), 1e-13);
-        close(libm::exp(ln_incomplete_beta(0.3, 2.0, 3.0)), 0.3483, 1e-12);
+        close(libm::exp(ln_incomplete_beta(0.3, 0.7, 2.0, 3.0)), 0.3483, 1e-12);
     }
 
     #[test]

@@ -28,7 +28,9 @@ pub(super) fn write(state: &Moments) -> Vec<u8> {
     match &state.pairs {
         Pairs::Dense(co) => {
             out.push(DENSE);
-            co.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+            for number in co {
+                out.extend_from_slice(&number.to_le_bytes());
+            }
         }
         Pairs::Pairwise(pairs) => {
             out.push(PAIRWISE);
