@@ -26,7 +26,7 @@ pub fn text(dir: &Path, manifest: &Manifest, cached: bool) -> Result<String, Job
     let mut lines = vec![headline(manifest, cached)];
     lines.extend(found.iter().take(MAX_FINDINGS).enumerate().map(|(i, sentence)| format!("  {}. {}", i + 1, plain(sentence))));
     if found.len() > MAX_FINDINGS {
-        lines.push(format!("  and {} more in the report", count((found.len() - MAX_FINDINGS) as u64)));
+        lines.push(format!("  and {} more in findings.parquet", count((found.len() - MAX_FINDINGS) as u64)));
     }
     lines.extend(manifest.steps.iter().filter_map(left_out));
     lines.push(format!("report    {}", shown(dir, "report.html")));
