@@ -38,8 +38,8 @@ pub enum JobError {
     Read {
         /// Name in the spec.
         source_name: String,
-        /// What happened.
-        error: ReadError,
+        /// What happened; boxed, because every result of the crate carries the space.
+        error: Box<ReadError>,
     },
     /// The data do not allow the step.
     #[error("step `{step}`: {message}")]

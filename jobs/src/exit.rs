@@ -70,7 +70,7 @@ pub fn unreadable(source_name: &str, path: &Path, error: io::Error) -> JobError 
         ErrorKind::NotFound => ReadError::NotFound { path, nearest: None },
         _ => ReadError::Io { path, source: error },
     };
-    JobError::Read { source_name: source_name.to_owned(), error }
+    JobError::Read { source_name: source_name.to_owned(), error: Box::new(error) }
 }
 
 /// Returns the whole message: the error, what the system said below it, and for a bug what to do with it.

@@ -65,7 +65,7 @@ impl Inputs {
         let Some(at) = self.seen.iter().position(|seen| !seen.still_there(stop)) else { return Ok(()) };
         stop.check()?;
         let error = ReadError::Changed { path: self.seen[at].path.clone() };
-        Err(JobError::Read { source_name: self.records[at].source.clone(), error })
+        Err(JobError::Read { source_name: self.records[at].source.clone(), error: Box::new(error) })
     }
 }
 

@@ -51,7 +51,7 @@ pub fn run<A: Analysis>(analysis: &mut A, step: &StepSpec, on: &StepRun<'_>, bac
         }
     });
     result.map_err(|error| match error {
-        PassError::Read(error) => JobError::Read { source_name: step.from.value.name.clone(), error },
+        PassError::Read(error) => JobError::Read { source_name: step.from.value.name.clone(), error: Box::new(error) },
         PassError::Engine(error) => engine_error(step, error),
         PassError::Stopped => JobError::Stopped(Exit::Interrupted),
     })

@@ -53,12 +53,7 @@ impl JobKind for Correlate {
                 default: None,
                 about: "How many of the best pairs the table keeps; all where absent",
             },
-            Key {
-                name: "min_n",
-                takes: Takes::Integer(3, i64::MAX),
-                default: Some("30"),
-                about: "Fewest rows that a pair is judged on",
-            },
+            Key { name: "min_n", takes: Takes::Integer(3, i64::MAX), default: Some("30"), about: "Fewest rows that a pair is judged on" },
         ];
         KEYS
     }
@@ -83,7 +78,7 @@ impl JobKind for Correlate {
         }
         let (used, _) = columns::select(input, &wanted(step, input));
         if used.len() < 2 && problems.is_empty() {
-            let message = format!("{} column of numbers is left, but a pair needs 2", used.len());
+            let message = format!("a pair needs 2 columns of numbers, and {} left here", if used.is_empty() { "none is" } else { "1 is" });
             let help = format!("columns of numbers here: {}", crate::spec::listed(&numeric_names(input)));
             problems.add(step.span(if step.columns.is_empty() { "from" } else { "columns" }), message, "too few columns", help);
         }
@@ -103,8 +98,7 @@ impl JobKind for Correlate {
             let error = columns::require(&schema, column.column).err();
             return Err(error.map_or_else(|| JobError::Bug("a usable column was refused".to_owned()), |e| pass::engine_error(step, e)));
         }
-        let options = options(step, on);
-        let mut analysis = engine::Correlate::new(&schema, used.clone(), options.clone()).map_err(|e| pass::engine_error(step, e))?;
+        let mut analysis = engine::Correlate::new(&schema, used.clone(), options(step, on)).map_err(|e| pass::engine_error(step, e))?;
         let needed_bytes = analysis.needed_bytes();
         if needed_bytes > on.memory_bytes {
             let what = format!("step `{}`: {} columns", step.name.value, used.len());
@@ -198,11 +192,18 @@ fn notes(found: &Correlation) -> Vec<String> {
         notes.push(format!("{too_few} of {} pairs could not reach the level and left the family: too few rows, fewer than 5 carriers of a value, or a constant column", found.n_pairs));
     }
     if found.wide {
-        notes.push(format!("wide table: {} pairs were compared group by group, and the best {} are kept", found.n_pairs, found.pairs.len()));
+        notes.push(format!(
+            "wide table: {} pairs were compared group by group, and the best {} are kept",
+            found.n_pairs,
+            found.pairs.len()
+        ));
     }
     if found.width == Width::F32 {
         let settled = found.pairs.iter().filter(|pair| pair.settled).count();
-        notes.push(format!("products in 32 bits: {settled} of {} pairs are settled in 64 bits, the others are good to 1e-6", found.pairs.len()));
+        notes.push(format!(
+            "products in 32 bits: {settled} of {} pairs are settled in 64 bits, the others are good to 1e-6",
+            found.pairs.len()
+        ));
     }
     notes
 }
@@ -295,7 +296,8 @@ fn columns_table(found: &Correlation, schema: &Schema, used: &[usize], step: &St
     let number = |of: fn(&engine::ColumnRow) -> Option<f64>| -> ArrayRef {
         Arc::new(each.clone().map(|at| row(at).and_then(of)).collect::<Float64Array>())
     };
-    let count = |of: fn(&engine::ColumnRow) -> u64| -> ArrayRef { Arc::new(each.clone().map(|at| row(at).map(of)).collect::<UInt64Array>()) };
+    let count =
+        |of: fn(&engine::ColumnRow) -> u64| -> ArrayRef { Arc::new(each.clone().map(|at| row(at).map(of)).collect::<UInt64Array>()) };
     let columns: Vec<(Field, ArrayRef)> = vec![
         (Field::new("column", DataType::Utf8, false), Arc::new(StringArray::from_iter_values(fields.iter().map(|field| field.name())))),
         (

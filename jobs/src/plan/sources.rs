@@ -110,7 +110,7 @@ fn explain(
             None
         }
         _ => {
-            unreadable.push(JobError::Read { source_name: source.name.value.clone(), error });
+            unreadable.push(JobError::Read { source_name: source.name.value.clone(), error: Box::new(error) });
             None
         }
     }
