@@ -91,7 +91,8 @@ fn parquet(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parquet");
     group.sample_size(10);
     for (name, n_columns, precision) in [("f64", 64, Precision::F64), ("f32", 64, Precision::F32), ("f64", 200, Precision::F64)] {
-        let table = correlated(CorrelatedOptions { n_rows: n as u64, n_columns, ..CorrelatedOptions::default() }).expect("the options can be met");
+        let table =
+            correlated(CorrelatedOptions { n_rows: n as u64, n_columns, ..CorrelatedOptions::default() }).expect("the options can be met");
         let path = folder.join(format!("{name}-{n_columns}.parquet"));
         table.write_parquet(&path, 131_072).expect("the temporary folder takes files");
         group.throughput(Throughput::Bytes((n * n_columns * 8) as u64));

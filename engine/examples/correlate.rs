@@ -21,8 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Field::new("age", DataType::Float64, true),
     ]));
     let visits = Int64Array::from_iter((0..1000).map(|row| (row % 10 != 3).then_some(row % 17)));
-    let spend = Float64Array::from_iter((0..1000).map(|row| Some(f64::from((row % 17) as i32) * 12.5 + f64::from((row * 7919 % 101) as i32))));
-    let age = Float64Array::from_iter((0..1000).map(|row| (row % 50 != 0).then(|| f64::from((row * 104_729 % 60) as i32) + 18.0)));
+    let spend = Float64Array::from_iter((0..1000).map(|row| Some(f64::from(row % 17) * 12.5 + f64::from(row * 7919 % 101))));
+    let age = Float64Array::from_iter((0..1000).map(|row| (row % 50 != 0).then(|| f64::from(row * 104_729 % 60) + 18.0)));
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(visits), Arc::new(spend), Arc::new(age)])?;
 
     // `Auto` takes a GPU where there is one and the work is worth its start; a table like this stays on the CPU.

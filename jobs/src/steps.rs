@@ -299,7 +299,8 @@ impl<'a> Steps<'a> {
         let path = self.asked.dir.path.join(outputs::table_path(step_name, table));
         let options = plan::table_options(&path, spec.seed, self.asked.memory_bytes);
         let source_name = format!("{step_name}.{table}");
-        let source: Arc<dyn Source> = Arc::from(gristmill_datasets::open(&options).map_err(|error| JobError::Read { source_name, error: Box::new(error) })?);
+        let source: Arc<dyn Source> =
+            Arc::from(gristmill_datasets::open(&options).map_err(|error| JobError::Read { source_name, error: Box::new(error) })?);
         let problems = plan::check_input(&step.spec, &source.schema());
         match problems.in_order().first() {
             None => Ok(source),
