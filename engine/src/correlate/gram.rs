@@ -1,6 +1,8 @@
 //! The Gram primitive: products of every column of one matrix with every column of another.
 //!
-//!     gram(i, j) = sum over rows of left(row, i) * right(row, j)
+//! ```text
+//! gram(i, j) = sum over rows of left(row, i) * right(row, j)
+//! ```
 //!
 //! Shape    column-major matrices of n rows; the result lies in the tiles of a [`Layout`], the upper half only where
 //!          both sides are the same matrix.

@@ -1,6 +1,8 @@
 //! Pearson correlation of every pair of columns.
 //!
-//!     r(x, y) = sum (x - mx)(y - my) / sqrt(sum (x - mx)^2 sum (y - my)^2)      over rows where both are present
+//! ```text
+//! r(x, y) = sum (x - mx)(y - my) / sqrt(sum (x - mx)^2 sum (y - my)^2)      over rows where both are present
+//! ```
 //!
 //! Shape    n rows x p columns in; p (p - 1) / 2 pairs out, or the best `top` of them.
 //! Nulls    pairwise: a row counts for a pair when both cells are present; every pair reports its n. A column that is
@@ -254,6 +256,17 @@ impl Correlate {
         (first.into_iter().chain(self.groups.columns(b)).collect(), Compared::FirstWithRest(n))
     }
 
+    /// Returns how many blocks are absorbed at once: enough for all threads, within an eighth of the memory.
+    fn window(&self, n_columns: usize, width: Width, rows_per_block: usize) -> usize {
+        // A block of many columns keeps all threads busy by itself.
+        if n_columns >= 512 {
+            return 1;
+        }
+        let block = columns::BlockBuilder::bytes(n_columns, width, rows_per_block).max(1);
+        let fit = usize::try_from(self.options.memory_bytes / 8 / block).unwrap_or(usize::MAX);
+        (2 * self.options.threads).min(fit).max(1)
+    }
+
     /// Returns the columns of the coming pass, by position among those of the analysis.
     fn positions(&self) -> Vec<usize> {
         match &self.stage {
@@ -331,8 +344,7 @@ impl Analysis for Correlate {
             names: positions.iter().map(|&at| self.names[at].clone()).collect(),
             width,
             rows_per_block,
-            // A block of many columns keeps all threads busy by itself.
-            window: if positions.len() >= 512 { 1 } else { 2 * self.options.threads.max(1) },
+            window: self.window(positions.len(), width, rows_per_block),
         }
     }
 
