@@ -93,6 +93,11 @@ pub(crate) fn whole(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
+/// Whether a whole number lies where every whole number is a float.
+pub(crate) const fn is_exact(whole: i64) -> bool {
+    whole.unsigned_abs() <= 1 << f64::MANTISSA_DIGITS
+}
+
 /// Reads a number; `nan`, `inf` and `infinity` in any case are numbers too.
 pub(crate) fn number(text: &str) -> Option<f64> {
     text.parse().ok()

@@ -1,8 +1,8 @@
 //! JSON lines: one object a line.
 //!
 //! Types    from the first 64 KiB and, in plain files, from lines at some more places. Whole numbers are read
-//!          exactly; texts that are all dates or timestamps become such. A key that appears later than that is not
-//!          read.
+//!          exactly; in a longer file as floats, because a fraction may follow, unless one of them is past 2^53. Texts
+//!          that are all dates or timestamps become such. A key that appears later than that is not read.
 //! Nulls    `null`, absent keys and the texts in `null_values`.
 //! Nested   objects and lists are offered with their nested type.
 
@@ -11,7 +11,7 @@ use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 use arrow::json::reader::{Decoder, infer_json_schema};
@@ -65,7 +65,7 @@ pub(crate) fn open(file: InputFile, coding: Coding, options: &SourceOptions) -> 
     }
     let schema = fenced(&file.path, None, || {
         let (schema, _) = infer_json_schema(Cursor::new(&lines), None).map_err(|error| file.corrupt(None, strip(&error)))?;
-        refine(&file, schema, &lines)
+        refine(&file, schema, &lines, whole)
     })?;
     Ok(JsonFile { file, coding, schema: Arc::new(schema), null_values: options.null_values.clone() })
 }
@@ -89,24 +89,31 @@ fn probe(file: &InputFile, lines: &mut Vec<u8>) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// Turns texts that are all dates or timestamps into such.
-fn refine(file: &InputFile, schema: Schema, lines: &[u8]) -> Result<Schema, ReadError> {
-    let is_text = |field: &&Arc<Field>| *field.data_type() == DataType::Utf8;
-    let texts = Schema::new(schema.fields().iter().filter(is_text).cloned().collect::<Vec<_>>());
-    if texts.fields().is_empty() {
+/// Turns texts that are all dates or timestamps into such, and whole numbers into floats where not all lines were seen.
+fn refine(file: &InputFile, schema: Schema, lines: &[u8], whole: bool) -> Result<Schema, ReadError> {
+    let is_open = |field: &&Arc<Field>| match field.data_type() {
+        DataType::Utf8 => true,
+        DataType::Int64 => !whole,
+        _ => false,
+    };
+    let open = Schema::new(schema.fields().iter().filter(is_open).cloned().collect::<Vec<_>>());
+    if open.fields().is_empty() {
         return Ok(schema);
     }
-    let names: Vec<String> = texts.fields().iter().map(|field| field.name().clone()).collect();
+    let names: Vec<String> = open.fields().iter().map(|field| field.name().clone()).collect();
     // The decoder reserves memory for its batch, so it should be no longer than needed.
     let n_lines = lines.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let mut decoder = decoder(file, texts, n_lines)?;
+    let mut decoder = decoder(file, open, n_lines)?;
     let decoded = decoder.decode(lines).and_then(|_| decoder.flush());
     let Some(batch) = decoded.map_err(|error| file.corrupt(None, strip(&error)))? else { return Ok(schema) };
     let fields = schema.fields().iter().map(|field| {
         let column = names.iter().position(|name| name == field.name()).and_then(|at| batch.columns().get(at));
-        let time = column.and_then(|column| column.as_string_opt::<i32>()).and_then(time_type);
-        match time {
-            Some(time) => Arc::new(field.as_ref().clone().with_data_type(time)),
+        let refined = column.and_then(|column| match column.as_primitive_opt::<Int64Type>() {
+            Some(numbers) => numbers.iter().flatten().all(cells::is_exact).then_some(DataType::Float64),
+            None => column.as_string_opt::<i32>().and_then(time_type),
+        });
+        match refined {
+            Some(refined) => Arc::new(field.as_ref().clone().with_data_type(refined)),
             None => Arc::clone(field),
         }
     });

@@ -7,8 +7,8 @@ mod common;
 use std::fs::{create_dir_all, write};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, Float64Array, Int32Array, Int64Array, StringArray};
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::array::{ArrayRef, AsArray, Date32Array, Float64Array, Int32Array, Int64Array, StringArray};
+use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use common::{columns, error, numbers, options, read, texts, write_parquet};
 use gristmill_datasets::{Cause, ReadError, Sample, open};
@@ -246,20 +246,49 @@ fn json_lines_are_read_with_their_types() {
 }
 
 #[test]
-fn json_numbers_are_never_cut_off() {
+fn a_fraction_that_nobody_saw_coming_is_read() {
     let folder = tempdir().unwrap();
-    let text = "{\"x\": 1}\n".repeat(20_000) + "{\"x\": 2.5}\n" + &"{\"x\": 1}\n".repeat(20_000);
-    write(folder.path().join("x.jsonl"), text).unwrap();
-    // The probes may see the fraction; if they do not, it is an error, never 2.
-    match open(&options(folder.path(), &["x.jsonl"])).unwrap() {
-        source if *source.schema().field(0).data_type() == DataType::Float64 => {
-            assert!(numbers(&read(source.as_ref())[0]).contains(&Some(2.5)));
-        }
-        _ => {
-            let text = common::scan_error(&options(folder.path(), &["x.jsonl"])).to_string();
-            assert!(text.contains("`2.5`") && text.contains("line 20001"), "{text}");
+    let (ones, more) = (40_000, 20_000);
+    let csv = "x\n".to_owned() + &"1\n".repeat(ones) + "2.5\n" + &"1\n".repeat(more);
+    let json = "{\"x\": 1}\n".repeat(ones) + "{\"x\": 2.5}\n" + &"{\"x\": 1}\n".repeat(more);
+    for (name, text) in [("x.csv", csv), ("x.jsonl", json)] {
+        write(folder.path().join(name), &text).unwrap();
+        let packed = format!("{name}.gz");
+        write(folder.path().join(&packed), common::gzip(text.as_bytes())).unwrap();
+        for name in [name, &packed] {
+            let found = numbers(&read(open(&options(folder.path(), &[name])).unwrap().as_ref())[0]);
+            assert_eq!(
+                (found.len(), found[ones - 1], found[ones], found[ones + 1]),
+                (ones + more + 1, Some(1.0), Some(2.5), Some(1.0)),
+                "{name}"
+            );
         }
     }
+}
+
+#[test]
+fn whole_numbers_that_no_float_equals_stay_whole() {
+    let folder = tempdir().unwrap();
+    let id = 9_007_199_254_740_993_i64;
+    let csv = format!("id,x\n{id},1\n") + &format!("{},2\n", id + 1).repeat(20_000);
+    let json = format!("{{\"id\": {id}, \"x\": 1}}\n").repeat(20_000);
+    for (name, text) in [("x.csv", csv), ("x.jsonl", json)] {
+        write(folder.path().join(name), text).unwrap();
+        let source = open(&options(folder.path(), &[name])).unwrap();
+        let types: Vec<_> = source.schema().fields().iter().map(|field| field.data_type().clone()).collect();
+        assert_eq!(types, [DataType::Int64, DataType::Float64], "{name}");
+        let found = read(source.as_ref());
+        assert_eq!(found[0].as_primitive::<Int64Type>().value(0), id, "{name}");
+    }
+}
+
+#[test]
+fn json_numbers_are_never_cut_off() {
+    let folder = tempdir().unwrap();
+    let text = "{\"x\": 9007199254740993}\n".repeat(20_000) + "{\"x\": 2.5}\n" + &"{\"x\": 1}\n".repeat(20_000);
+    write(folder.path().join("x.jsonl"), text).unwrap();
+    let text = common::scan_or_open_error(&options(folder.path(), &["x.jsonl"])).to_string();
+    assert!(text.contains("`2.5`") && text.contains("line 20001"), "{text}");
 }
 
 #[test]

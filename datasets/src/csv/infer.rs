@@ -1,7 +1,7 @@
 //! What a text file looks like: its separator, its names, the types of its columns.
 //!
-//! All of it comes from the first 64 KiB. A file on disk that is longer and plain is probed at some more places, so
-//! that a column that begins with whole numbers and goes on with others is not taken for whole numbers.
+//! All of it comes from the first 64 KiB; a longer file that is not packed is probed at some more places. What was not
+//! seen may still hold a fraction, so that a column is one of whole numbers only where the whole file was seen.
 
 use std::fmt;
 use std::io::Cursor;
@@ -52,6 +52,8 @@ impl Kinds {
     const DATE: u8 = 8;
     const TIMESTAMP: u8 = 16;
     const TEXT: u8 = 32;
+    /// Beside `WHOLE`: a whole number past those that are all floats.
+    const LONG: u8 = 64;
 
     /// Tells the kind of one cell.
     fn of(cell: &[u8]) -> u8 {
@@ -61,8 +63,8 @@ impl Kinds {
             _ if cells::boolean(text).is_some() => return Self::BOOLEAN,
             _ => return Self::TEXT,
         }
-        if cells::whole(text).is_some() {
-            Self::WHOLE
+        if let Some(whole) = cells::whole(text) {
+            if cells::is_exact(whole) { Self::WHOLE } else { Self::WHOLE | Self::LONG }
         } else if is_too_large(text) {
             // A name made of digits: as a float it would not be the same name.
             Self::TEXT
@@ -84,7 +86,7 @@ impl Kinds {
     /// Adds what a probe saw, where that widens a number or fills a gap.
     pub(super) fn widen(&mut self, cell: &[u8]) {
         let kind = Self::of(cell);
-        let number = Self::WHOLE | Self::FRACTION;
+        let number = Self::WHOLE | Self::FRACTION | Self::LONG;
         let time = Self::DATE | Self::TIMESTAMP;
         let same = |set: u8| self.0 != 0 && self.0 & !set == 0 && kind & !set == 0;
         if self.0 == 0 || same(number) || same(time) {
@@ -92,8 +94,9 @@ impl Kinds {
         }
     }
 
+    /// Returns the type that holds all of these kinds.
     pub(super) fn data_type(self) -> DataType {
-        match self.0 {
+        match self.0 & !Self::LONG {
             0 => DataType::Null,
             Self::BOOLEAN => DataType::Boolean,
             Self::WHOLE => DataType::Int64,
@@ -101,6 +104,16 @@ impl Kinds {
             Self::DATE => DataType::Date32,
             set if set & !(Self::DATE | Self::TIMESTAMP) == 0 => DataType::Timestamp(TimeUnit::Microsecond, None),
             _ => DataType::Utf8,
+        }
+    }
+
+    /// Returns the type of a column of which a part was seen: a fraction may follow whole numbers.
+    ///
+    /// Those past 2^53 are names rather than quantities and stay whole, because floats would merge neighbours.
+    pub(super) fn data_type_of_part(self) -> DataType {
+        match self.data_type() {
+            DataType::Int64 if self.0 & Self::LONG == 0 => DataType::Float64,
+            same => same,
         }
     }
 
@@ -192,6 +205,23 @@ mod tests {
         assert_eq!(data_type(&["1", "n/a"]), DataType::Utf8);
         assert_eq!(data_type(&["1", "true"]), DataType::Utf8);
         assert_eq!(data_type(&["12345678901234567890"]), DataType::Utf8);
+    }
+
+    #[test]
+    fn whole_numbers_of_a_part_may_go_on_with_fractions() {
+        let part = |cells: &[&str]| {
+            let mut kinds = Kinds::default();
+            for cell in cells {
+                kinds.see(cell.as_bytes());
+            }
+            kinds.data_type_of_part()
+        };
+        assert_eq!(part(&["5191", "-2"]), DataType::Float64);
+        assert_eq!(part(&["5191", "9007199254740992"]), DataType::Float64);
+        assert_eq!(part(&["5191", "9007199254740993"]), DataType::Int64);
+        assert_eq!(part(&["9007199254740993", "0.5"]), DataType::Float64);
+        assert_eq!(part(&["true"]), DataType::Boolean);
+        assert_eq!(part(&["1", "n/a"]), DataType::Utf8);
     }
 
     #[test]

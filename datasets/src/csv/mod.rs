@@ -1,6 +1,7 @@
 //! Separated text: comma, semicolon, tab or bar, quoted with `"`, with or without a line of names.
 //!
-//! Types    from the first 64 KiB (see `infer`); a column with nothing in it there is text.
+//! Types    from the first 64 KiB (see `infer`); a column with nothing in it there is text. Whole numbers of a longer
+//!          file are read as floats, because a fraction may follow.
 //! Nulls    empty cells and those of `null_values`.
 //! Lines    LF, CRLF or CR; blank lines are passed over; a cell in quotes may hold line ends.
 //! Strict   a record with more or fewer cells than the first, or a cell that is not of its column's type, is an
@@ -90,7 +91,8 @@ impl CsvFile {
             ));
         }
         self.notes.extend(notes);
-        let field = |(name, kinds): (String, Kinds)| Field::new(name, kinds.data_type(), true);
+        let data_type = if whole { Kinds::data_type } else { Kinds::data_type_of_part };
+        let field = |(name, kinds): (String, Kinds)| Field::new(name, data_type(kinds), true);
         self.schema = Arc::new(Schema::new(names.into_iter().zip(kinds).map(field).collect::<Vec<_>>()));
         Ok(())
     }
