@@ -28,6 +28,8 @@ pub struct Pass {
     pub names: Vec<String>,
     /// How blocks store cells.
     pub width: Width,
+    /// Whether cells stay as they are, neither centred nor scaled.
+    pub raw: bool,
     /// Rows of a canonical block.
     pub rows_per_block: usize,
     /// Blocks that are absorbed at once: as many as keep all threads busy, never more than memory allows.
@@ -128,7 +130,7 @@ impl<'a, A: Analysis> PassRun<'a, A> {
             analysis,
             on,
             window: pass.window.max(1),
-            builder: BlockBuilder::new(pass.names.clone(), pass.width, pass.rows_per_block),
+            builder: BlockBuilder::new(pass.names.clone(), pass.width, pass.raw, pass.rows_per_block),
             waiting: Vec::new(),
             fold: Fold::default(),
         }

@@ -121,11 +121,6 @@ pub(crate) fn dot(x: &[f64], y: &[f64]) -> f64 {
     )
 }
 
-/// Returns the sum of `x` in fixed lanes.
-pub(crate) fn sum(x: &[f64]) -> f64 {
-    sum_and_squares(x).0
-}
-
 /// Returns sum and sum of squares of `x` in fixed lanes.
 pub(crate) fn sum_and_squares<T: Element>(x: &[T]) -> (f64, f64) {
     let x = Chunks::new(x, T::default());

@@ -60,7 +60,7 @@ impl Mask {
 
 /// What is known of one column of a block.
 ///
-/// A stored cell is `(x - centre) / 2^unit`; `sum` and `sum_of_squares` are of stored cells.
+/// A stored cell is `(x - centre) / 2^unit`, or x itself in a raw block; `sum` and `sum_of_squares` are of the former.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlockColumn {
     /// Present cells.
@@ -77,13 +77,27 @@ pub struct BlockColumn {
     pub min: f64,
     /// Largest present cell, as it was.
     pub max: f64,
+    /// Whether every present cell equals `min` or `max`.
+    pub two_valued: bool,
     /// Which cells are present; none where all are.
     pub mask: Option<Mask>,
 }
 
+/// Unit of a column whose present cells are all the same: below that of any other.
+pub(crate) const NO_UNIT: i32 = -1074;
+
 impl BlockColumn {
-    pub(crate) const EMPTY: Self =
-        Self { n: 0, centre: 0.0, unit: 0, sum: 0.0, sum_of_squares: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY, mask: None };
+    pub(crate) const EMPTY: Self = Self {
+        n: 0,
+        centre: 0.0,
+        unit: NO_UNIT,
+        sum: 0.0,
+        sum_of_squares: 0.0,
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
+        two_valued: true,
+        mask: None,
+    };
 }
 
 /// The cells of a block.

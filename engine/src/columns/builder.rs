@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use rayon::prelude::*;
 
-use super::block::{Block, BlockColumn, Mask, Values};
+use super::block::{Block, BlockColumn, Mask, NO_UNIT, Values};
 use super::numeric::append;
 use super::{Width, type_words};
 use crate::EngineError;
@@ -23,6 +23,7 @@ thread_local! {
 pub struct BlockBuilder {
     names: Vec<String>,
     width: Width,
+    raw: bool,
     rows_per_block: usize,
     index: u64,
     filled: usize,
@@ -43,12 +44,12 @@ struct Column {
 pub type Put<'a> = dyn Fn(usize, usize, &ArrayRef) + Sync + 'a;
 
 impl BlockBuilder {
-    /// Starts a pass over columns of these names.
+    /// Starts a pass over columns of these names; `raw` keeps cells as they are, 0 where one is missing.
     #[must_use]
-    pub fn new(names: Vec<String>, width: Width, rows_per_block: usize) -> Self {
+    pub fn new(names: Vec<String>, width: Width, raw: bool, rows_per_block: usize) -> Self {
         let values = Values::zeros(width, names.len() * rows_per_block);
         let columns = names.iter().map(|_| Column { staged: Vec::new(), taken: 0, done: BlockColumn::EMPTY }).collect();
-        Self { names, width, rows_per_block, index: 0, filled: 0, values, columns, spare: Vec::new() }
+        Self { names, width, raw, rows_per_block, index: 0, filled: 0, values, columns, spare: Vec::new() }
     }
 
     /// Returns the bytes that a builder and the block it gives hold at the most.
@@ -74,7 +75,7 @@ impl BlockBuilder {
         let (stride, rows_per_block) = (self.rows_per_block, self.rows_per_block);
         let problem: Mutex<Option<EngineError>> = Mutex::new(None);
         let rows = {
-            let cells = cells(&mut self.values, &mut self.columns, stride);
+            let cells = cells(&mut self.values, &mut self.columns, stride, self.raw);
             next(room, &|column, _, array| {
                 let mut cell = cells[column].lock().unwrap_or_else(PoisonError::into_inner);
                 if !cell.take(array, rows_per_block) {
@@ -130,7 +131,7 @@ impl BlockBuilder {
             return None;
         }
         let n_rows = self.filled;
-        cells(&mut self.values, &mut self.columns, self.rows_per_block).into_par_iter().for_each(|cell| {
+        cells(&mut self.values, &mut self.columns, self.rows_per_block, self.raw).into_par_iter().for_each(|cell| {
             let mut cell = cell.into_inner().unwrap_or_else(PoisonError::into_inner);
             let mut staged = std::mem::take(&mut cell.column.staged);
             cell.settle(&mut staged[..n_rows]);
@@ -169,15 +170,16 @@ enum Out<'a> {
 
 struct Cell<'a> {
     out: Out<'a>,
+    raw: bool,
     column: &'a mut Column,
 }
 
-fn cells<'a>(values: &'a mut Values, columns: &'a mut [Column], stride: usize) -> Vec<Mutex<Cell<'a>>> {
+fn cells<'a>(values: &'a mut Values, columns: &'a mut [Column], stride: usize, raw: bool) -> Vec<Mutex<Cell<'a>>> {
     let outs: Vec<Out<'a>> = match values {
         Values::F64(values) => values.chunks_mut(stride).map(Out::F64).collect(),
         Values::F32(values) => values.chunks_mut(stride).map(Out::F32).collect(),
     };
-    outs.into_iter().zip(columns).map(|(out, column)| Mutex::new(Cell { out, column })).collect()
+    outs.into_iter().zip(columns).map(|(out, column)| Mutex::new(Cell { out, raw, column })).collect()
 }
 
 impl Cell<'_> {
@@ -206,8 +208,8 @@ impl Cell<'_> {
     fn settle(&mut self, raw: &mut [f64]) {
         blank_infinite(raw);
         self.column.done = match &mut self.out {
-            Out::F64(out) => store(raw, out),
-            Out::F32(out) => store(raw, out),
+            Out::F64(out) => store(raw, out, self.raw),
+            Out::F32(out) => store(raw, out, self.raw),
         };
     }
 }
@@ -224,8 +226,8 @@ fn blank_infinite(raw: &mut [f64]) {
     );
 }
 
-/// Centres `raw` on its mean, divides by a power of two, and rounds into `out`.
-fn store<T: Element>(raw: &[f64], out: &mut [T]) -> BlockColumn {
+/// Centres cells on their mean, divides by a power of two, and rounds into `out`; with `keep` they stay as they are.
+fn store<T: Element>(raw: &[f64], out: &mut [T], keep: bool) -> BlockColumn {
     let Some(&pilot) = raw.iter().find(|x| !x.is_nan()) else {
         out[..raw.len()].fill(T::default());
         return BlockColumn { mask: Some(Mask::new(vec![0; raw.len().div_ceil(64)])), ..BlockColumn::EMPTY };
@@ -236,10 +238,25 @@ fn store<T: Element>(raw: &[f64], out: &mut [T]) -> BlockColumn {
     // A sum past the range of f64 says nothing about the middle; the middle of the extremes is as good a centre.
     let centre = if mean.is_finite() { mean.clamp(reach.min, reach.max) } else { reach.min / 2.0 + reach.max / 2.0 };
     let widest_deviation = (reach.max - centre).max(centre - reach.min);
-    let unit = if widest_deviation > 0.0 && widest_deviation.is_finite() { libm::ilogb(widest_deviation) } else { 0 };
+    let unit = if widest_deviation > 0.0 && widest_deviation.is_finite() { libm::ilogb(widest_deviation) } else { NO_UNIT };
     let mask = (reach.n < raw.len() as u64).then(|| Mask::new(present(raw)));
-    let (sum, sum_of_squares) = write(raw, out, centre, unit);
-    BlockColumn { n: reach.n, centre, unit, sum, sum_of_squares, min: reach.min, max: reach.max, mask }
+    let (sum, sum_of_squares) = if keep {
+        let sums = write(raw, &mut vec![0.0_f64; raw.len()], centre, unit);
+        for (cell, x) in out.iter_mut().zip(raw) {
+            *cell = T::from_f64(if x.is_nan() { 0.0 } else { *x });
+        }
+        sums
+    } else {
+        write(raw, out, centre, unit)
+    };
+    let two_valued = two_valued(raw, reach.min, reach.max);
+    BlockColumn { n: reach.n, centre, unit, sum, sum_of_squares, min: reach.min, max: reach.max, two_valued, mask }
+}
+
+/// Returns whether every present cell is one of two.
+#[allow(clippy::float_cmp, reason = "the cells are compared with themselves")]
+fn two_valued(raw: &[f64], min: f64, max: f64) -> bool {
+    raw.iter().all(|x| x.is_nan() || *x == min || *x == max)
 }
 
 /// Returns the bits of the cells that are present.

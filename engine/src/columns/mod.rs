@@ -13,6 +13,7 @@ mod block;
 mod builder;
 mod numeric;
 
+pub(crate) use block::NO_UNIT;
 pub use block::{Block, BlockColumn, Mask};
 pub use builder::{BlockBuilder, Put};
 pub use numeric::{Unit, type_words, unit};

@@ -1,32 +1,28 @@
 //! What screening says of each pair, and which pairs are settled in f64.
 //!
-//! After screening in f32, r is known to within `BAND`. A pair is settled when, anywhere within its band, it could be a
-//! finding, could lie on the other side of a threshold, or could belong to the `top` list. The q-value of a settled pair
-//! needs its rank among all p-values; so pairs whose band overlaps that of a settled one are computed in f64 as well,
-//! though they are not called settled: their own neighbours are not.
+//! Screening knows r to within a band: nothing in f64, `BAND` in f32. Two sorts of pairs are computed again:
+//!
+//! - pairs whose rows lie so that sums about the columns' means lose digits (`shaky`), first, on either width;
+//! - after f32, every pair that anywhere within its band could be a finding, could belong to the `top` list, could set
+//!   the q-value of such a pair, or could stand before or behind one in the order of p-values.
+//!
+//! Whether a pair then *counts* as settled is decided from its f64 values alone, by a rule a little narrower than the
+//! choice: so the settled rows, their ranks and their q-values do not depend on the last digits of screening.
 
 use rayon::prelude::*;
 
 use super::CorrelateOptions;
 use super::moments::{ColumnMoments, Moments};
 use super::pair::{Frame, PairMoments};
+use super::settle::SettledPair;
 use crate::columns::Width;
 use crate::stats::{ln_choose, ln_pearson_p};
 
-/// How far an r that was screened in f32 can be off: the proven bound, forty times what is seen.
+/// How far an r that was screened in f32 can be off: the proven bound of the products, forty times what is seen.
 const BAND: f64 = 4e-5;
 
 /// Fewest rows that the smaller group of a two-valued column needs: below, the t distribution says nothing of r.
 const FEWEST_CARRIERS: u64 = 5;
-
-/// A pair whose column varies less than this over the pair's rows, relative to all of its rows, is settled: sums about
-/// the mean of all rows lose as many digits.
-const fn shaky_below(width: Width) -> f64 {
-    match width {
-        Width::F64 => 1e-4,
-        Width::F32 => 0.05,
-    }
-}
 
 /// What is known of one pair.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +36,8 @@ pub(super) struct PairStat {
     /// Rows of the smaller group, where a column has two values.
     pub(super) n_minor: Option<u64>,
     pub(super) ln_p_min: Option<f64>,
-    pub(super) settled: bool,
+    /// Whether r was computed in f64.
+    exact: bool,
     shaky: bool,
 }
 
@@ -55,13 +52,14 @@ pub(super) struct Screened {
     /// Pairs that could reach the level: the family.
     pub(super) family: u64,
     pub(super) wide: bool,
+    width: Width,
     options: CorrelateOptions,
 }
 
 impl Screened {
-    pub(super) fn new(n_columns: usize, options: &CorrelateOptions, wide: bool) -> Self {
+    pub(super) fn new(n_columns: usize, options: &CorrelateOptions, width: Width, wide: bool) -> Self {
         let columns = vec![None; n_columns];
-        Self { n_rows: 0, columns, pairs: Vec::new(), n_pairs: 0, family: 0, wide, options: options.clone() }
+        Self { n_rows: 0, columns, pairs: Vec::new(), n_pairs: 0, family: 0, wide, width, options: options.clone() }
     }
 
     /// Returns the columns of the pair at a position.
@@ -70,129 +68,175 @@ impl Screened {
     }
 
     /// Takes the moments of a screening pass over the columns at `positions`.
-    pub(super) fn take(&mut self, moments: &Moments, positions: &[usize], width: Width) {
+    pub(super) fn take(&mut self, moments: &Moments, positions: &[usize]) {
         self.n_rows = moments.n_rows;
         for (column, &at) in moments.columns.iter().zip(positions) {
             self.columns[at].get_or_insert_with(|| column.clone());
         }
-        let two_valued: Vec<bool> = moments.columns.iter().map(two_valued).collect();
         let compared: Vec<(usize, usize)> = moments.compared().collect();
         let judge = |&(i, j): &(usize, usize)| {
             let pair = moments.pair(i, j);
-            let sides = [(&moments.columns[i], two_valued[i]), (&moments.columns[j], two_valued[j])];
-            let n_minor = n_minor(&pair, sides);
+            let columns = [&moments.columns[i], &moments.columns[j]];
             let at = |position: usize| u32::try_from(positions[position]).expect("columns are counted in u32");
-            let mut stat = self.stat(&pair, n_minor);
-            (stat.i, stat.j) = (at(i), at(j));
-            stat.shaky = shaky(&pair, sides, width);
-            stat.settled = width == Width::F64;
-            stat
+            let frames = columns.map(|column| column.frame);
+            let shaky = shaky(&pair, columns, self.width);
+            PairStat { i: at(i), j: at(j), exact: self.width == Width::F64 && !shaky, shaky, ..self.judge(&pair, columns, frames) }
         };
         let stats: Vec<PairStat> = compared.par_iter().map(judge).collect();
         self.n_pairs += stats.len() as u64;
         self.family += stats.iter().filter(|stat| stat.ln_p.is_some()).count() as u64;
         if self.wide {
-            self.pairs.extend(stats.into_iter().filter(|stat| stat.ln_p.is_some()));
-            self.keep_best(width);
+            self.pairs.extend(stats.into_iter().filter(|stat| stat.ln_p.is_some() || stat.shaky));
+            self.keep_best();
         } else {
             self.pairs.extend(stats);
         }
     }
 
-    /// Judges one pair; `i`, `j` and `shaky` are the caller's to set.
-    fn stat(&self, pair: &PairMoments, n_minor: Option<u64>) -> PairStat {
+    /// Takes a source without rows: every pair is there, and none can be tested.
+    pub(super) fn take_nothing(&mut self) {
+        let n = u32::try_from(self.columns.len()).expect("columns are counted in u32");
+        let empty = PairStat { i: 0, j: 0, n: 0, r: None, ln_p: None, n_minor: None, ln_p_min: None, exact: true, shaky: false };
+        let all = (0..n).flat_map(|i| (i + 1..n).map(move |j| (i, j)));
+        if !self.wide {
+            self.pairs.extend(all.map(|(i, j)| PairStat { i, j, ..empty.clone() }));
+        }
+        self.n_pairs = u64::from(n) * (u64::from(n).max(1) - 1) / 2;
+    }
+
+    /// Judges one pair by its moments; `i`, `j`, `exact` and `shaky` are the caller's to set.
+    fn judge(&self, pair: &PairMoments, columns: [&ColumnMoments; 2], frames: [Frame; 2]) -> PairStat {
+        let minors = minors(pair, columns, frames);
+        let ln_p_min = ln_least_p(pair.n, minors);
+        let n_minor = minors.into_iter().flatten().min();
         let r = pair.r();
-        let ln_p_min = n_minor.map(|k| -ln_choose(pair.n, k));
         let enough = pair.n >= self.options.min_n.max(3)
             && n_minor.is_none_or(|k| k >= FEWEST_CARRIERS)
             && ln_p_min.is_none_or(|p| p <= libm::log(self.options.alpha));
         let ln_p = r.filter(|_| enough).and_then(|r| ln_pearson_p(r, pair.n));
-        PairStat { i: 0, j: 0, n: pair.n, r, ln_p, n_minor, ln_p_min, settled: false, shaky: false }
+        PairStat { i: 0, j: 0, n: pair.n, r, ln_p, n_minor, ln_p_min, exact: false, shaky: false }
     }
 
     /// Drops what cannot belong to the `top` list, once there is much of it.
-    fn keep_best(&mut self, width: Width) {
+    fn keep_best(&mut self) {
         let Some(top) = self.options.top.filter(|&top| self.pairs.len() > 4 * top.max(1000)) else { return };
-        let Some(cut) = self.top_cut(top, width) else { return };
-        let band = band(width);
-        self.pairs.retain(|stat| stat.ln_p_within(band).0 <= cut);
-    }
-
-    /// Returns the largest logarithm of p that the last pair of the `top` list can have.
-    fn top_cut(&self, top: usize, width: Width) -> Option<f64> {
-        let mut worst: Vec<f64> = self.pairs.par_iter().filter(|s| s.ln_p.is_some()).map(|s| s.ln_p_within(band(width)).1).collect();
-        if top == 0 || worst.len() <= top {
-            return None;
-        }
-        Some(*worst.select_nth_unstable_by(top - 1, f64::total_cmp).1)
-    }
-
-    /// Returns the pairs to settle, and marks those that will then count as settled.
-    pub(super) fn choose(&mut self, width: Width) -> Vec<usize> {
-        if width == Width::F64 {
-            return (0..self.pairs.len()).filter(|&at| self.pairs[at].shaky).collect();
-        }
-        let findings = self.finding_cut();
-        let top = self.options.top.map(|top| self.top_cut(top, width).unwrap_or(f64::INFINITY));
-        let min_effect = self.options.min_effect;
-        self.pairs.par_iter_mut().for_each(|stat| {
-            let Some(r) = stat.r.filter(|_| stat.ln_p.is_some()) else { return };
-            let best = stat.ln_p_within(BAND).0;
-            let finding = r.abs() + BAND >= min_effect && best <= findings;
-            stat.settled = finding || top.is_some_and(|cut| best <= cut);
+        let bands = self.bands();
+        let cut = top_cut(&bands, top);
+        let mut at = 0;
+        self.pairs.retain(|stat| {
+            at += 1;
+            stat.shaky || bands[at - 1].is_some_and(|(lo, _)| lo <= cut)
         });
-        let bands = merged(self.pairs.par_iter().filter(|stat| stat.settled).map(|stat| stat.ln_p_within(BAND)).collect());
-        let overlaps = |stat: &PairStat| stat.ln_p.is_some() && overlaps(&bands, stat.ln_p_within(BAND));
-        let chosen = self.pairs.par_iter().map(|stat| stat.settled || stat.shaky || overlaps(stat)).collect::<Vec<_>>();
-        (0..self.pairs.len()).filter(|&at| chosen[at]).collect()
+        // Ties without end, as between copies of one column: those that the order puts first stay.
+        if self.pairs.len() > 4 * top.max(1000) {
+            self.pairs.par_sort_unstable_by(super::finish::better);
+            self.pairs.truncate(2 * top.max(1000));
+        }
     }
 
-    /// Returns the largest logarithm of p that a rejected pair can have, whatever the bands turn out to be.
-    fn finding_cut(&self) -> f64 {
-        let mut worst: Vec<f64> = self.pairs.par_iter().filter(|s| s.ln_p.is_some()).map(|s| s.ln_p_within(BAND).0).collect();
-        worst.par_sort_unstable_by(f64::total_cmp);
+    /// Returns, for every pair that can be tested, the least and the largest logarithm that its p can have.
+    fn bands(&self) -> Vec<Option<(f64, f64)>> {
+        self.pairs.par_iter().map(|stat| stat.band(self.width)).collect()
+    }
+
+    /// Returns the pairs that lose digits where they stand; they are settled before anything is chosen.
+    pub(super) fn shaky(&self) -> Vec<usize> {
+        (0..self.pairs.len()).filter(|&at| self.pairs[at].shaky).collect()
+    }
+
+    /// Returns the screened pairs to settle.
+    pub(super) fn choose(&self) -> Vec<usize> {
+        if self.width == Width::F64 {
+            return Vec::new();
+        }
+        let bands = self.bands();
+        let top = self.options.top.map(|top| top_cut(&bands, top));
         let ln_alpha = libm::log(self.options.alpha);
-        let level = |rank: usize| ln_alpha + ln_ratio(rank as u64, self.family);
-        // With every p at the low end of its band, no fewer are rejected than in truth.
-        let last = (1..=worst.len()).rev().find(|&rank| worst[rank - 1] <= level(rank));
-        level(last.unwrap_or(1).max(1))
+        let mut chosen: Vec<bool> = (self.pairs.par_iter().zip(&bands))
+            .map(|(stat, band)| {
+                let (Some(r), Some((lo, _))) = (stat.r, band) else { return false };
+                let slack = if stat.exact { 0.0 } else { BAND };
+                (r.abs() + slack >= self.options.min_effect - slack && *lo <= ln_alpha) || top.is_some_and(|cut| *lo <= cut)
+            })
+            .collect();
+        self.add_rivals(&bands, &mut chosen);
+        let taken = merged(bands.iter().zip(&chosen).filter(|(_, chosen)| **chosen).filter_map(|(band, _)| *band).collect());
+        let near = |band: &Option<(f64, f64)>| band.is_some_and(|band| overlaps(&taken, band));
+        (0..self.pairs.len()).filter(|&at| !self.pairs[at].exact && (chosen[at] || near(&bands[at]))).collect()
+    }
+
+    /// Adds the pairs that could set the q-value of a chosen one: q is the least p m / rank among it and all behind it.
+    fn add_rivals(&self, bands: &[Option<(f64, f64)>], chosen: &mut [bool]) {
+        let mut least: Vec<f64> = bands.iter().flatten().map(|(lo, _)| *lo).collect();
+        let mut most: Vec<f64> = bands.iter().flatten().map(|(_, hi)| *hi).collect();
+        least.par_sort_unstable_by(f64::total_cmp);
+        most.par_sort_unstable_by(f64::total_cmp);
+        // With ranks as far off as the bands allow: least and largest logarithm of p / rank.
+        let within = |(lo, hi): (f64, f64)| {
+            let ranks = (most.partition_point(|x| *x <= lo).max(1), least.partition_point(|x| *x <= hi).max(1));
+            (lo - ln(ranks.1), hi - ln(ranks.0))
+        };
+        let values: Vec<Option<(f64, f64)>> = bands.par_iter().map(|band| band.map(within)).collect();
+        let mut order: Vec<usize> = (0..bands.len()).filter(|&at| bands[at].is_some()).collect();
+        order.par_sort_unstable_by(|a, b| bands[*b].map_or(0.0, |x| x.1).total_cmp(&bands[*a].map_or(0.0, |x| x.1)));
+        let reach =
+            (0..bands.len()).filter(|&at| chosen[at]).filter_map(|at| values[at]).map(|(_, hi)| hi).fold(f64::NEG_INFINITY, f64::max);
+        let mut running = f64::INFINITY;
+        for at in order {
+            let Some((lo, hi)) = values[at] else { continue };
+            if lo <= running && lo <= reach {
+                chosen[at] = true;
+            }
+            running = running.min(hi);
+        }
     }
 
     /// Takes the settled moments of the pairs at `positions`.
-    pub(super) fn settle(&mut self, positions: &[usize], moments: impl Iterator<Item = PairMoments>) {
-        for (&at, pair) in positions.iter().zip(moments) {
-            let was = &self.pairs[at];
-            let stat = self.stat(&pair, was.n_minor);
-            let (i, j, settled) = (was.i, was.j, was.settled);
-            let tested = u64::from(was.ln_p.is_some());
+    pub(super) fn settle(&mut self, positions: &[usize], settled: impl Iterator<Item = SettledPair>) {
+        for (&at, pair) in positions.iter().zip(settled) {
+            let (i, j) = (self.pairs[at].i, self.pairs[at].j);
+            let column = |at: u32| self.columns[at as usize].as_ref().expect("a screened pair has screened columns");
+            let stat = self.judge(&pair.moments, [column(i), column(j)], [pair.x, pair.y]);
+            let tested = u64::from(self.pairs[at].ln_p.is_some());
             self.family = self.family - tested + u64::from(stat.ln_p.is_some());
-            self.pairs[at] = PairStat { i, j, settled, ..stat };
+            self.pairs[at] = PairStat { i, j, exact: true, ..stat };
         }
+    }
+
+    /// Returns whether a pair counts as settled: by its f64 values alone where it has them, and inside of the choice.
+    pub(super) fn is_settled(&self, stat: &PairStat, rank: usize) -> bool {
+        let finding = || {
+            let far = stat.r.is_some_and(|r| r.abs() >= self.options.min_effect - BAND / 2.0);
+            far && stat.ln_p.is_some_and(|p| p <= libm::log(self.options.alpha))
+        };
+        stat.exact && (self.width == Width::F64 || finding() || self.options.top.is_some_and(|top| rank < top))
     }
 }
 
 impl PairStat {
-    /// Returns the smallest and largest logarithm of p within the band of r.
-    fn ln_p_within(&self, band: f64) -> (f64, f64) {
-        let (Some(r), Some(ln_p)) = (self.r, self.ln_p) else { return (0.0, 0.0) };
-        if band <= 0.0 {
-            return (ln_p, ln_p);
+    /// Returns the least and the largest logarithm that p can have within the band of r; none where it is not tested.
+    fn band(&self, width: Width) -> Option<(f64, f64)> {
+        let (r, ln_p) = (self.r?, self.ln_p?);
+        if self.exact || width == Width::F64 {
+            return Some((ln_p, ln_p));
         }
         let at = |r: f64| ln_pearson_p(r.clamp(0.0, 1.0), self.n).unwrap_or(0.0);
-        (at(r.abs() + band), at(r.abs() - band))
+        Some((at(r.abs() + BAND), at(r.abs() - BAND)))
     }
 }
 
-const fn band(width: Width) -> f64 {
-    match width {
-        Width::F64 => 0.0,
-        Width::F32 => BAND,
+/// Returns the largest logarithm of p that the last pair of the `top` list can have.
+fn top_cut(bands: &[Option<(f64, f64)>], top: usize) -> f64 {
+    let mut most: Vec<f64> = bands.iter().flatten().map(|(_, hi)| *hi).collect();
+    if top == 0 || most.len() <= top {
+        return f64::INFINITY;
     }
+    *most.select_nth_unstable_by(top - 1, f64::total_cmp).1
 }
 
 #[allow(clippy::cast_precision_loss, reason = "2^53 hypotheses are not reached")]
-fn ln_ratio(rank: u64, family: u64) -> f64 {
-    libm::log(rank as f64 / family.max(1) as f64)
+fn ln(rank: usize) -> f64 {
+    libm::log(rank as f64)
 }
 
 /// Joins overlapping intervals.
@@ -213,50 +257,52 @@ fn overlaps(joined: &[(f64, f64)], band: (f64, f64)) -> bool {
     joined.get(after).is_some_and(|other| other.0 <= band.1)
 }
 
-/// Returns the ends of a column's range in its frame.
-fn range(column: &ColumnMoments) -> (f64, f64) {
-    let Frame { centre, unit, .. } = column.frame;
-    let place = |x: f64| libm::ldexp(x / 2.0 - centre / 2.0, 1 - unit);
-    (place(column.min), place(column.max))
-}
-
-/// Returns whether a column takes two values alone: its variance then equals (max - mean)(mean - min), and no other
-/// column's does (Bhatia and Davis 2000).
-fn two_valued(column: &ColumnMoments) -> bool {
-    column.n > 0 && column.min < column.max && has_two_values(column, column.n, column.mean, column.m2)
-}
-
-#[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
-fn has_two_values(column: &ColumnMoments, n: u64, mean: f64, m2: f64) -> bool {
-    let (lo, hi) = range(column);
-    let most = (hi - mean) * (mean - lo);
-    // f32 sums are good to about 1e-7; a third value that hides below this would have to sit on one of the two.
-    (m2 / n as f64 - most).abs() <= 1e-6 * (hi - lo) * (hi - lo) * f64::min(1.0, most.abs() / ((hi - lo) * (hi - lo)) * 10.0)
-}
-
-/// Returns the rows of the smaller group, of the column where it is smaller.
+/// Returns, for each column of two values, the rows of its smaller group among those of the pair.
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a share of n rows, rounded, lies in 0..=n"
 )]
-fn n_minor(pair: &PairMoments, sides: [(&ColumnMoments, bool); 2]) -> Option<u64> {
+fn minors(pair: &PairMoments, columns: [&ColumnMoments; 2], frames: [Frame; 2]) -> [Option<u64>; 2] {
     let means = [pair.mean_x, pair.mean_y];
-    let of = |((column, two_valued), mean): ((&ColumnMoments, bool), f64)| {
-        let (lo, hi) = range(column);
-        let upper = ((mean - lo) / (hi - lo) * pair.n as f64).round().clamp(0.0, pair.n as f64) as u64;
-        two_valued.then(|| upper.min(pair.n - upper))
-    };
-    sides.into_iter().zip(means).filter_map(of).min()
+    std::array::from_fn(|side| {
+        let (column, frame) = (columns[side], frames[side]);
+        if !column.two_valued || pair.n == 0 {
+            return None;
+        }
+        let above = (frame.centre - column.min) + libm::ldexp(means[side], frame.unit);
+        let share = if column.max > column.min { above / (column.max - column.min) } else { 0.0 };
+        let upper = (share * pair.n as f64).round().clamp(0.0, pair.n as f64) as u64;
+        Some(upper.min(pair.n - upper))
+    })
 }
 
-/// Returns whether a column hardly varies over the pair's rows.
+/// Returns the logarithm of the smallest p that shuffling the pair's rows could reach, where a column has two values.
+///
+/// With k rows in the smaller group there are C(n, k) arrangements. With two such columns, a and b rows with a <= b, the
+/// most telling table puts all a among the b: C(b, a) of the C(n, a) arrangements do.
+fn ln_least_p(n: u64, minors: [Option<u64>; 2]) -> Option<f64> {
+    match minors {
+        [Some(a), Some(b)] => Some(ln_choose(a.max(b), a.min(b)) - ln_choose(n, a.min(b))),
+        [Some(k), None] | [None, Some(k)] => Some(-ln_choose(n, k)),
+        [None, None] => None,
+    }
+}
+
+/// Returns whether sums about the columns' means have lost digits over the pair's rows: because a column varies little
+/// there beside all of its rows, or because few rows are left of many.
 #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
-fn shaky(pair: &PairMoments, sides: [(&ColumnMoments, bool); 2], width: Width) -> bool {
+fn shaky(pair: &PairMoments, columns: [&ColumnMoments; 2], width: Width) -> bool {
+    let (least_share, fewest) = match width {
+        Width::F64 => (0.1, 1024),
+        Width::F32 => (0.2, 32),
+    };
     let squares = [pair.m2_x, pair.m2_y];
-    sides.iter().zip(squares).any(|((column, _), m2)| {
+    let hardly_varies = columns.iter().zip(squares).any(|(column, m2)| {
         let (own, all) = (m2 / pair.n.max(1) as f64, column.m2 / column.n.max(1) as f64);
-        pair.n < column.n && own < shaky_below(width) * all
-    })
+        pair.n < column.n && own < least_share * all
+    });
+    let few_of_many = columns.iter().any(|column| pair.n < column.n / fewest);
+    pair.n >= 3 && (hardly_varies || few_of_many)
 }

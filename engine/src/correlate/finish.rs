@@ -137,7 +137,7 @@ impl Correlation {
 }
 
 /// Best first: tested before untested, then by p, by |r|, by column.
-fn better(a: &PairStat, b: &PairStat) -> Ordering {
+pub(super) fn better(a: &PairStat, b: &PairStat) -> Ordering {
     let size = |stat: &PairStat| stat.r.map_or(0.0, f64::abs);
     let p = match (a.ln_p, b.ln_p) {
         (Some(x), Some(y)) => x.total_cmp(&y),
@@ -149,47 +149,37 @@ fn better(a: &PairStat, b: &PairStat) -> Ordering {
 }
 
 pub(super) fn finish(screened: Screened, names: &[String], options: &CorrelateOptions, width: Width) -> Correlation {
-    let Screened { n_rows, columns, mut pairs, n_pairs, family, wide, .. } = screened;
-    pairs.par_sort_unstable_by(better);
-    let q = adjusted(&pairs, family);
+    let mut screened = screened;
+    screened.pairs.par_sort_unstable_by(better);
+    let (pairs, family) = (&screened.pairs, screened.family);
+    let q = adjusted(pairs, family);
     let keep = options.top.unwrap_or(pairs.len()).min(pairs.len());
-    let rows = pairs.par_iter().zip(q).take(keep).map(|(stat, q)| row(stat, q, options.alpha)).collect();
+    let rows = pairs.par_iter().zip(q).enumerate().take(keep);
+    let rows = rows.map(|(rank, (stat, q))| row(stat, q, screened.is_settled(stat, rank), options.alpha)).collect();
+    let Screened { n_rows, columns, n_pairs, wide, .. } = screened;
     let columns = names.iter().zip(columns).map(|(name, moments)| column_row(name, moments, n_rows)).collect();
     Correlation { columns, pairs: rows, n_rows, n_pairs, family, width, wide, alpha: options.alpha, min_effect: options.min_effect }
 }
 
 /// Returns the q-value of every pair, in the order given: that of [`better`].
-///
-/// Settled pairs are adjusted among themselves, with ranks over the whole family: their q then does not depend on the
-/// last digits of pairs that were only screened.
 fn adjusted(pairs: &[PairStat], family: u64) -> Vec<Option<f64>> {
-    let tested: Vec<&PairStat> = pairs.iter().take_while(|stat| stat.ln_p.is_some()).collect();
-    let ln_p = |stat: &PairStat| stat.ln_p.unwrap_or(0.0);
-    let mut ranks = vec![0; tested.len()];
-    let mut rank = tested.len() as u64;
-    for at in (0..tested.len()).rev() {
+    let ln_p: Vec<f64> = pairs.iter().map_while(|stat| stat.ln_p).collect();
+    let mut ranks = vec![0; ln_p.len()];
+    let mut rank = ln_p.len() as u64;
+    for at in (0..ln_p.len()).rev() {
         // Equal p-values share the largest rank.
-        if at + 1 < tested.len() && ln_p(tested[at]).total_cmp(&ln_p(tested[at + 1])) == Ordering::Less {
+        if ln_p.get(at + 1).is_some_and(|next| ln_p[at].total_cmp(next) == Ordering::Less) {
             rank = at as u64 + 1;
         }
         ranks[at] = rank;
     }
-    let mut q = vec![None; pairs.len()];
-    for settled in [true, false] {
-        let chosen: Vec<usize> = (0..tested.len()).filter(|&at| tested[at].settled || !settled).collect();
-        let mut values: Vec<f64> = chosen.iter().map(|&at| libm::exp(ln_p(tested[at]))).collect();
-        let chosen_ranks: Vec<u64> = chosen.iter().map(|&at| ranks[at]).collect();
-        benjamini_hochberg(&mut values, &chosen_ranks, family);
-        for (&at, value) in chosen.iter().zip(values) {
-            if tested[at].settled == settled {
-                q[at] = Some(value);
-            }
-        }
-    }
-    q
+    let mut values: Vec<f64> = ln_p.iter().map(|p| libm::exp(*p)).collect();
+    benjamini_hochberg(&mut values, &ranks, family);
+    let untested = pairs.len() - values.len();
+    values.into_iter().map(Some).chain(std::iter::repeat_n(None, untested)).collect()
 }
 
-fn row(stat: &PairStat, q: Option<f64>, alpha: f64) -> PairRow {
+fn row(stat: &PairStat, q: Option<f64>, settled: bool, alpha: f64) -> PairRow {
     let verdict = match q {
         None => Verdict::TooFew,
         Some(q) if q <= alpha => Verdict::Survives,
@@ -205,7 +195,7 @@ fn row(stat: &PairStat, q: Option<f64>, alpha: f64) -> PairRow {
         q,
         n_minor: stat.n_minor,
         p_min_attainable: stat.ln_p_min.map(libm::exp),
-        settled: stat.settled,
+        settled,
         verdict,
     }
 }

@@ -15,7 +15,7 @@
 //!          ran. The others carry the bound of 1e-6 and say so (`settled` is false).
 //! Tests    p: Student's t with n - 2 degrees of freedom. Interval: Fisher's z. q: Benjamini and Hochberg over the pairs
 //!          that could reach the level at all. Rows are taken as independent.
-//! Cost     n p^2 / 2 multiply-adds. Memory: 48 bytes a pair; where that passes the budget, passes over pairs of column
+//! Cost     n p^2 / 2 multiply-adds. Memory: 160 bytes a pair from moments to table; where that passes half of the budget, passes over pairs of column
 //!          groups (wide mode), which keep the best `top` pairs alone.
 //! Absent   other coefficients, permutation nulls, leverage, time: later work. Significance by another null than
 //!          independence of rows.
@@ -131,8 +131,13 @@ pub struct Correlate {
 enum Stage {
     /// The position among the pairs of column groups.
     Screen(usize),
-    /// The chunks that are still to be settled, the current one last.
-    Settle(Vec<Chunk>),
+    /// Pairs are computed again in f64.
+    Settle {
+        /// The chunks that are still to be settled, the current one last.
+        left: Vec<Chunk>,
+        /// Whether these are the shaky pairs, after which the chosen ones follow.
+        shaky: bool,
+    },
 }
 
 /// Pairs that are settled in one pass.
@@ -214,7 +219,7 @@ impl Correlate {
         if groups.wide() {
             options.top = options.top.or(Some(WIDE_TOP));
         }
-        let screened = Screened::new(columns.len(), &options, groups.wide());
+        let screened = Screened::new(columns.len(), &options, width, groups.wide());
         Ok(Self { options, columns, names, width, groups, screened, stage: Stage::Screen(0) })
     }
 
@@ -240,10 +245,15 @@ impl Correlate {
     /// Returns the bytes that the analysis holds at the most.
     #[must_use]
     pub fn needed_bytes(&self) -> u64 {
-        let pass = self.pass();
-        let compared = if self.wide() { Compared::FirstWithRest(self.groups.width) } else { Compared::All };
-        let blocks = columns::BlockBuilder::bytes(pass.columns.len(), pass.width, pass.rows_per_block) * (pass.window as u64 + 1);
-        blocks + Moments::bytes(pass.columns.len(), compared) * (pass.window as u64 + 1)
+        // In wide mode two groups of columns meet in a pass.
+        let (n, compared) = match self.groups.width {
+            width if self.wide() => (2 * width, Compared::FirstWithRest(width)),
+            width => (width, Compared::All),
+        };
+        let rows_per_block = columns::rows_per_block(n, self.width);
+        let blocks = self.window(n, self.width, rows_per_block) as u64 + 1;
+        let kept = if self.wide() { self.options.top.unwrap_or(0).max(1000) as u64 * 8 * BYTES_PER_PAIR } else { 0 };
+        columns::BlockBuilder::bytes(n, self.width, rows_per_block) * blocks + Moments::bytes(n, compared) * blocks + kept
     }
 
     fn compared(&self, at: usize) -> (Vec<usize>, Compared) {
@@ -271,38 +281,48 @@ impl Correlate {
     fn positions(&self) -> Vec<usize> {
         match &self.stage {
             Stage::Screen(at) => self.compared(*at).0,
-            Stage::Settle(chunks) => chunks.last().map(|chunk| chunk.columns.clone()).unwrap_or_default(),
+            Stage::Settle { left, .. } => left.last().map(|chunk| chunk.columns.clone()).unwrap_or_default(),
         }
     }
 
     fn end_screen(&mut self, at: usize, moments: &Moments) -> Next<Correlation> {
         let (positions, _) = self.compared(at);
-        self.screened.take(moments, &positions, self.width);
+        self.screened.take(moments, &positions);
         if self.groups.pair(at + 1).is_some() {
             self.stage = Stage::Screen(at + 1);
             return Next::Again;
         }
-        let mut chunks = chunks(self.screened.choose(self.width), &self.screened);
-        chunks.reverse();
-        self.settle_or_finish(chunks)
+        let shaky = self.screened.shaky();
+        self.settle_next(chunks(shaky, &self.screened), true)
     }
 
-    fn settle_or_finish(&mut self, chunks: Vec<Chunk>) -> Next<Correlation> {
-        if chunks.is_empty() {
+    /// Goes on to the next chunk; after the shaky pairs to the chosen ones, and after those to the end.
+    fn settle_next(&mut self, mut left: Vec<Chunk>, shaky: bool) -> Next<Correlation> {
+        if left.is_empty() && shaky {
+            left = chunks(self.screened.choose(), &self.screened);
+            return self.settle_next(left, false);
+        }
+        if left.is_empty() {
             return Next::Done(self.finish());
         }
-        self.stage = Stage::Settle(chunks);
+        self.stage = Stage::Settle { left, shaky };
         Next::Again
     }
 
     fn finish(&mut self) -> Correlation {
-        let screened = std::mem::replace(&mut self.screened, Screened::new(0, &self.options, false));
+        let screened = std::mem::replace(&mut self.screened, Screened::new(0, &self.options, self.width, false));
         finish::finish(screened, &self.names, &self.options, self.width)
     }
 }
 
 /// Cuts the pairs to be settled into passes of at most `settle::COLUMNS` columns.
-fn chunks(pairs: Vec<usize>, screened: &Screened) -> Vec<Chunk> {
+fn chunks(mut pairs: Vec<usize>, screened: &Screened) -> Vec<Chunk> {
+    // By squares of columns: taken row by row, the pairs of a wide table would need a pass for every few rows.
+    const SQUARE: usize = settle::COLUMNS / 2 - 1;
+    pairs.sort_by_key(|&at| {
+        let (i, j) = screened.columns_of(at);
+        (i / SQUARE, j / SQUARE, at)
+    });
     let mut chunks = Vec::new();
     let mut open: Option<(std::collections::BTreeMap<usize, u32>, Chunk)> = None;
     for at in pairs {
@@ -337,12 +357,13 @@ impl Analysis for Correlate {
         let positions = self.positions();
         let (width, rows_per_block) = match self.stage {
             Stage::Screen(_) => (self.width, columns::rows_per_block(positions.len(), self.width)),
-            Stage::Settle(_) => (Width::F64, settle::ROWS),
+            Stage::Settle { .. } => (Width::F64, settle::ROWS),
         };
         Pass {
             columns: positions.iter().map(|&at| self.columns[at]).collect(),
             names: positions.iter().map(|&at| self.names[at].clone()).collect(),
             width,
+            raw: matches!(self.stage, Stage::Settle { .. }),
             rows_per_block,
             window: self.window(positions.len(), width, rows_per_block),
         }
@@ -351,8 +372,8 @@ impl Analysis for Correlate {
     fn absorb(&self, block: &Block, on: &Backend) -> CorrelatePartial {
         CorrelatePartial(match &self.stage {
             Stage::Screen(at) => State::Screen(Moments::of(block, self.compared(*at).1, on)),
-            Stage::Settle(chunks) => {
-                let pairs = chunks.last().map_or(&[][..], |chunk| &chunk.pairs);
+            Stage::Settle { left, .. } => {
+                let pairs = left.last().map_or(&[][..], |chunk| &chunk.pairs);
                 State::Settle(Settled::of(block, pairs))
             }
         })
@@ -360,15 +381,16 @@ impl Analysis for Correlate {
 
     fn end_pass(&mut self, folded: Option<CorrelatePartial>) -> Result<Next<Correlation>, EngineError> {
         let Some(CorrelatePartial(state)) = folded else {
+            self.screened.take_nothing();
             return Ok(Next::Done(self.finish()));
         };
         match (std::mem::replace(&mut self.stage, Stage::Screen(0)), state) {
             (Stage::Screen(at), State::Screen(moments)) => Ok(self.end_screen(at, &moments)),
-            (Stage::Settle(mut chunks), State::Settle(settled)) => {
-                if let Some(chunk) = chunks.pop() {
+            (Stage::Settle { mut left, shaky }, State::Settle(settled)) => {
+                if let Some(chunk) = left.pop() {
                     self.screened.settle(&chunk.screened, settled.into_pairs());
                 }
-                Ok(self.settle_or_finish(chunks))
+                Ok(self.settle_next(left, shaky))
             }
             _ => Err(EngineError::Partial("it belongs to another pass".to_owned())),
         }

@@ -30,6 +30,8 @@ pub(crate) struct ColumnMoments {
     pub(crate) m2: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
+    /// Whether every present cell equals `min` or `max`.
+    pub(crate) two_valued: bool,
 }
 
 /// What is kept of the pairs, in the tiles of the layout.
@@ -189,6 +191,7 @@ impl ColumnMoments {
             m2: sums.m2_x,
             min: column.min,
             max: column.max,
+            two_valued: column.two_valued,
         }
     }
 
@@ -197,7 +200,16 @@ impl ColumnMoments {
         let mut pair = PairMoments { n: self.n, mean_x: self.mean, m2_x: self.m2, ..PairMoments::default() };
         let other = PairMoments { n: later.n, mean_x: later.mean, m2_x: later.m2, ..PairMoments::default() };
         pair.merge(&other, step, step);
-        *self = Self { n: pair.n, frame, mean: pair.mean_x, m2: pair.m2_x, min: self.min.min(later.min), max: self.max.max(later.max) };
+        let (min, max) = (self.min.min(later.min), self.max.max(later.max));
+        let two_valued = self.holds_only(min, max) && later.holds_only(min, max);
+        *self = Self { n: pair.n, frame, mean: pair.mean_x, m2: pair.m2_x, min, max, two_valued };
+    }
+
+    /// Returns whether every cell is one of these two.
+    #[allow(clippy::float_cmp, reason = "extremes are cells, compared with cells")]
+    fn holds_only(&self, min: f64, max: f64) -> bool {
+        let one_of = |x: f64| x == min || x == max;
+        self.n == 0 || (self.two_valued && one_of(self.min) && one_of(self.max))
     }
 
     /// Returns the mean; none without a cell.

@@ -43,12 +43,13 @@ impl Frame {
         if !self.known {
             return (later, Step { earlier: 1.0, later: 1.0, shift: 0.0 });
         }
-        let unit = self.unit.max(later.unit);
+        // Halved first: two centres of opposite sign may be further apart than f64 reaches.
+        let apart = later.centre / 2.0 - self.centre / 2.0;
+        let unit = self.unit.max(later.unit).max(if apart == 0.0 { i32::MIN } else { libm::ilogb(apart) + 1 });
         let step = Step {
             earlier: libm::ldexp(1.0, self.unit - unit),
             later: libm::ldexp(1.0, later.unit - unit),
-            // Halved first: two centres of opposite sign may be further apart than f64 reaches.
-            shift: libm::ldexp(later.centre / 2.0 - self.centre / 2.0, 1 - unit),
+            shift: libm::ldexp(apart, 1 - unit),
         };
         (Self { centre: self.centre, unit, known: true }, step)
     }
@@ -96,13 +97,14 @@ impl PairMoments {
     /// Returns Pearson's r; none where a column is constant over the pair's rows, or r is no number.
     #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
     pub(crate) fn r(&self) -> Option<f64> {
-        // In units of the column's largest deviation: below this, equal cells differ by the rounding of means alone.
+        // In units of the largest deviation: below this, equal cells differ by the rounding of means alone.
         let nothing = self.n as f64 * 1e-28;
         if self.m2_x <= nothing || self.m2_y <= nothing {
             return None;
         }
-        // Roots apart: the product of two small or large variances leaves the range of f64.
-        let r = self.co / libm::sqrt(self.m2_x) / libm::sqrt(self.m2_y);
+        let product = self.m2_x * self.m2_y;
+        // The root of a square is exact, so that copies get r = 1; apart where the product leaves the range of f64.
+        let r = if product.is_normal() { self.co / libm::sqrt(product) } else { self.co / libm::sqrt(self.m2_x) / libm::sqrt(self.m2_y) };
         r.is_finite().then(|| r.clamp(-1.0, 1.0))
     }
 }

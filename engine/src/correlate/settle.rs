@@ -1,14 +1,17 @@
-//! Settling: chosen pairs again, in f64, by one loop of fixed lanes that does not know where the screening ran.
+//! Settling: chosen pairs again, in f64, from the cells as they are, by one loop of fixed lanes that does not know where
+//! the screening ran.
 //!
-//! Blocks have `ROWS` rows whatever else is read with them, so that a pair's bytes depend on its two columns alone.
+//! Every pair has a frame of its own: the rows where both cells are present may lie far from the columns' means, and a
+//! cell outside of them must not cost the pair a digit. Blocks have `ROWS` rows whatever else is read with them, so that
+//! a pair's bytes depend on its two columns alone.
 
 use rayon::prelude::*;
 
-use super::pair::{Frame, PairMoments, Step};
+use super::pair::{Frame, PairMoments};
 use crate::EngineError;
 use crate::analysis::Partial;
-use crate::columns::Block;
-use crate::simd::{dot, sum};
+use crate::columns::{Block, BlockColumn, NO_UNIT};
+use crate::simd::{dot, reach, sum_and_squares};
 
 /// Rows of a settling block: a column of 32 KiB stays in the first-level cache while its pairs are summed.
 pub(crate) const ROWS: usize = 4096;
@@ -16,79 +19,110 @@ pub(crate) const ROWS: usize = 4096;
 /// Columns that are settled in one pass: 128 MiB of f64 a block.
 pub(crate) const COLUMNS: usize = 4096;
 
-/// Pairs of one settling pass, by position among the columns of the pass.
+/// One pair: where its deviations start, and their moments.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct SettledPair {
+    pub(crate) x: Frame,
+    pub(crate) y: Frame,
+    pub(crate) moments: PairMoments,
+}
+
+/// The pairs of one settling pass, in the order asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settled {
-    frames: Vec<Frame>,
-    pairs: Vec<(u32, u32, PairMoments)>,
+    pairs: Vec<SettledPair>,
 }
 
 impl Settled {
-    /// Returns the moments of these pairs over one block.
+    /// Returns the moments of these pairs over one raw block.
     pub(crate) fn of(block: &Block, pairs: &[(u32, u32)]) -> Self {
-        let frames = block.columns.iter().map(|column| Frame { centre: column.centre, unit: column.unit, known: column.n > 0 });
         let cells = block.f64().expect("settling blocks store f64");
-        let column = |at: u32| &cells.values[at as usize * cells.stride..][..cells.n_rows];
+        // Whole columns are brought to their frame once, not once a pair.
+        let whole: Vec<Option<Deviations>> = (0..block.columns.len())
+            .into_par_iter()
+            .map(|at| block.columns[at].mask.is_none().then(|| Deviations::of(cells.column(at).to_vec())))
+            .collect();
         let moments = |&(i, j): &(u32, u32)| {
-            let (x, y) = (&block.columns[i as usize], &block.columns[j as usize]);
-            let pair = match (&x.mask, &y.mask) {
-                (None, None) => PairMoments::of_sums(x.n, [x.sum, y.sum], [x.sum_of_squares, y.sum_of_squares], dot(column(i), column(j))),
-                (a, b) => {
-                    let present = |row: usize| a.as_ref().is_none_or(|m| m.holds(row)) && b.as_ref().is_none_or(|m| m.holds(row));
-                    let both = (column(i).iter().zip(column(j)).enumerate()).filter(|(row, _)| present(*row)).map(|(_, (x, y))| (*x, *y));
-                    let (x, y): (Vec<f64>, Vec<f64>) = both.unzip();
-                    two_pass(x, y)
-                }
-            };
-            (i, j, pair)
+            let (i, j) = (i as usize, j as usize);
+            match (&whole[i], &whole[j]) {
+                (Some(x), Some(y)) => x.with(y),
+                _ => of_common_rows([&block.columns[i], &block.columns[j]], [cells.column(i), cells.column(j)]),
+            }
         };
-        Self { frames: frames.collect(), pairs: pairs.par_iter().with_min_len(8).map(moments).collect() }
+        Self { pairs: pairs.par_iter().with_min_len(8).map(moments).collect() }
     }
 
-    /// Returns each pair with its moments, in the order given.
-    pub(crate) fn into_pairs(self) -> impl Iterator<Item = PairMoments> {
-        self.pairs.into_iter().map(|(_, _, moments)| moments)
+    /// Returns the pairs in the order asked for.
+    pub(crate) fn into_pairs(self) -> impl Iterator<Item = SettledPair> {
+        self.pairs.into_iter()
     }
 }
 
-/// Means first, then products of deviations: equal cells give exactly nothing.
-#[allow(clippy::cast_precision_loss, reason = "a block has fewer than 2^52 rows")]
-fn two_pass(mut x: Vec<f64>, mut y: Vec<f64>) -> PairMoments {
-    if x.is_empty() {
-        return PairMoments::default();
+/// Returns the moments of one pair over the rows of a block where both cells are present.
+fn of_common_rows(columns: [&BlockColumn; 2], cells: [&[f64]; 2]) -> SettledPair {
+    let present = |row: usize| columns.iter().all(|column| column.mask.as_ref().is_none_or(|mask| mask.holds(row)));
+    let rows: Vec<usize> = (0..cells[0].len()).filter(|&row| present(row)).collect();
+    let [x, y] = cells.map(|cells| Deviations::of(rows.iter().map(|&row| cells[row]).collect()));
+    x.with(&y)
+}
+
+/// Cells as deviations from about their mean, in a power-of-two unit.
+struct Deviations {
+    frame: Frame,
+    cells: Vec<f64>,
+    sum: f64,
+    squares: f64,
+}
+
+impl Deviations {
+    /// Equal cells give exactly nothing: they are their own mean.
+    #[allow(clippy::cast_precision_loss, reason = "a block has fewer than 2^52 rows")]
+    fn of(mut cells: Vec<f64>) -> Self {
+        let Some(&pilot) = cells.first() else {
+            return Self { frame: Frame { centre: 0.0, unit: NO_UNIT, known: false }, cells, sum: 0.0, squares: 0.0 };
+        };
+        let reach = reach(&cells, pilot);
+        let mean = pilot + reach.sum / reach.n as f64;
+        let centre = if mean.is_finite() { mean.clamp(reach.min, reach.max) } else { reach.min / 2.0 + reach.max / 2.0 };
+        let widest = (reach.max - centre).max(centre - reach.min);
+        let unit = if widest > 0.0 && widest.is_finite() { libm::ilogb(widest) } else { NO_UNIT };
+        let half = unit / 2;
+        let (scale, rest) = (libm::ldexp(1.0, -half), libm::ldexp(1.0, half - unit));
+        for x in &mut cells {
+            *x = (*x - centre) * scale * rest;
+        }
+        let (sum, squares) = sum_and_squares(&cells);
+        Self { frame: Frame { centre, unit, known: true }, cells, sum, squares }
     }
-    let n = x.len() as f64;
-    let (mean_x, mean_y) = (sum(&x) / n, sum(&y) / n);
-    for (x, y) in x.iter_mut().zip(&mut y) {
-        *x -= mean_x;
-        *y -= mean_y;
+
+    fn with(&self, y: &Self) -> SettledPair {
+        let n = self.cells.len() as u64;
+        let moments = PairMoments::of_sums(n, [self.sum, y.sum], [self.squares, y.squares], dot(&self.cells, &y.cells));
+        SettledPair { x: self.frame, y: y.frame, moments }
     }
-    PairMoments { n: x.len() as u64, mean_x, mean_y, m2_x: dot(&x, &x), m2_y: dot(&y, &y), co: dot(&x, &y) }
 }
 
 impl Partial for Settled {
     fn merge(mut self, later: Self) -> Self {
-        let merged: Vec<(Frame, Step)> = self.frames.iter().zip(&later.frames).map(|(a, b)| a.merge(*b)).collect();
-        self.pairs.par_iter_mut().zip(&later.pairs).with_min_len(256).for_each(|((i, j, pair), (_, _, later))| {
-            pair.merge(later, merged[*i as usize].1, merged[*j as usize].1);
+        self.pairs.par_iter_mut().zip(&later.pairs).with_min_len(256).for_each(|(pair, later)| {
+            let ((x, x_step), (y, y_step)) = (pair.x.merge(later.x), pair.y.merge(later.y));
+            pair.moments.merge(&later.moments, x_step, y_step);
+            (pair.x, pair.y) = (x, y);
         });
-        self.frames = merged.into_iter().map(|(frame, _)| frame).collect();
         self
     }
 
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
-        out.extend_from_slice(&(self.frames.len() as u64).to_le_bytes());
-        for frame in &self.frames {
-            out.push(u8::from(frame.known));
-            out.extend_from_slice(&frame.unit.to_le_bytes());
-            out.extend_from_slice(&frame.centre.to_le_bytes());
-        }
-        for (i, j, pair) in &self.pairs {
-            out.extend_from_slice(&i.to_le_bytes());
-            out.extend_from_slice(&j.to_le_bytes());
-            out.extend_from_slice(&pair.n.to_le_bytes());
-            for number in [pair.mean_x, pair.mean_y, pair.m2_x, pair.m2_y, pair.co] {
+        for pair in &self.pairs {
+            for frame in [pair.x, pair.y] {
+                out.push(u8::from(frame.known));
+                out.extend_from_slice(&frame.unit.to_le_bytes());
+                out.extend_from_slice(&frame.centre.to_le_bytes());
+            }
+            let moments = &pair.moments;
+            out.extend_from_slice(&moments.n.to_le_bytes());
+            for number in [moments.mean_x, moments.mean_y, moments.m2_x, moments.m2_y, moments.co] {
                 out.extend_from_slice(&number.to_le_bytes());
             }
         }
@@ -102,40 +136,24 @@ impl Partial for Settled {
 
 const VERSION: u8 = 1;
 
+/// Bytes of a pair: two frames of 13, a count, five numbers.
+const PAIR_BYTES: usize = 2 * 13 + 6 * 8;
+
 fn read(bytes: &[u8]) -> Option<Settled> {
     let (&version, rest) = bytes.split_first()?;
-    let (n, mut rest) = rest.split_first_chunk::<8>()?;
-    let n = usize::try_from(u64::from_le_bytes(*n)).ok()?;
-    if version != VERSION || n > rest.len() / 13 {
+    let (pairs, tail) = rest.as_chunks::<PAIR_BYTES>();
+    if version != VERSION || !tail.is_empty() {
         return None;
     }
-    let mut frames = Vec::with_capacity(n);
-    for _ in 0..n {
-        let (frame, tail) = rest.split_first_chunk::<13>()?;
-        let unit = i32::from_le_bytes(*frame[1..].first_chunk()?);
-        let centre = f64::from_le_bytes(*frame[5..].first_chunk()?);
-        frames.push(Frame { centre, unit, known: frame[0] == 1 });
-        rest = tail;
-    }
-    let mut pairs = Vec::with_capacity(rest.len() / 56);
-    while !rest.is_empty() {
-        let (pair, tail) = rest.split_first_chunk::<56>()?;
-        let index = |at: usize| Some(u32::from_le_bytes(*pair[at..].first_chunk()?));
-        let number = |at: usize| Some(f64::from_le_bytes(*pair[at..].first_chunk()?));
-        let (i, j) = (index(0)?, index(4)?);
-        if i as usize >= n || j as usize >= n {
-            return None;
-        }
-        let moments = PairMoments {
-            n: u64::from_le_bytes(*pair[8..].first_chunk()?),
-            mean_x: number(16)?,
-            mean_y: number(24)?,
-            m2_x: number(32)?,
-            m2_y: number(40)?,
-            co: number(48)?,
+    let pair = |bytes: &[u8; PAIR_BYTES]| {
+        let number = |at: usize| Some(f64::from_le_bytes(*bytes[at..].first_chunk()?));
+        let frame = |at: usize| {
+            let unit = i32::from_le_bytes(*bytes[at + 1..].first_chunk()?);
+            Some(Frame { centre: number(at + 5)?, unit, known: bytes[at] == 1 })
         };
-        pairs.push((i, j, moments));
-        rest = tail;
-    }
-    Some(Settled { frames, pairs })
+        let n = u64::from_le_bytes(*bytes[26..].first_chunk()?);
+        let moments = PairMoments { n, mean_x: number(34)?, mean_y: number(42)?, m2_x: number(50)?, m2_y: number(58)?, co: number(66)? };
+        Some(SettledPair { x: frame(0)?, y: frame(13)?, moments })
+    };
+    Some(Settled { pairs: pairs.iter().map(pair).collect::<Option<_>>()? })
 }

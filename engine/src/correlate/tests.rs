@@ -270,7 +270,7 @@ fn cut(batch: &RecordBatch, lengths: &[usize]) -> Vec<RecordBatch> {
 /// Returns the partial of every block of 1,024 rows.
 fn partials(batch: &RecordBatch, width: Width) -> Vec<Moments> {
     let names = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let mut builder = BlockBuilder::new(names, width, 1024);
+    let mut builder = BlockBuilder::new(names, width, false, 1024);
     let mut blocks = Vec::new();
     builder.push(batch, |block| blocks.push(block)).unwrap();
     blocks.extend(builder.finish());
@@ -344,5 +344,118 @@ fn threads_do_not_matter() {
     for precision in [Precision::F64, Precision::F32] {
         assert_eq!(bytes(1, precision), bytes(2, precision));
         assert_eq!(bytes(1, precision), bytes(7, precision));
+    }
+}
+
+/// Returns the only pair of two columns.
+fn only(cells: &[Vec<f64>], precision: Precision) -> PairRow {
+    correlate(&[batch(cells)], options(precision)).pairs[0].clone()
+}
+
+/// x, and y that shares half of its variance.
+fn pair_of_columns(n_rows: usize) -> Vec<Vec<f64>> {
+    let mut noise = Noise(11);
+    let x: Vec<f64> = (0..n_rows).map(|_| noise.normal()).collect();
+    let y = x.iter().map(|x| x + noise.normal()).collect();
+    vec![x, y]
+}
+
+#[test]
+fn a_last_block_of_one_row_costs_nothing() {
+    let cells: Vec<Vec<f64>> = pair_of_columns(16_385).into_iter().map(|column| column.iter().map(|x| x * 1e-20).collect()).collect();
+    let (_, r) = definition::pearson(&cells[0], &cells[1]);
+    assert!((only(&cells, Precision::F64).r.unwrap() - r.unwrap()).abs() < 1e-13);
+}
+
+#[test]
+fn a_column_that_is_constant_over_the_rows_of_a_pair_has_no_r() {
+    for offset in [1e3, 1e6] {
+        let mut cells = pair_of_columns(3 * 16_384);
+        for (row, (x, y)) in std::iter::zip(0.., std::iter::zip(0..3 * 16_384, 0..3 * 16_384)) {
+            let missing = row < 16_384 || row % 2 == 0;
+            cells[1][y] = if missing { f64::NAN } else { cells[1][y] };
+            cells[0][x] = if missing { cells[0][x] + if row < 16_384 { offset } else { 0.0 } } else { 0.1234 };
+        }
+        for precision in [Precision::F64, Precision::F32] {
+            let pair = only(&cells, precision);
+            assert_eq!((pair.r, pair.verdict), (None, Verdict::TooFew), "{offset:e}, {precision:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cell_outside_of_the_rows_of_a_pair_costs_no_digit() {
+    for extreme in [1e3, 1e7, 1e12, 1e15, 1e300] {
+        let mut cells = pair_of_columns(5000);
+        cells[0][10] = extreme;
+        cells[1][10] = f64::NAN;
+        let (n, r) = definition::pearson(&cells[0], &cells[1]);
+        for precision in [Precision::F64, Precision::F32] {
+            let pair = only(&cells, precision);
+            assert!((pair.r.unwrap() - r.unwrap()).abs() <= 4.0 * f64::EPSILON, "{extreme:e}, {precision:?}: {pair:?}, but {r:?}");
+            assert_eq!((pair.n, pair.n_minor, pair.verdict, pair.settled), (n, None, Verdict::Survives, true));
+        }
+    }
+}
+
+#[test]
+fn few_rows_left_of_many_are_as_exact_as_any() {
+    let mut cells = pair_of_columns(100_000);
+    for row in 0..100_000 {
+        let keep = row % 4000 == 0;
+        cells[usize::from(row % 2 == 0)][row] = if keep { (row / 4000) as f64 % 3.0 } else { f64::NAN };
+        cells[usize::from(row % 2 == 1)][row] = (row / 4000 * 7 % 5 + row % 3) as f64 / 5.0;
+    }
+    let (n, r) = definition::pearson(&cells[0], &cells[1]);
+    let pair = correlate(&[batch(&cells)], CorrelateOptions { min_n: 3, ..options(Precision::F32) }).pairs[0].clone();
+    assert_eq!(pair.n, n);
+    assert!((pair.r.unwrap() - r.unwrap()).abs() < 1e-12, "{pair:?}, but {r:?}");
+}
+
+#[test]
+fn a_third_value_makes_a_column_one_of_numbers() {
+    let n = 20_000;
+    let mut cells = pair_of_columns(n);
+    cells[0] = (0..n).map(|row| f64::from(u8::from(row % 2 == 0))).collect();
+    assert_eq!(only(&cells, Precision::F64).n_minor, Some(n as u64 / 2));
+    cells[0][17_000] = 0.5;
+    assert_eq!(only(&cells, Precision::F64).n_minor, None);
+}
+
+#[test]
+fn what_no_table_can_show_is_not_tested() {
+    let half: Vec<f64> = (0..100).map(|row| f64::from(u8::from(row < 50))).collect();
+    let few: Vec<f64> = (0..100).map(|row| f64::from(u8::from(row < 5))).collect();
+    let pair = only(&[few, half], Precision::F64);
+    // All 5 among the 50: C(50, 5) of C(100, 5) arrangements.
+    assert!((pair.p_min_attainable.unwrap() - 2_118_760.0 / 75_287_520.0).abs() < 1e-9);
+    assert_eq!(pair.n_minor, Some(5));
+}
+
+#[test]
+fn copies_have_an_r_of_one() {
+    for n in [7, 999, 5000] {
+        let cells = pair_of_columns(n);
+        let r = only(&[cells[0].clone(), cells[0].clone()], Precision::F64).r.unwrap();
+        assert!(r > 1.0 - 4.0 * f64::EPSILON && r <= 1.0, "n = {n}: {r}");
+    }
+}
+
+#[test]
+fn q_never_falls_while_p_rises_and_f32_loses_nothing() {
+    for n_columns in [46, 80] {
+        let batch = batch(&columns(1000, n_columns, 0));
+        let found = |precision| correlate(std::slice::from_ref(&batch), CorrelateOptions { min_effect: 0.1, ..options(precision) });
+        let (exact, screened) = (found(Precision::F64), found(Precision::F32));
+        for found in [&exact, &screened] {
+            assert!(found.pairs.windows(2).all(|pair| pair[0].q <= pair[1].q));
+        }
+        let q = |found: &Correlation| found.findings().iter().map(|pair| (pair.x, pair.y, pair.q)).collect::<Vec<_>>();
+        let (exact, screened) = (q(&exact), q(&screened));
+        assert_eq!(exact.len(), screened.len());
+        for (a, b) in exact.iter().zip(&screened) {
+            assert_eq!((a.0, a.1), (b.0, b.1));
+            assert!((a.2.unwrap() - b.2.unwrap()).abs() <= 1e-9 * a.2.unwrap().max(1e-300), "{a:?}, {b:?}");
+        }
     }
 }

@@ -22,8 +22,8 @@ use super::{Matrix, widest};
 /// Rows that are summed in registers: a left panel of so many rows stays in the first-level cache (48 KiB at most); half of it was slower.
 const DEPTH: usize = 256;
 
-/// Vectors of a panel. Three by eight cells of the other side fill the 32 registers of AVX-512 and Neon, three by four
-/// the 16 of AVX2.
+/// Vectors of a panel. Three by eight cells of the other side fill the 32 registers of AVX-512, three by four the 16 of
+/// AVX2.
 const VECTORS: usize = 3;
 
 /// Rows that are packed before the next column is taken up.
@@ -151,6 +151,21 @@ impl<T> Packed<T> {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// The processor that a test asks for in place of the one that it runs on.
+    static ASKED: std::cell::Cell<Option<Arch>> = const { std::cell::Cell::new(None) };
+}
+
+/// Returns the vectors that this processor has.
+fn arch() -> Arch {
+    #[cfg(test)]
+    if let Some(asked) = ASKED.get() {
+        return asked;
+    }
+    Arch::new()
+}
+
 macro_rules! multiply {
     ($type:ident, $simd:ident, $lanes:ident, $zero:ident, $add:ident, $mul_add:ident, $vectors:ident, $vectors_mut:ident) => {
         impl Multiply for $type {
@@ -163,7 +178,7 @@ macro_rules! multiply {
                         VECTORS * S::$lanes
                     }
                 }
-                Arch::new().dispatch(Width)
+                arch().dispatch(Width)
             }
 
             fn add_rows(panel: &[Self], rows: &[u32], sums: &mut [Self], squares: &mut [Self]) {
@@ -193,7 +208,7 @@ macro_rules! multiply {
                         squares[..VECTORS].copy_from_slice(&square);
                     }
                 }
-                Arch::new().dispatch(Task { panel, rows, sums, squares });
+                arch().dispatch(Task { panel, rows, sums, squares });
             }
 
             fn multiply(
@@ -218,10 +233,12 @@ macro_rules! multiply {
                     type Output = ();
                     #[inline(always)]
                     fn with_simd<S: Simd>(self, simd: S) {
-                        // 32 registers or 16: AVX-512 has vectors of 64 bytes, Neon of 16.
+                        // As many cells as registers allow, and a divisor of the panel: AVX-512, AVX2, Neon, no vectors.
                         match size_of::<S::f32s>() {
-                            64 | 16 => tile::<S, 8>(simd, self),
-                            _ => tile::<S, 4>(simd, self),
+                            64 => tile::<S, 8>(simd, self),
+                            32 => tile::<S, 4>(simd, self),
+                            16 => tile::<S, 6>(simd, self),
+                            _ => tile::<S, 3>(simd, self),
                         }
                     }
                 }
@@ -230,6 +247,7 @@ macro_rules! multiply {
                 #[inline(always)]
                 fn tile<S: Simd, const N: usize>(simd: S, task: Task<'_>) {
                     let width = VECTORS * S::$lanes;
+                    assert!(width.is_multiple_of(N), "a step of {N} cells would leave its panel of {width}");
                     let n_rows = task.left.n_rows;
                     for start in (0..n_rows).step_by(DEPTH) {
                         let depth = start..(start + DEPTH).min(n_rows);
@@ -283,7 +301,7 @@ macro_rules! multiply {
                     }
                 }
 
-                Arch::new().dispatch(Task { out, stride, left, rows, right, columns, diagonal });
+                arch().dispatch(Task { out, stride, left, rows, right, columns, diagonal });
             }
         }
     };
@@ -291,3 +309,48 @@ macro_rules! multiply {
 
 multiply!(f32, f32s, F32_LANES, splat_f32s, add_f32s, mul_add_f32s, as_simd_f32s, as_mut_simd_f32s);
 multiply!(f64, f64s, F64_LANES, splat_f64s, add_f64s, mul_add_f64s, as_simd_f64s, as_mut_simd_f64s);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Products of a few columns with one another, on the processor asked for.
+    fn products<T: Multiply + Copy + Default + Send + Sync>(asked: Arch, cells: &[T], n_rows: usize, n_columns: usize) -> Vec<T> {
+        // A pool of one thread: what is asked for holds for a thread.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started");
+        pool.install(|| {
+            ASKED.set(Some(asked));
+            let stride = n_columns.next_multiple_of(PANEL_STEP);
+            let mut out = vec![T::default(); stride * stride];
+            let mut packed = Packed::new(n_columns, n_rows);
+            packed.pack(Matrix { values: cells, n_rows, stride: n_rows, n_columns }, &(0..n_rows));
+            T::multiply(&mut out, stride, &packed, 0..n_columns, &packed, 0..n_columns, true);
+            out
+        })
+    }
+
+    #[test]
+    fn every_processor_gives_the_same_whole_numbers() {
+        let mut processors = vec![Arch::new(), Arch::Scalar];
+        #[cfg(target_arch = "x86_64")]
+        processors.extend(pulp::x86::V3::try_new().map(Arch::V3));
+        for n_columns in [1, 7, 47, 48, 49, 100] {
+            let n_rows = 37;
+            // Whole numbers small enough for f32 to add without rounding.
+            let cells: Vec<i16> = (0..n_rows * n_columns).map(|at| (at * 7 % 23) as i16 - 11).collect();
+            let column = |at: usize| &cells[at * n_rows..][..n_rows];
+            let stride = n_columns.next_multiple_of(PANEL_STEP);
+            for asked in &processors {
+                let narrow = products(*asked, &cells.iter().map(|x| f32::from(*x)).collect::<Vec<_>>(), n_rows, n_columns);
+                let wide = products(*asked, &cells.iter().map(|x| f64::from(*x)).collect::<Vec<_>>(), n_rows, n_columns);
+                for j in 0..n_columns {
+                    for i in 0..=j {
+                        let due: i32 = column(i).iter().zip(column(j)).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum();
+                        let found = [f64::from(narrow[j * stride + i]), wide[j * stride + i]];
+                        assert!(found.iter().all(|x| (x - f64::from(due)).abs() < 0.5), "{i}, {j} of {n_columns}: {found:?}, due {due}");
+                    }
+                }
+            }
+        }
+    }
+}

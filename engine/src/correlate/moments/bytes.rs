@@ -19,7 +19,7 @@ pub(super) fn write(state: &Moments) -> Vec<u8> {
     }
     for column in &state.columns {
         out.extend_from_slice(&column.n.to_le_bytes());
-        out.push(u8::from(column.frame.known));
+        out.push(u8::from(column.frame.known) | u8::from(column.two_valued) << 1);
         out.extend_from_slice(&column.frame.unit.to_le_bytes());
         for number in [column.frame.centre, column.mean, column.m2, column.min, column.max] {
             out.extend_from_slice(&number.to_le_bytes());
@@ -74,11 +74,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Moments, EngineError> {
 
 fn column(rest: &mut Reader<'_>) -> Result<ColumnMoments, EngineError> {
     let n = rest.count()?;
-    let known = rest.byte()? == 1;
+    let flags = rest.byte()?;
+    let (known, two_valued) = (flags & 1 == 1, flags & 2 == 2);
     let unit = i32::from_le_bytes(rest.take()?);
     let centre = rest.number()?;
     let frame = Frame { centre, unit, known };
-    Ok(ColumnMoments { n, frame, mean: rest.number()?, m2: rest.number()?, min: rest.number()?, max: rest.number()? })
+    Ok(ColumnMoments { n, frame, mean: rest.number()?, m2: rest.number()?, min: rest.number()?, max: rest.number()?, two_valued })
 }
 
 fn pair(rest: &mut Reader<'_>) -> Result<PairMoments, EngineError> {
