@@ -75,11 +75,13 @@ fn checks() {
 
     let values = [1.0, 2.0, 3.0, 4.0];
     let input = GramInput::symmetric(Matrix { values: &values, n_rows: 2, stride: 2, n_columns: 2 });
-    let ran = auto.pinned(Place::Gpu).run(&Gram, input);
+    let planned = auto.pinned(Place::Gpu);
+    let ran = planned.run(&Gram, input);
     assert_eq!(ran.place, Place::Cpu, "a plan made elsewhere runs here all the same");
     assert_eq!(ran.output, Backend::cpu().run(&Gram, input).output);
-    assert_eq!(auto.fallbacks().len(), 1, "{:?}", auto.fallbacks());
-    assert_eq!(auto.place(), Place::Cpu);
+    assert_eq!(planned.fallbacks().len(), 1, "{:?}", planned.fallbacks());
+    assert!(auto.fallbacks().is_empty(), "a step keeps its own record");
+    assert_eq!(planned.place(), Place::Cpu);
 }
 
 #[test]

@@ -12,7 +12,7 @@
 // `left` each and 128 one of `right`, turn it in registers, and put it down row by row, so that the product reads whole
 // vec4 of columns. Each thread owns 4 x 4 entries (TILE 64) or four such quadrants that lie 64 columns apart (TILE 128).
 //
-// Numbers: products are added in f32 in runs of 256 rows, the runs in a second set of registers, and dispatches over
+// Numbers: products are added in f32 in runs of 128 rows, the runs in a second set of registers, and dispatches over
 // further rows in `products`. The error of an entry is at most (258 + runs + dispatches) * 2^-24 * sum |left * right|.
 //
 // Trips: 1 + STAGE / 4 for each stage of STAGE rows, counted by the host, which keeps them under 60,000.
@@ -42,7 +42,7 @@ const STAGE: u32 = 2048u / TILE;
 const ROW_GROUPS: u32 = STAGE / 4u;
 const QUADS: u32 = TILE / 4u;
 const IS_WIDE: bool = TILE == 128u;
-const FLUSH_STAGES: u32 = 256u / STAGE;
+const FLUSH_STAGES: u32 = 128u / STAGE;
 
 var<workgroup> left_stage: array<vec4<f32>, STAGE * QUADS>;
 var<workgroup> right_stage: array<vec4<f32>, STAGE * QUADS>;

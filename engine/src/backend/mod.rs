@@ -76,6 +76,7 @@ pub struct Ran<T> {
 #[derive(Debug, Clone)]
 pub struct Backend {
     shared: Arc<Shared>,
+    record: Arc<Mutex<Record>>,
     pinned: Option<Place>,
 }
 
@@ -91,6 +92,11 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     device: Device,
+}
+
+/// What happened to the work of one backend: a step has one of its own.
+#[derive(Debug)]
+struct Record {
     /// Where kernels ran so far: the device's place once one ran there to the end.
     ran_at: Place,
     reason: String,
@@ -141,9 +147,9 @@ impl Backend {
             PlaceChoice::Auto => "no work has asked for a GPU".to_owned(),
             _ => format!("`place = \"{choice}\"` was asked for"),
         };
-        let state = State { device: Device::Closed, ran_at: Place::Cpu, reason, fallbacks: Vec::new() };
-        let shared = Shared { choice, cpu: Cpu::new(), faults, state: Mutex::new(state) };
-        Self { shared: Arc::new(shared), pinned: None }
+        let record = Record { ran_at: Place::Cpu, reason, fallbacks: Vec::new() };
+        let shared = Shared { choice, cpu: Cpu::new(), faults, state: Mutex::new(State { device: Device::Closed }) };
+        Self { shared: Arc::new(shared), record: Arc::new(Mutex::new(record)), pinned: None }
     }
 
     /// Computes `input`, on the device where that is right and works, else on the CPU.
@@ -153,7 +159,7 @@ impl Backend {
         if let Some(gpu) = self.device_for(|| kernel.cost(input)) {
             match on_gpu(kernel, &gpu, input) {
                 Ok(output) => {
-                    self.state().ran_at = gpu.place();
+                    self.record().ran_at = gpu.place();
                     return Ran { output, place: gpu.place() };
                 }
                 Err(error) => self.fall_back(K::NAME, &gpu, &error),
@@ -172,10 +178,11 @@ impl Backend {
         }
     }
 
-    /// Returns a backend on the same device whose work runs at `place`, whatever each call costs.
+    /// Returns a backend on the same device whose work runs at `place`, whatever each call costs, with a record of its own.
     #[must_use]
     pub fn pinned(&self, place: Place) -> Self {
-        Self { shared: Arc::clone(&self.shared), pinned: Some(place) }
+        let record = Record { ran_at: Place::Cpu, reason: self.place_reason(), fallbacks: Vec::new() };
+        Self { shared: Arc::clone(&self.shared), record: Arc::new(Mutex::new(record)), pinned: Some(place) }
     }
 
     /// Returns the place of the device, if one is open.
@@ -196,7 +203,7 @@ impl Backend {
     /// Returns where the work ran: the device once a kernel ran there to the end, else the CPU.
     #[must_use]
     pub fn place(&self) -> Place {
-        self.state().ran_at
+        self.record().ran_at
     }
 
     /// Returns the name of the adapter, if a device is open.
@@ -211,13 +218,13 @@ impl Backend {
     /// Returns why the work runs where it runs.
     #[must_use]
     pub fn place_reason(&self) -> String {
-        self.state().reason.clone()
+        self.record().reason.clone()
     }
 
     /// Returns the reason of every fall-back to the CPU, each once.
     #[must_use]
     pub fn fallbacks(&self) -> Vec<String> {
-        self.state().fallbacks.clone()
+        self.record().fallbacks.clone()
     }
 
     /// Returns the CPU that kernels run on.
@@ -245,13 +252,16 @@ impl Backend {
 
     fn pays(&self, cost: Cost) -> bool {
         let n_threads = self.shared.cpu.n_threads();
-        let mut state = self.state();
-        let is_open = matches!(state.device, Device::Open(_));
+        let (is_open, is_usable) = match &self.state().device {
+            Device::Open(_) => (true, true),
+            Device::Closed => (false, true),
+            Device::Unusable(_) => (false, false),
+        };
         let pays = cost.gpu_pays(is_open, n_threads);
-        if !matches!(state.device, Device::Unusable(_)) {
+        if is_usable {
             let (gpu, cpu) = (cost.gpu_seconds(is_open), cost.cpu_seconds(n_threads));
             let verdict = if pays { "a GPU pays" } else { "a GPU does not pay" };
-            state.reason = format!("{verdict}: about {gpu:.2} s there, {cpu:.2} s on {n_threads} CPU threads");
+            self.record().reason = format!("{verdict}: about {gpu:.2} s there, {cpu:.2} s on {n_threads} CPU threads");
         }
         pays
     }
@@ -263,7 +273,7 @@ impl Backend {
             state.device = match Gpu::open(self.shared.choice, &self.shared.faults) {
                 Ok(gpu) => Device::Open(Arc::new(gpu)),
                 Err(reason) => {
-                    state.reason.clone_from(&reason);
+                    self.record().reason.clone_from(&reason);
                     Device::Unusable(reason)
                 }
             };
@@ -276,10 +286,10 @@ impl Backend {
     }
 
     fn note_absent(&self, reason: &str) {
-        let mut state = self.state();
-        // A device that failed in this job has already said why.
-        if state.fallbacks.is_empty() {
-            state.fallbacks.push(format!("the plan placed the work on a device, but {reason}; it ran on the CPU"));
+        let mut record = self.record();
+        // A device that failed in this work has already said why.
+        if record.fallbacks.is_empty() {
+            record.fallbacks.push(format!("the plan placed the work on a device, but {reason}; it ran on the CPU"));
         }
     }
 
@@ -289,14 +299,19 @@ impl Backend {
         if error.condemns_device() && is_current {
             gpu.condemn(error);
             state.device = Device::Unusable(error.to_string());
-            state.fallbacks.push(format!("{kernel}: {error}; the rest of the job ran on the CPU"));
+            self.record().fallbacks.push(format!("{kernel}: {error}; the rest of the job ran on the CPU"));
             return;
         }
         // Calls that were under way when the device failed come here too; their reason is the one already noted.
         let note = format!("{kernel}: {error}; that part ran on the CPU");
-        if is_current && !state.fallbacks.contains(&note) {
-            state.fallbacks.push(note);
+        let mut record = self.record();
+        if is_current && !record.fallbacks.contains(&note) {
+            record.fallbacks.push(note);
         }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -18,7 +18,7 @@ use super::settle::SettledPair;
 use crate::columns::Width;
 use crate::stats::{ln_choose, ln_pearson_p};
 
-/// How far an r that was screened in f32 can be off: the proven bound of the products, forty times what is seen.
+/// How far an r that was screened in f32 can be off: twice the proven bound of the products.
 const BAND: f64 = 4e-5;
 
 /// Fewest rows that the smaller group of a two-valued column needs: below, the t distribution says nothing of r.

@@ -4,8 +4,8 @@
 //! stay on the device, and one read-back brings them home. Products too large for one binding are computed in panels of
 //! columns.
 //!
-//! Numbers  f32 in runs of 256 rows, runs added up in registers, dispatches in the products:
-//!              |error| <= (260 + 2 ceil(n / 256)) 2^-24 sum |left right|
+//! Numbers  f32 in runs of 128 rows, runs added up in registers, dispatches in the products:
+//!              |error| <= (132 + 2 ceil(n / 128)) 2^-24 sum |left right|
 //! Checked  a result is handed out only when every entry asked for is finite and one entry of every tile (16 entries at
 //!          least) agrees with f64 on the CPU within that bound. A workgroup that did not run, a device that was cut off,
 //!          or a stage that was mixed up is seen, because it spoils whole tiles. A fault that hits single entries at
@@ -23,7 +23,7 @@ use crate::backend::selftest::mix;
 use crate::backend::{Gpu, GpuError};
 
 /// Rows that are added in one register before it is emptied; chunks are multiples of it.
-const RUN_ROWS: usize = 256;
+const RUN_ROWS: usize = 128;
 /// Rows are padded to a multiple of this, the longest stage of a variant.
 const ROW_PADDING: usize = 32;
 /// Rows of the largest chunk.
@@ -56,7 +56,7 @@ pub(crate) static GRAM: Contract = Contract {
 /// Returns the bound of an entry's error as a share of the sum of the absolute products behind it.
 pub(crate) fn relative_bound(n_rows: usize) -> f64 {
     // Adding is the depth of the sum; 4 stands for rounding the square, the product and the last two additions.
-    (260 + 2 * n_rows.div_ceil(RUN_ROWS)) as f64 * f64::from(f32::EPSILON) / 2.0 * 1.01
+    (132 + 2 * n_rows.div_ceil(RUN_ROWS)) as f64 * f64::from(f32::EPSILON) / 2.0 * 1.01
 }
 
 /// Computes the products, entry (i, j) at `j * n_left + i`; below the diagonal of a symmetric input lie zeros.

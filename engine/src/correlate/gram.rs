@@ -8,7 +8,7 @@
 //!          both sides are the same matrix.
 //! Nulls    missing cells are 0 and add nothing; how many rows stand behind an entry is counted from the masks.
 //! Cost     n multiply-adds an entry.
-//! Error    f32 sums in two levels on either place (at most (260 + 2 n / 256) 2^-24 relative to the
+//! Error    f32 sums in two levels on either place (at most (132 + 2 n / 128) 2^-24 relative to the
 //!          norms): see the page of `correlate`.
 
 use super::layout::Layout;

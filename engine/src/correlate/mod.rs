@@ -9,7 +9,7 @@
 //!          constant over a pair's rows gives no r: null, never NaN and never 0.
 //! Numbers  each block is centred on its own means in f64; products run in f64, or in f32 on GPU or CPU; blocks are
 //!          merged in f64 (Chan). In f64 the result is that of two passes in one. In f32
-//!              |dr| <= (b + 4 + 2 n / b) 2^-24  <= 4e-5   worst case, b = 256 rows summed in registers, n rows of a block,
+//!              |dr| <= (b + 4 + 2 n / b) 2^-24  <= 2e-5   worst case, b = 128 rows summed in registers, n rows of a block,
 //!          and 1e-6 is what is seen and tested. So f32 screens: pairs that could be findings, that lie near a
 //!          threshold or that a `top` list names are settled in f64 by one loop that does not know where the screening
 //!          ran. The others carry the bound of 1e-6 and say so (`settled` is false).
@@ -218,6 +218,11 @@ impl Correlate {
         let mut options = options;
         if groups.wide() {
             options.top = options.top.or(Some(WIDE_TOP));
+        }
+        let kept_bytes = options.top.unwrap_or(0) as u64 * 4 * BYTES_PER_PAIR;
+        if groups.wide() && kept_bytes > options.memory_bytes / 2 {
+            let what = format!("a `top` list of {} pairs", options.top.unwrap_or(0));
+            return Err(EngineError::Budget { what, needed_bytes: kept_bytes * 2, budget_bytes: options.memory_bytes });
         }
         let screened = Screened::new(columns.len(), &options, width, groups.wide());
         Ok(Self { options, columns, names, width, groups, screened, stage: Stage::Screen(0) })

@@ -33,19 +33,27 @@ impl Correlation {
         ]))
     }
 
-    /// Returns the table `pairs`, best pair first.
+    /// Returns the table `pairs`, best pair first, in batches that names of any length fit into.
     ///
     /// Columns of later methods (`group`, `lag`, `effective_n`, `p_perm`, `leverage_max`) are null.
     ///
     /// # Panics
     /// Never: the columns are built from the schema beside it.
     #[must_use]
-    pub fn pairs_table(&self) -> RecordBatch {
-        let n = self.pairs.len();
+    pub fn pairs_table(&self) -> Vec<RecordBatch> {
+        const ROWS: usize = 1 << 20;
+        if self.pairs.is_empty() {
+            return vec![RecordBatch::new_empty(Self::pairs_schema())];
+        }
+        self.pairs.chunks(ROWS).map(|pairs| self.pairs_batch(pairs)).collect()
+    }
+
+    fn pairs_batch(&self, pairs: &[PairRow]) -> RecordBatch {
+        let n = pairs.len();
         let name = |of: fn(&PairRow) -> usize| -> ArrayRef {
-            Arc::new(StringArray::from_iter_values(self.pairs.iter().map(|pair| &self.columns[of(pair)].name)))
+            Arc::new(StringArray::from_iter_values(pairs.iter().map(|pair| &self.columns[of(pair)].name)))
         };
-        let number = |of: &dyn Fn(&PairRow) -> Option<f64>| -> ArrayRef { Arc::new(self.pairs.iter().map(of).collect::<Float64Array>()) };
+        let number = |of: &dyn Fn(&PairRow) -> Option<f64>| -> ArrayRef { Arc::new(pairs.iter().map(of).collect::<Float64Array>()) };
         let absent = || -> ArrayRef { Arc::new(Float64Array::new_null(n)) };
         let columns: Vec<ArrayRef> = vec![
             name(|pair| pair.x),
@@ -54,17 +62,17 @@ impl Correlation {
             Arc::new(Int64Array::new_null(n)),
             Arc::new(StringArray::from_iter_values(std::iter::repeat_n("pearson", n))),
             number(&|pair| pair.r),
-            Arc::new(UInt64Array::from_iter_values(self.pairs.iter().map(|pair| pair.n))),
+            Arc::new(UInt64Array::from_iter_values(pairs.iter().map(|pair| pair.n))),
             absent(),
             number(&|pair| pair.interval.map(|(lo, _)| lo)),
             number(&|pair| pair.interval.map(|(_, hi)| hi)),
             number(&|pair| pair.p),
             absent(),
             number(&|pair| pair.q),
-            Arc::new(self.pairs.iter().map(|pair| pair.n_minor).collect::<UInt64Array>()),
+            Arc::new(pairs.iter().map(|pair| pair.n_minor).collect::<UInt64Array>()),
             absent(),
-            Arc::new(self.pairs.iter().map(|pair| Some(pair.settled)).collect::<BooleanArray>()),
-            Arc::new(StringArray::from_iter_values(self.pairs.iter().map(|pair| pair.verdict.word()))),
+            Arc::new(pairs.iter().map(|pair| Some(pair.settled)).collect::<BooleanArray>()),
+            Arc::new(StringArray::from_iter_values(pairs.iter().map(|pair| pair.verdict.word()))),
         ];
         RecordBatch::try_new(Self::pairs_schema(), columns).expect("columns are built in the order of the schema")
     }

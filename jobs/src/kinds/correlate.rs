@@ -274,7 +274,7 @@ fn grouped(n: u64) -> String {
 fn tables(found: &Correlation, schema: &Schema, used: &[usize], step: &StepSpec, left_out: &[LeftOut]) -> Vec<Table> {
     let columns = columns_table(found, schema, used, step, left_out);
     vec![
-        Table { name: "pairs", schema: Correlation::pairs_schema(), batches: vec![found.pairs_table()] },
+        Table { name: "pairs", schema: Correlation::pairs_schema(), batches: found.pairs_table() },
         Table { name: "columns", schema: columns.schema(), batches: vec![columns] },
     ]
 }
@@ -282,7 +282,8 @@ fn tables(found: &Correlation, schema: &Schema, used: &[usize], step: &StepSpec,
 /// Every column of the input, in its order: what it is, and why it was not used.
 fn columns_table(found: &Correlation, schema: &Schema, used: &[usize], step: &StepSpec, left_out: &[LeftOut]) -> RecordBatch {
     let fields = schema.fields();
-    let row = |at: usize| used.iter().position(|&column| column == at).map(|position| &found.columns[position]);
+    let positions: std::collections::HashMap<usize, usize> = used.iter().enumerate().map(|(position, &column)| (column, position)).collect();
+    let row = |at: usize| positions.get(&at).map(|&position| &found.columns[position]);
     let reason = |at: usize| {
         let name = fields[at].name();
         if row(at).is_some() {
