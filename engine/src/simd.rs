@@ -63,24 +63,35 @@ pub(crate) fn total(lanes: [f64; LANES]) -> f64 {
 /// Lanes of one vector's worth of cells.
 type Lanes = [f64; LANES];
 
+/// Chunks that are added up before the lanes are emptied: cells on a grid, whole numbers say, round one way again and
+/// again, and the error of a long sum of their squares grows with its length.
+const RUN: usize = 128;
+
 /// Adds up chunks of cells in four groups of fixed lanes, so that no addition waits for the one before it.
 ///
 /// `add` adds chunk `at` of 0..n to lanes. Chunks come as arrays, because a bound that is checked for every cell keeps the
 /// loop from becoming vectors.
 #[inline(always)]
 fn add_up(n: usize, add: impl Fn(usize, &mut Lanes)) -> f64 {
-    let [mut a, mut b, mut c, mut d] = [[0.0; LANES]; 4];
-    let whole = n / 4 * 4;
-    for at in (0..whole).step_by(4) {
-        add(at, &mut a);
-        add(at + 1, &mut b);
-        add(at + 2, &mut c);
-        add(at + 3, &mut d);
+    let mut sums = [0.0; LANES];
+    for start in (0..n).step_by(RUN) {
+        let end = (start + RUN).min(n);
+        let [mut a, mut b, mut c, mut d] = [[0.0; LANES]; 4];
+        let whole = start + (end - start) / 4 * 4;
+        for at in (start..whole).step_by(4) {
+            add(at, &mut a);
+            add(at + 1, &mut b);
+            add(at + 2, &mut c);
+            add(at + 3, &mut d);
+        }
+        for at in whole..end {
+            add(at, &mut a);
+        }
+        for lane in 0..LANES {
+            sums[lane] += (a[lane] + c[lane]) + (b[lane] + d[lane]);
+        }
     }
-    for at in whole..n {
-        add(at, &mut a);
-    }
-    total(std::array::from_fn(|lane| (a[lane] + c[lane]) + (b[lane] + d[lane])))
+    total(sums)
 }
 
 /// Cells in chunks; the last one is filled up with `fill`.

@@ -181,6 +181,9 @@ impl Screened {
         order.par_sort_unstable_by(|a, b| bands[*b].map_or(0.0, |x| x.1).total_cmp(&bands[*a].map_or(0.0, |x| x.1)));
         let reach =
             (0..bands.len()).filter(|&at| chosen[at]).filter_map(|at| values[at]).map(|(_, hi)| hi).fold(f64::NEG_INFINITY, f64::max);
+        if reach == f64::NEG_INFINITY {
+            return;
+        }
         let mut running = f64::INFINITY;
         for at in order {
             let Some((lo, hi)) = values[at] else { continue };
