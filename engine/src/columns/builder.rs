@@ -233,10 +233,7 @@ fn store<T: Element>(raw: &[f64], out: &mut [T], keep: bool) -> BlockColumn {
         return BlockColumn { mask: Some(Mask::new(vec![0; raw.len().div_ceil(64)])), ..BlockColumn::EMPTY };
     };
     let reach = reach(raw, pilot);
-    #[allow(clippy::cast_precision_loss, reason = "a block has fewer than 2^52 rows")]
-    let mean = pilot + reach.sum / reach.n as f64;
-    // A sum past the range of f64 says nothing about the middle; the middle of the extremes is as good a centre.
-    let centre = if mean.is_finite() { mean.clamp(reach.min, reach.max) } else { reach.min / 2.0 + reach.max / 2.0 };
+    let centre = reach.centre();
     let widest_deviation = (reach.max - centre).max(centre - reach.min);
     let unit = if widest_deviation > 0.0 && widest_deviation.is_finite() { libm::ilogb(widest_deviation) } else { NO_UNIT };
     let mask = (reach.n < raw.len() as u64).then(|| Mask::new(present(raw)));

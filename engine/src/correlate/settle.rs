@@ -76,14 +76,12 @@ struct Deviations {
 
 impl Deviations {
     /// Equal cells give exactly nothing: they are their own mean.
-    #[allow(clippy::cast_precision_loss, reason = "a block has fewer than 2^52 rows")]
     fn of(mut cells: Vec<f64>) -> Self {
         let Some(&pilot) = cells.first() else {
             return Self { frame: Frame { centre: 0.0, unit: NO_UNIT, known: false }, cells, sum: 0.0, squares: 0.0 };
         };
         let reach = reach(&cells, pilot);
-        let mean = pilot + reach.sum / reach.n as f64;
-        let centre = if mean.is_finite() { mean.clamp(reach.min, reach.max) } else { reach.min / 2.0 + reach.max / 2.0 };
+        let centre = reach.centre();
         let widest = (reach.max - centre).max(centre - reach.min);
         let unit = if widest > 0.0 && widest.is_finite() { libm::ilogb(widest) } else { NO_UNIT };
         let half = unit / 2;
