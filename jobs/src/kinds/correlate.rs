@@ -282,7 +282,8 @@ fn tables(found: &Correlation, schema: &Schema, used: &[usize], step: &StepSpec,
 /// Every column of the input, in its order: what it is, and why it was not used.
 fn columns_table(found: &Correlation, schema: &Schema, used: &[usize], step: &StepSpec, left_out: &[LeftOut]) -> RecordBatch {
     let fields = schema.fields();
-    let positions: std::collections::HashMap<usize, usize> = used.iter().enumerate().map(|(position, &column)| (column, position)).collect();
+    let positions: std::collections::HashMap<usize, usize> =
+        used.iter().enumerate().map(|(position, &column)| (column, position)).collect();
     let row = |at: usize| positions.get(&at).map(|&position| &found.columns[position]);
     let reason = |at: usize| {
         let name = fields[at].name();
