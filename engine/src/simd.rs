@@ -23,6 +23,11 @@ pub struct Matrix<'a, T = f32> {
 }
 
 impl<'a, T> Matrix<'a, T> {
+    /// Returns `n_rows` rows from `start` on.
+    pub(crate) fn rows(self, start: usize, n_rows: usize) -> Self {
+        Self { values: &self.values[start.min(self.values.len())..], n_rows, ..self }
+    }
+
     /// Returns the cells of a column.
     pub(crate) fn column(&self, at: usize) -> &'a [T] {
         &self.values[at * self.stride..][..self.n_rows]

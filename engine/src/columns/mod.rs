@@ -69,18 +69,13 @@ pub fn select(schema: &Schema, wanted: &[usize]) -> (Vec<usize>, Vec<Unusable>) 
 /// Returns the rows of a canonical block: a function of the number of columns and their width alone.
 ///
 /// Blocks of 64 MiB keep the products long enough to run at full speed while two of them fit beside their result; more
-/// than 16,384 rows leave the second-level cache during centring. In f32 there are no more than 4,096: columns of few
-/// values round the same way again and again, and their error grows with the rows that are added up in f32.
+/// than 16,384 rows leave the second-level cache during centring.
 #[must_use]
 pub fn rows_per_block(n_columns: usize, width: Width) -> usize {
     const BLOCK_BYTES: usize = 64 << 20;
     const STEP: usize = 1024;
     let rows = BLOCK_BYTES / (n_columns.max(1) * width.bytes());
-    let most = match width {
-        Width::F64 => 16 * STEP,
-        Width::F32 => 4 * STEP,
-    };
-    (rows / STEP * STEP).clamp(STEP, most)
+    (rows / STEP * STEP).clamp(STEP, 16 * STEP)
 }
 
 /// Refuses a column that cannot be used, for callers that name one.

@@ -91,15 +91,20 @@ impl Moments {
         } else {
             let cells = block.f32().expect("a block stores f64 or f32");
             let (left, right) = sides(cells, compared);
-            let input = GramInput { left, right, symmetric: layout.symmetric(), square_left: false };
-            Self::pairs(block, cells, compared, &layout, &on.run(&Gram, input).output)
+            Self::pairs(block, cells, compared, &layout, &products(left, right, &layout, on))
         };
         let columns = block.columns.iter().map(ColumnMoments::of).collect();
         Self { n_rows: block.n_rows as u64, columns, compared, layout, pairs }
     }
 
     /// Turns sums of products about the centres into co-moments about the means.
-    fn pairs<T: Element>(block: &Block, cells: Matrix<'_, T>, compared: Compared, layout: &Layout, products: &[T]) -> Pairs {
+    fn pairs<T: Element, P: Copy + Into<f64> + Sync>(
+        block: &Block,
+        cells: Matrix<'_, T>,
+        compared: Compared,
+        layout: &Layout,
+        products: &[P],
+    ) -> Pairs {
         let start = compared.right_start();
         let tile_cells = layout.tile_cells().max(1);
         if !block.has_missing() {
@@ -269,6 +274,22 @@ impl Partial for Moments {
     fn from_bytes(bytes: &[u8]) -> Result<Self, EngineError> {
         bytes::read(bytes)
     }
+}
+
+/// Returns products in f32 of some rows at a time, added up in f64.
+///
+/// Columns of few values round the same way again and again: their error grows with the rows that are added up in f32.
+fn products(left: Matrix<'_>, right: Matrix<'_>, layout: &Layout, on: &Backend) -> Vec<f64> {
+    const ROWS: usize = 4096;
+    let mut sums = vec![0.0; layout.cells()];
+    for start in (0..left.n_rows).step_by(ROWS) {
+        let rows = ROWS.min(left.n_rows - start);
+        let input =
+            GramInput { left: left.rows(start, rows), right: right.rows(start, rows), symmetric: layout.symmetric(), square_left: false };
+        let products = on.run(&Gram, input).output;
+        sums.par_iter_mut().zip(products).with_min_len(4096).for_each(|(sum, x)| *sum += f64::from(x));
+    }
+    sums
 }
 
 fn merge_columns(mut columns: Vec<ColumnMoments>, later: &[ColumnMoments], merged: &[(Frame, Step)]) -> Vec<ColumnMoments> {

@@ -13,11 +13,11 @@ use crate::analysis::Partial;
 use crate::columns::{Block, BlockColumn, NO_UNIT};
 use crate::simd::{dot, reach, sum_and_squares};
 
-/// Rows of a settling block: a column of 32 KiB stays in the first-level cache while its pairs are summed.
-pub(crate) const ROWS: usize = 4096;
+/// Rows of a settling block: fewer would spend more on asking the reader than on decoding.
+pub(crate) const ROWS: usize = 16_384;
 
 /// Columns that are settled in one pass: 128 MiB of f64 a block.
-pub(crate) const COLUMNS: usize = 4096;
+pub(crate) const COLUMNS: usize = 1024;
 
 /// One pair: where its deviations start, and their moments.
 #[derive(Debug, Clone, Copy, PartialEq)]
