@@ -4,7 +4,7 @@
 //! half of the square, n p (p + 1) / 2; a flop rate is twice that. Throughput of `parquet` is in bytes of cells.
 
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gristmill_datasets::synth::{CorrelatedOptions, correlated};
@@ -59,20 +59,7 @@ fn gram(criterion: &mut Criterion) {
 
 /// Reads a file and correlates all of its columns, as a job does.
 fn correlate(path: &Path, precision: Precision) -> Correlation {
-    let source = open(&SourceOptions {
-        paths: vec![path.display().to_string()],
-        base_dir: PathBuf::new(),
-        format: None,
-        delimiter: None,
-        header: None,
-        encoding: None,
-        null_values: Vec::new(),
-        filter: None,
-        sample: None,
-        seed: 0,
-        memory_bytes: 1 << 30,
-    })
-    .expect("the file was just written");
+    let source = open(&SourceOptions::of(path.display().to_string())).expect("the file was just written");
     let schema = source.schema();
     let options = CorrelateOptions { precision, ..CorrelateOptions::default() };
     let mut found = Correlate::new(&schema, (0..schema.fields().len()).collect(), options).expect("all columns are numbers");

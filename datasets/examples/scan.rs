@@ -7,7 +7,6 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -42,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn scan(path: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
     let started = Instant::now();
-    let source = open(&options(path))?;
+    let source = open(&SourceOptions::of(path))?;
     let opened = started.elapsed();
     let all: Vec<usize> = (0..source.schema().fields().len()).collect();
     let started = Instant::now();
@@ -61,22 +60,6 @@ fn scan(path: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
     println!("open {:.2} ms", opened.as_secs_f64() * 1e3);
     println!("{rows} rows, {gigabytes:.3} GB in {seconds:.3} s: {:.2} GB/s", gigabytes / seconds);
     Ok(())
-}
-
-fn options(path: &str) -> SourceOptions {
-    SourceOptions {
-        paths: vec![path.to_owned()],
-        base_dir: PathBuf::from("."),
-        format: None,
-        delimiter: None,
-        header: None,
-        encoding: None,
-        null_values: Vec::new(),
-        filter: None,
-        sample: None,
-        seed: 0,
-        memory_bytes: 1 << 30,
-    }
 }
 
 /// Writes floats that do not compress, plain, in row groups of 500,000 and pages of 1 MiB, as other writers do.

@@ -56,6 +56,26 @@ pub struct SourceOptions {
     pub memory_bytes: u64,
 }
 
+impl SourceOptions {
+    /// Returns the options of one file or glob, all others at their defaults and 1 GiB of memory.
+    #[must_use]
+    pub fn of(path: impl Into<String>) -> Self {
+        Self {
+            paths: vec![path.into()],
+            base_dir: PathBuf::new(),
+            format: None,
+            delimiter: None,
+            header: None,
+            encoding: None,
+            null_values: Vec::new(),
+            filter: None,
+            sample: None,
+            seed: 0,
+            memory_bytes: 1 << 30,
+        }
+    }
+}
+
 /// One file of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFile {
