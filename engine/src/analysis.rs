@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use crate::EngineError;
 use crate::backend::Backend;
-use crate::columns::{Block, BlockBuilder, Width};
+use crate::columns::{Block, BlockBuilder, Stored};
 
 /// What a pass reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +26,8 @@ pub struct Pass {
     pub columns: Vec<usize>,
     /// Their names.
     pub names: Vec<String>,
-    /// How blocks store cells.
-    pub width: Width,
-    /// Whether cells stay as they are, neither centred nor scaled.
-    pub raw: bool,
+    /// What blocks store of each cell.
+    pub stored: Stored,
     /// Rows of a canonical block.
     pub rows_per_block: usize,
     /// Blocks that are absorbed at once: as many as keep all threads busy, never more than memory allows.
@@ -67,6 +65,8 @@ pub trait Analysis: Sync {
     type Output;
     /// Returns what the coming pass reads.
     fn pass(&self) -> Pass;
+    /// Looks at the first block of a pass before any is absorbed: to plan by it, never to add it up.
+    fn look(&mut self, _first: &Block, _on: &Backend) {}
     /// Returns what one block says. Pure: same block, same partial, wherever it is computed.
     fn absorb(&self, block: &Block, on: &Backend) -> Self::Partial;
     /// Takes the folded partial of the pass, none where the source has no rows.
@@ -116,21 +116,23 @@ impl<P: Partial> Fold<P> {
 
 /// A pass under way: takes columns, absorbs every full window of blocks, folds.
 pub struct PassRun<'a, A: Analysis> {
-    analysis: &'a A,
+    analysis: &'a mut A,
     on: &'a Backend,
     window: usize,
+    looked: bool,
     builder: BlockBuilder,
     waiting: Vec<Block>,
     fold: Fold<A::Partial>,
 }
 
 impl<'a, A: Analysis> PassRun<'a, A> {
-    fn new(analysis: &'a A, on: &'a Backend, pass: &Pass) -> Self {
+    fn new(analysis: &'a mut A, on: &'a Backend, pass: &Pass) -> Self {
         Self {
             analysis,
             on,
             window: pass.window.max(1),
-            builder: BlockBuilder::new(pass.names.clone(), pass.width, pass.raw, pass.rows_per_block),
+            looked: false,
+            builder: BlockBuilder::new(pass.names.clone(), pass.stored, pass.rows_per_block),
             waiting: Vec::new(),
             fold: Fold::default(),
         }
@@ -173,9 +175,13 @@ impl<'a, A: Analysis> PassRun<'a, A> {
 
     fn absorb(&mut self) {
         let blocks = std::mem::take(&mut self.waiting);
+        if let Some(first) = blocks.first() {
+            self.look(first);
+        }
+        let (analysis, on) = (&*self.analysis, self.on);
         let partials: Vec<A::Partial> = match &blocks[..] {
-            [block] => vec![self.analysis.absorb(block, self.on)],
-            blocks => blocks.par_iter().map(|block| self.analysis.absorb(block, self.on)).collect(),
+            [block] => vec![analysis.absorb(block, on)],
+            blocks => blocks.par_iter().map(|block| analysis.absorb(block, on)).collect(),
         };
         for (block, partial) in blocks.into_iter().zip(partials) {
             self.fold.push(block.index, partial);
@@ -183,13 +189,15 @@ impl<'a, A: Analysis> PassRun<'a, A> {
         }
     }
 
+    fn look(&mut self, first: &Block) {
+        if !std::mem::replace(&mut self.looked, true) {
+            self.analysis.look(first, self.on);
+        }
+    }
+
     fn finish(mut self) -> Option<A::Partial> {
-        if !self.waiting.is_empty() {
-            self.absorb();
-        }
-        if let Some(last) = self.builder.finish() {
-            self.fold.push(last.index, self.analysis.absorb(&last, self.on));
-        }
+        self.waiting.extend(self.builder.finish());
+        self.absorb();
         self.fold.finish()
     }
 }

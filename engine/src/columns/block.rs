@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::Width;
-use crate::simd::{Element, Matrix, widest};
+use super::{Stored, Width};
+use crate::simd::{Element, Matrix, NO_UNIT, widest};
 
 /// One bit a row, set where the cell is present.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,18 +60,18 @@ impl Mask {
 
 /// What is known of one column of a block.
 ///
-/// A stored cell is `(x - centre) / 2^unit`, or x itself in a raw block; `sum` and `sum_of_squares` are of the former.
+/// A deviation is `(x - centre) / 2^unit`; `sum` and `sum_of_squares` are of deviations as they are stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlockColumn {
     /// Present cells.
     pub n: u64,
     /// Mean of the present cells, rounded to f64; 0 where there is none.
     pub centre: f64,
-    /// Exponent of the power of two that stored cells are divided by.
+    /// Exponent of the power of two that deviations are divided by.
     pub unit: i32,
-    /// Sum of the stored cells: what the rounding of `centre` left over.
+    /// Sum of the deviations: what the rounding of `centre` left over. 0 where only raw cells are stored.
     pub sum: f64,
-    /// Sum of the squares of the stored cells.
+    /// Sum of the squares of the deviations. 0 where only raw cells are stored.
     pub sum_of_squares: f64,
     /// Smallest present cell, as it was.
     pub min: f64,
@@ -82,9 +82,6 @@ pub struct BlockColumn {
     /// Which cells are present; none where all are.
     pub mask: Option<Mask>,
 }
-
-/// Unit of a column whose present cells are all the same: below that of any other.
-pub(crate) const NO_UNIT: i32 = -1074;
 
 impl BlockColumn {
     pub(crate) const EMPTY: Self = Self {
@@ -100,19 +97,17 @@ impl BlockColumn {
     };
 }
 
-/// The cells of a block.
+/// The cells of a block; a width that is not stored is empty.
 #[derive(Debug, Clone)]
-pub(crate) enum Values {
-    F64(Vec<f64>),
-    F32(Vec<f32>),
+pub(crate) struct Values {
+    pub(crate) wide: Vec<f64>,
+    pub(crate) narrow: Vec<f32>,
 }
 
 impl Values {
-    pub(crate) fn zeros(width: Width, cells: usize) -> Self {
-        match width {
-            Width::F64 => Self::F64(vec![0.0; cells]),
-            Width::F32 => Self::F32(vec![0.0; cells]),
-        }
+    pub(crate) fn zeros(stored: Stored, cells: usize) -> Self {
+        let (wide, narrow) = stored.has();
+        Self { wide: vec![0.0; if wide { cells } else { 0 }], narrow: vec![0.0; if narrow { cells } else { 0 }] }
     }
 }
 
@@ -125,25 +120,25 @@ pub struct Block {
     pub n_rows: usize,
     /// Columns in the order of the pass.
     pub columns: Vec<BlockColumn>,
+    pub(crate) stored: Stored,
     pub(crate) values: Values,
     pub(crate) stride: usize,
 }
 
 impl Block {
-    /// Returns the cells where they are stored as f64.
+    /// Returns the deviations where they are stored as f64.
     pub(crate) fn f64(&self) -> Option<Matrix<'_, f64>> {
-        match &self.values {
-            Values::F64(values) => Some(self.matrix(values)),
-            Values::F32(_) => None,
-        }
+        (self.stored == Stored::Deviations(Width::F64)).then(|| self.matrix(&self.values.wide))
     }
 
-    /// Returns the cells where they are stored as f32.
+    /// Returns the deviations where they are stored as f32.
     pub(crate) fn f32(&self) -> Option<Matrix<'_, f32>> {
-        match &self.values {
-            Values::F32(values) => Some(self.matrix(values)),
-            Values::F64(_) => None,
-        }
+        self.stored.has().1.then(|| self.matrix(&self.values.narrow))
+    }
+
+    /// Returns the cells as they are, 0 where one is missing.
+    pub(crate) fn raw(&self) -> Option<Matrix<'_, f64>> {
+        matches!(self.stored, Stored::Raw | Stored::NarrowAndRaw).then(|| self.matrix(&self.values.wide))
     }
 
     fn matrix<'a, T: Element>(&self, values: &'a [T]) -> Matrix<'a, T> {

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use rayon::prelude::*;
 
-use super::block::{Block, BlockColumn, Mask, NO_UNIT, Values};
+use super::block::{Block, BlockColumn, Mask, Values};
 use super::numeric::append;
-use super::{Width, type_words};
+use super::{Stored, Width, type_words};
 use crate::EngineError;
-use crate::simd::{Element, reach, sum_and_squares, widest};
+use crate::simd::{self, Origin};
 
 thread_local! {
     /// Cells of one column of one block on their way from Arrow to the block.
@@ -22,8 +22,7 @@ thread_local! {
 /// The blocks depend on the rows alone: not on how they were cut into pieces, nor on the threads that brought them.
 pub struct BlockBuilder {
     names: Vec<String>,
-    width: Width,
-    raw: bool,
+    stored: Stored,
     rows_per_block: usize,
     index: u64,
     filled: usize,
@@ -44,18 +43,18 @@ struct Column {
 pub type Put<'a> = dyn Fn(usize, usize, &ArrayRef) + Sync + 'a;
 
 impl BlockBuilder {
-    /// Starts a pass over columns of these names; `raw` keeps cells as they are, 0 where one is missing.
+    /// Starts a pass over columns of these names.
     #[must_use]
-    pub fn new(names: Vec<String>, width: Width, raw: bool, rows_per_block: usize) -> Self {
-        let values = Values::zeros(width, names.len() * rows_per_block);
+    pub fn new(names: Vec<String>, stored: Stored, rows_per_block: usize) -> Self {
+        let values = Values::zeros(stored, names.len() * rows_per_block);
         let columns = names.iter().map(|_| Column { staged: Vec::new(), taken: 0, done: BlockColumn::EMPTY }).collect();
-        Self { names, width, raw, rows_per_block, index: 0, filled: 0, values, columns, spare: Vec::new() }
+        Self { names, stored, rows_per_block, index: 0, filled: 0, values, columns, spare: Vec::new() }
     }
 
     /// Returns the bytes that a builder and the block it gives hold at the most.
     #[must_use]
-    pub fn bytes(n_columns: usize, width: Width, rows_per_block: usize) -> u64 {
-        (n_columns as u64) * (rows_per_block as u64) * (width.bytes() as u64 * 2 + 8)
+    pub fn bytes(n_columns: usize, stored: Stored, rows_per_block: usize) -> u64 {
+        (n_columns as u64) * (rows_per_block as u64) * (stored.bytes() as u64 * 2 + 8)
     }
 
     /// Returns the rows that the block under construction still takes.
@@ -75,7 +74,7 @@ impl BlockBuilder {
         let (stride, rows_per_block) = (self.rows_per_block, self.rows_per_block);
         let problem: Mutex<Option<EngineError>> = Mutex::new(None);
         let rows = {
-            let cells = cells(&mut self.values, &mut self.columns, stride, self.raw);
+            let cells = cells(&mut self.values, &mut self.columns, stride, self.stored);
             next(room, &|column, _, array| {
                 let mut cell = cells[column].lock().unwrap_or_else(PoisonError::into_inner);
                 if !cell.take(array, rows_per_block) {
@@ -125,13 +124,12 @@ impl BlockBuilder {
     }
 
     /// Returns the last, shorter block, if any row is left.
-    #[must_use]
-    pub fn finish(mut self) -> Option<Block> {
+    pub fn finish(&mut self) -> Option<Block> {
         if self.filled == 0 {
             return None;
         }
         let n_rows = self.filled;
-        cells(&mut self.values, &mut self.columns, self.rows_per_block, self.raw).into_par_iter().for_each(|cell| {
+        cells(&mut self.values, &mut self.columns, self.rows_per_block, self.stored).into_par_iter().for_each(|cell| {
             let mut cell = cell.into_inner().unwrap_or_else(PoisonError::into_inner);
             let mut staged = std::mem::take(&mut cell.column.staged);
             cell.settle(&mut staged[..n_rows]);
@@ -145,7 +143,7 @@ impl BlockBuilder {
     }
 
     fn take(&mut self) -> Block {
-        let fresh = self.spare.pop().unwrap_or_else(|| Values::zeros(self.width, self.columns.len() * self.rows_per_block));
+        let fresh = self.spare.pop().unwrap_or_else(|| Values::zeros(self.stored, self.columns.len() * self.rows_per_block));
         let columns = self.columns.iter_mut().map(|column| {
             column.taken = 0;
             std::mem::replace(&mut column.done, BlockColumn::EMPTY)
@@ -154,6 +152,7 @@ impl BlockBuilder {
             index: self.index,
             n_rows: self.filled,
             columns: columns.collect(),
+            stored: self.stored,
             values: std::mem::replace(&mut self.values, fresh),
             stride: self.rows_per_block,
         };
@@ -163,23 +162,26 @@ impl BlockBuilder {
     }
 }
 
-enum Out<'a> {
-    F64(&'a mut [f64]),
-    F32(&'a mut [f32]),
+/// Where the cells of one column go.
+struct Out<'a> {
+    wide: &'a mut [f64],
+    narrow: &'a mut [f32],
+    stored: Stored,
 }
 
 struct Cell<'a> {
     out: Out<'a>,
-    raw: bool,
     column: &'a mut Column,
 }
 
-fn cells<'a>(values: &'a mut Values, columns: &'a mut [Column], stride: usize, raw: bool) -> Vec<Mutex<Cell<'a>>> {
-    let outs: Vec<Out<'a>> = match values {
-        Values::F64(values) => values.chunks_mut(stride).map(Out::F64).collect(),
-        Values::F32(values) => values.chunks_mut(stride).map(Out::F32).collect(),
+fn cells<'a>(values: &'a mut Values, columns: &'a mut [Column], stride: usize, stored: Stored) -> Vec<Mutex<Cell<'a>>> {
+    let mut wide = values.wide.chunks_mut(stride);
+    let mut narrow = values.narrow.chunks_mut(stride);
+    let cell = |column| {
+        let out = Out { wide: wide.next().unwrap_or_default(), narrow: narrow.next().unwrap_or_default(), stored };
+        Mutex::new(Cell { out, column })
     };
-    outs.into_iter().zip(columns).map(|(out, column)| Mutex::new(Cell { out, raw, column })).collect()
+    columns.iter_mut().map(cell).collect()
 }
 
 impl Cell<'_> {
@@ -206,74 +208,63 @@ impl Cell<'_> {
 
     /// Centres and stores the column's cells.
     fn settle(&mut self, raw: &mut [f64]) {
-        blank_infinite(raw);
-        self.column.done = match &mut self.out {
-            Out::F64(out) => store(raw, out, self.raw),
-            Out::F32(out) => store(raw, out, self.raw),
-        };
+        self.column.done = self.out.store(raw);
     }
 }
 
-/// An infinite cell is missing, as NaN is.
-fn blank_infinite(raw: &mut [f64]) {
-    widest(
-        #[inline(always)]
-        || {
-            for x in raw {
-                *x = if x.abs() < f64::INFINITY { *x } else { f64::NAN };
+impl Out<'_> {
+    /// Stores cells, of which those that are not finite are missing, and says what they are.
+    fn store(&mut self, raw: &[f64]) -> BlockColumn {
+        let Some(reach) = simd::reach(raw) else {
+            self.wide.iter_mut().take(raw.len()).for_each(|cell| *cell = 0.0);
+            self.narrow.iter_mut().take(raw.len()).for_each(|cell| *cell = 0.0);
+            return BlockColumn { mask: Some(Mask::new(vec![0; raw.len().div_ceil(64)])), ..BlockColumn::EMPTY };
+        };
+        let origin = reach.origin();
+        let mask = (reach.n < raw.len() as u64).then(|| Mask::new(simd::present(raw)));
+        let (sum, sum_of_squares) = match self.stored {
+            Stored::Deviations(Width::F64) => simd::write_deviations(raw, self.wide, origin),
+            Stored::Deviations(Width::F32) => write_narrow(raw, self.narrow, origin),
+            Stored::Raw => {
+                write_raw(raw, self.wide, mask.is_some());
+                (0.0, 0.0)
             }
-        },
-    );
-}
-
-/// Centres cells on their mean, divides by a power of two, and rounds into `out`; with `keep` they stay as they are.
-fn store<T: Element>(raw: &[f64], out: &mut [T], keep: bool) -> BlockColumn {
-    let Some(&pilot) = raw.iter().find(|x| !x.is_nan()) else {
-        out[..raw.len()].fill(T::default());
-        return BlockColumn { mask: Some(Mask::new(vec![0; raw.len().div_ceil(64)])), ..BlockColumn::EMPTY };
-    };
-    let reach = reach(raw, pilot);
-    let centre = reach.centre();
-    let widest_deviation = (reach.max - centre).max(centre - reach.min);
-    let unit = if widest_deviation > 0.0 && widest_deviation.is_finite() { libm::ilogb(widest_deviation) } else { NO_UNIT };
-    let mask = (reach.n < raw.len() as u64).then(|| Mask::new(present(raw)));
-    let (sum, sum_of_squares) = if keep {
-        let sums = write(raw, &mut vec![0.0_f64; raw.len()], centre, unit);
-        for (cell, x) in out.iter_mut().zip(raw) {
-            *cell = T::from_f64(if x.is_nan() { 0.0 } else { *x });
-        }
-        sums
-    } else {
-        write(raw, out, centre, unit)
-    };
-    let two_valued = two_valued(raw, reach.min, reach.max);
-    BlockColumn { n: reach.n, centre, unit, sum, sum_of_squares, min: reach.min, max: reach.max, two_valued, mask }
+            Stored::NarrowAndRaw => {
+                write_raw(raw, self.wide, mask.is_some());
+                write_narrow(raw, self.narrow, origin)
+            }
+        };
+        let two_valued = two_valued(raw, reach.min, reach.max);
+        let Origin { centre, unit } = origin;
+        BlockColumn { n: reach.n, centre, unit, sum, sum_of_squares, min: reach.min, max: reach.max, two_valued, mask }
+    }
 }
 
 /// Returns whether every present cell is one of two.
 #[allow(clippy::float_cmp, reason = "the cells are compared with themselves")]
 fn two_valued(raw: &[f64], min: f64, max: f64) -> bool {
-    raw.iter().all(|x| x.is_nan() || *x == min || *x == max)
+    raw.iter().all(|x| *x == min || *x == max || !x.is_finite())
 }
 
-/// Returns the bits of the cells that are present.
-fn present(raw: &[f64]) -> Vec<u64> {
-    raw.chunks(64).map(|chunk| chunk.iter().enumerate().fold(0, |word, (bit, x)| word | u64::from(!x.is_nan()) << bit)).collect()
-}
-
-/// Writes the stored cells and returns their sum and sum of squares.
-fn write<T: Element>(raw: &[f64], out: &mut [T], centre: f64, unit: i32) -> (f64, f64) {
-    // Two factors, because 2^-unit alone leaves the range of f64 for the smallest deviations.
-    let half = unit / 2;
-    let (scale, rest) = (libm::ldexp(1.0, -half), libm::ldexp(1.0, half - unit));
+/// Writes the cells as they are, 0 where one is missing.
+fn write_raw(raw: &[f64], out: &mut [f64], misses: bool) {
     let out = &mut out[..raw.len()];
-    widest(
-        #[inline(always)]
-        || {
-            for (cell, x) in out.iter_mut().zip(raw) {
-                *cell = T::from_f64(if x.is_nan() { 0.0 } else { (x - centre) * scale * rest });
-            }
-        },
-    );
-    sum_and_squares(out)
+    out.copy_from_slice(raw);
+    if misses {
+        out.iter_mut().for_each(|x| *x = if x.is_finite() { *x } else { 0.0 });
+    }
+}
+
+/// Writes deviations in f32 and returns sum and sum of squares of what was written.
+fn write_narrow(raw: &[f64], out: &mut [f32], origin: Origin) -> (f64, f64) {
+    const CELLS: usize = 1024;
+    let mut sums = (0.0, 0.0);
+    let mut deviations = [0.0; CELLS];
+    for (raw, out) in raw.chunks(CELLS).zip(out.chunks_mut(CELLS)) {
+        let deviations = &mut deviations[..raw.len()];
+        simd::write_deviations(raw, deviations, origin);
+        let (sum, squares) = simd::narrow(deviations, out);
+        sums = (sums.0 + sum, sums.1 + squares);
+    }
+    sums
 }

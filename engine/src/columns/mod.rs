@@ -13,7 +13,6 @@ mod block;
 mod builder;
 mod numeric;
 
-pub(crate) use block::NO_UNIT;
 pub use block::{Block, BlockColumn, Mask};
 pub use builder::{BlockBuilder, Put};
 pub use numeric::{Unit, type_words, unit};
@@ -38,6 +37,38 @@ impl Width {
         match self {
             Self::F64 => 8,
             Self::F32 => 4,
+        }
+    }
+}
+
+/// What a block stores of each cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// The deviation from the column's centre, in this width: for products.
+    Deviations(Width),
+    /// The cell as it is, in f64: for pairs that are settled.
+    Raw,
+    /// The deviation in f32 and the cell as it is.
+    NarrowAndRaw,
+}
+
+impl Stored {
+    /// Returns the bytes that a cell takes.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Deviations(width) => width.bytes(),
+            Self::Raw => 8,
+            Self::NarrowAndRaw => 12,
+        }
+    }
+
+    /// Returns whether f64, and whether f32 cells are stored.
+    pub(crate) const fn has(self) -> (bool, bool) {
+        match self {
+            Self::Deviations(Width::F64) | Self::Raw => (true, false),
+            Self::Deviations(Width::F32) => (false, true),
+            Self::NarrowAndRaw => (true, true),
         }
     }
 }

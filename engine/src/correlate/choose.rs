@@ -195,7 +195,7 @@ impl Screened {
     }
 
     /// Takes the settled moments of the pairs at `positions`.
-    pub(super) fn settle(&mut self, positions: &[usize], settled: impl Iterator<Item = SettledPair>) {
+    pub(super) fn settle(&mut self, positions: &[usize], settled: Vec<SettledPair>) {
         for (&at, pair) in positions.iter().zip(settled) {
             let (i, j) = (self.pairs[at].i, self.pairs[at].j);
             let column = |at: u32| self.columns[at as usize].as_ref().expect("a screened pair has screened columns");

@@ -20,6 +20,7 @@
 //! Absent   other coefficients, permutation nulls, leverage, time: later work. Significance by another null than
 //!          independence of rows.
 
+mod ahead;
 mod choose;
 mod cpu;
 #[cfg(test)]
@@ -40,8 +41,9 @@ use arrow::datatypes::Schema;
 use crate::EngineError;
 use crate::analysis::{Analysis, Next, Partial, Pass};
 use crate::backend::{Backend, Cost};
-use crate::columns::{self, Block, Width};
+use crate::columns::{self, Block, Stored, Width};
 
+use ahead::Ahead;
 use choose::Screened;
 use moments::{Compared, Moments};
 use settle::Settled;
@@ -124,6 +126,7 @@ pub struct Correlate {
     width: Width,
     groups: Groups,
     screened: Screened,
+    ahead: Ahead,
     stage: Stage,
 }
 
@@ -196,7 +199,7 @@ pub struct CorrelatePartial(State);
 
 #[derive(Debug, Clone, PartialEq)]
 enum State {
-    Screen(Moments),
+    Screen(Box<Moments>, Settled),
     Settle(Settled),
 }
 
@@ -225,7 +228,7 @@ impl Correlate {
             return Err(EngineError::Budget { what, needed_bytes: kept_bytes * 2, budget_bytes: options.memory_bytes });
         }
         let screened = Screened::new(columns.len(), &options, width, groups.wide());
-        Ok(Self { options, columns, names, width, groups, screened, stage: Stage::Screen(0) })
+        Ok(Self { options, columns, names, width, groups, screened, ahead: Ahead::default(), stage: Stage::Screen(0) })
     }
 
     /// Returns how cells are stored while screening.
@@ -255,10 +258,18 @@ impl Correlate {
             width if self.wide() => (2 * width, Compared::FirstWithRest(width)),
             width => (width, Compared::All),
         };
-        let rows_per_block = columns::rows_per_block(n, self.width);
-        let blocks = self.window(n, self.width, rows_per_block) as u64 + 1;
+        let (stored, rows_per_block) = (self.stored(), columns::rows_per_block(n, self.width));
+        let blocks = self.window(n, stored, rows_per_block) as u64 + 1;
         let kept = if self.wide() { self.options.top.unwrap_or(0).max(1000) as u64 * 8 * BYTES_PER_PAIR } else { 0 };
-        columns::BlockBuilder::bytes(n, self.width, rows_per_block) * blocks + Moments::bytes(n, compared) * blocks + kept
+        let settled = if stored == Stored::NarrowAndRaw { (n * n / 4 * size_of::<settle::SettledPair>()) as u64 } else { 0 };
+        columns::BlockBuilder::bytes(n, stored, rows_per_block) * blocks + (Moments::bytes(n, compared) + settled) * blocks + kept
+    }
+
+    /// Returns what screening stores of each cell: where pairs are settled beside it, the raw cells too.
+    fn stored(&self) -> Stored {
+        // Blocks of so few columns have the rows of a settling block, which the bytes of a pair depend on.
+        let ahead = self.width == Width::F32 && !self.wide() && self.columns.len() <= settle::COLUMNS;
+        if ahead { Stored::NarrowAndRaw } else { Stored::Deviations(self.width) }
     }
 
     fn compared(&self, at: usize) -> (Vec<usize>, Compared) {
@@ -272,14 +283,14 @@ impl Correlate {
     }
 
     /// Returns how many blocks are absorbed at once: enough for all threads, within an eighth of the memory.
-    fn window(&self, n_columns: usize, width: Width, rows_per_block: usize) -> usize {
+    fn window(&self, n_columns: usize, stored: Stored, rows_per_block: usize) -> usize {
         // A block of many columns keeps all threads busy by itself.
         if n_columns >= 512 {
             return 1;
         }
-        let block = columns::BlockBuilder::bytes(n_columns, width, rows_per_block).max(1);
+        let block = columns::BlockBuilder::bytes(n_columns, stored, rows_per_block).max(1);
         let fit = usize::try_from(self.options.memory_bytes / 8 / block).unwrap_or(usize::MAX);
-        (2 * self.options.threads).min(fit).max(1)
+        self.options.threads.min(fit).max(1)
     }
 
     /// Returns the columns of the coming pass, by position among those of the analysis.
@@ -297,21 +308,32 @@ impl Correlate {
             self.stage = Stage::Screen(at + 1);
             return Next::Again;
         }
-        let shaky = self.screened.shaky();
-        self.settle_next(chunks(shaky, &self.screened), true)
+        self.settle(self.screened.shaky(), true)
+    }
+
+    /// Settles these of the screened pairs: those that were foreseen at once, the others in passes.
+    fn settle(&mut self, wanted: Vec<usize>, shaky: bool) -> Next<Correlation> {
+        let (mut known, mut values, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        for at in wanted {
+            match self.ahead.get(self.screened.columns_of(at)) {
+                Some(pair) => {
+                    known.push(at);
+                    values.push(pair);
+                }
+                None => left.push(at),
+            }
+        }
+        self.screened.settle(&known, values);
+        self.settle_next(chunks(left, &self.screened), shaky)
     }
 
     /// Goes on to the next chunk; after the shaky pairs to the chosen ones, and after those to the end.
-    fn settle_next(&mut self, mut left: Vec<Chunk>, shaky: bool) -> Next<Correlation> {
-        if left.is_empty() && shaky {
-            left = chunks(self.screened.choose(), &self.screened);
-            return self.settle_next(left, false);
+    fn settle_next(&mut self, left: Vec<Chunk>, shaky: bool) -> Next<Correlation> {
+        if !left.is_empty() {
+            self.stage = Stage::Settle { left, shaky };
+            return Next::Again;
         }
-        if left.is_empty() {
-            return Next::Done(self.finish());
-        }
-        self.stage = Stage::Settle { left, shaky };
-        Next::Again
+        if shaky { self.settle(self.screened.choose(), false) } else { Next::Done(self.finish()) }
     }
 
     fn finish(&mut self) -> Correlation {
@@ -360,26 +382,34 @@ impl Analysis for Correlate {
 
     fn pass(&self) -> Pass {
         let positions = self.positions();
-        let (width, rows_per_block) = match self.stage {
-            Stage::Screen(_) => (self.width, columns::rows_per_block(positions.len(), self.width)),
-            Stage::Settle { .. } => (Width::F64, settle::ROWS),
+        let (stored, rows_per_block) = match self.stage {
+            Stage::Screen(_) => (self.stored(), columns::rows_per_block(positions.len(), self.width)),
+            Stage::Settle { .. } => (Stored::Raw, settle::ROWS),
         };
         Pass {
             columns: positions.iter().map(|&at| self.columns[at]).collect(),
             names: positions.iter().map(|&at| self.names[at].clone()).collect(),
-            width,
-            raw: matches!(self.stage, Stage::Settle { .. }),
+            stored,
             rows_per_block,
-            window: self.window(positions.len(), width, rows_per_block),
+            window: self.window(positions.len(), stored, rows_per_block),
+        }
+    }
+
+    fn look(&mut self, first: &Block, on: &Backend) {
+        if matches!(self.stage, Stage::Screen(_)) && self.stored() == Stored::NarrowAndRaw {
+            self.ahead.plan(Moments::of(first, Compared::All, on), &self.options);
         }
     }
 
     fn absorb(&self, block: &Block, on: &Backend) -> CorrelatePartial {
         CorrelatePartial(match &self.stage {
-            Stage::Screen(at) => State::Screen(Moments::of(block, self.compared(*at).1, on)),
+            Stage::Screen(at) => {
+                let moments = self.ahead.known(block).unwrap_or_else(|| Moments::of(block, self.compared(*at).1, on));
+                State::Screen(Box::new(moments), self.ahead.absorb(block))
+            }
             Stage::Settle { left, .. } => {
                 let pairs = left.last().map_or(&[][..], |chunk| &chunk.pairs);
-                State::Settle(Settled::of(block, pairs))
+                State::Settle(Settled::of(block, pairs, &self.ahead.spare))
             }
         })
     }
@@ -390,7 +420,10 @@ impl Analysis for Correlate {
             return Ok(Next::Done(self.finish()));
         };
         match (std::mem::replace(&mut self.stage, Stage::Screen(0)), state) {
-            (Stage::Screen(at), State::Screen(moments)) => Ok(self.end_screen(at, &moments)),
+            (Stage::Screen(at), State::Screen(moments, ahead)) => {
+                self.ahead.take(ahead);
+                Ok(self.end_screen(at, &moments))
+            }
             (Stage::Settle { mut left, shaky }, State::Settle(settled)) => {
                 if let Some(chunk) = left.pop() {
                     self.screened.settle(&chunk.screened, settled.into_pairs());
@@ -405,7 +438,7 @@ impl Analysis for Correlate {
 impl Partial for CorrelatePartial {
     fn merge(self, later: Self) -> Self {
         match (self.0, later.0) {
-            (State::Screen(a), State::Screen(b)) => Self(State::Screen(a.merge(b))),
+            (State::Screen(a, a_ahead), State::Screen(b, b_ahead)) => Self(State::Screen(Box::new(a.merge(*b)), a_ahead.merge(b_ahead))),
             (State::Settle(a), State::Settle(b)) => Self(State::Settle(a.merge(b))),
             (mine, _) => unreachable!("one pass gives one sort of partial, not another beside {mine:?}"),
         }
@@ -413,14 +446,23 @@ impl Partial for CorrelatePartial {
 
     fn to_bytes(&self) -> Vec<u8> {
         match &self.0 {
-            State::Screen(moments) => [vec![0], moments.to_bytes()].concat(),
+            State::Screen(moments, ahead) => {
+                let moments = moments.to_bytes();
+                [vec![0], (moments.len() as u64).to_le_bytes().to_vec(), moments, ahead.to_bytes()].concat()
+            }
             State::Settle(settled) => [vec![1], settled.to_bytes()].concat(),
         }
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, EngineError> {
         match bytes.split_first() {
-            Some((0, rest)) => Moments::from_bytes(rest).map(|moments| Self(State::Screen(moments))),
+            Some((0, rest)) => {
+                let short = || EngineError::Partial("it ends too early".to_owned());
+                let (length, rest) = rest.split_first_chunk().ok_or_else(short)?;
+                let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|error| EngineError::Partial(error.to_string()))?;
+                let (moments, ahead) = rest.split_at_checked(length).ok_or_else(short)?;
+                Ok(Self(State::Screen(Box::new(Moments::from_bytes(moments)?), Settled::from_bytes(ahead)?)))
+            }
             Some((1, rest)) => Settled::from_bytes(rest).map(|settled| Self(State::Settle(settled))),
             _ => Err(EngineError::Partial("it names no known sort".to_owned())),
         }

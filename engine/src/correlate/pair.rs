@@ -56,6 +56,9 @@ impl Frame {
 }
 
 impl PairMoments {
+    /// No row has both cells.
+    pub(crate) const NONE: Self = Self { n: 0, mean_x: 0.0, mean_y: 0.0, m2_x: 0.0, m2_y: 0.0, co: 0.0 };
+
     /// Returns the moments of sums over rows that both columns have.
     #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
     pub(crate) fn of_sums(n: u64, sum: [f64; 2], squares: [f64; 2], products: f64) -> Self {

@@ -5,13 +5,15 @@
 //! cell outside of them must not cost the pair a digit. Blocks have `ROWS` rows whatever else is read with them, so that
 //! a pair's bytes depend on its two columns alone.
 
+use std::sync::{Mutex, PoisonError};
+
 use rayon::prelude::*;
 
 use super::pair::{Frame, PairMoments};
 use crate::EngineError;
 use crate::analysis::Partial;
-use crate::columns::{Block, BlockColumn, NO_UNIT};
-use crate::simd::{dot, reach, sum_and_squares};
+use crate::columns::{Block, BlockColumn};
+use crate::simd::{NO_UNIT, Origin, dot, reach, write_deviations};
 
 /// Rows of a settling block: fewer would spend more on asking the reader than on decoding.
 pub(crate) const ROWS: usize = 16_384;
@@ -33,28 +35,62 @@ pub(crate) struct Settled {
     pairs: Vec<SettledPair>,
 }
 
+/// Memory for the deviations of a block's columns, kept from one block to the next: memory that is given back costs more to
+/// take again than the sums that it is for.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Mutex<Vec<Vec<f64>>>);
+
+impl Spare {
+    fn take(&self, cells: usize) -> Vec<f64> {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        memory.resize(cells, 0.0);
+        memory
+    }
+
+    fn give(&self, memory: Vec<f64>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+    }
+}
+
 impl Settled {
-    /// Returns the moments of these pairs over one raw block.
-    pub(crate) fn of(block: &Block, pairs: &[(u32, u32)]) -> Self {
-        let cells = block.f64().expect("settling blocks store f64");
+    /// Returns the moments of these pairs over one block with raw cells.
+    pub(crate) fn of(block: &Block, pairs: &[(u32, u32)], spare: &Spare) -> Self {
+        if pairs.is_empty() {
+            return Self { pairs: Vec::new() };
+        }
+        let raw = block.raw().expect("settling blocks store raw cells");
+        let mut wanted = vec![false; block.columns.len()];
+        for &(i, j) in pairs {
+            wanted[i as usize] = true;
+            wanted[j as usize] = true;
+        }
         // Whole columns are brought to their frame once, not once a pair.
-        let whole: Vec<Option<Deviations>> = (0..block.columns.len())
-            .into_par_iter()
-            .map(|at| block.columns[at].mask.is_none().then(|| Deviations::of(cells.column(at).to_vec())))
+        let mut memory = spare.take(block.columns.len() * block.n_rows);
+        let whole: Vec<Option<Deviations<'_>>> = (memory.par_chunks_mut(block.n_rows.max(1)).enumerate())
+            .map(|(at, out)| {
+                let column = &block.columns[at];
+                (wanted[at] && column.mask.is_none()).then(|| {
+                    let origin = Origin { centre: column.centre, unit: column.unit };
+                    Deviations::of(raw.column(at), origin, out)
+                })
+            })
             .collect();
         let moments = |&(i, j): &(u32, u32)| {
             let (i, j) = (i as usize, j as usize);
             match (&whole[i], &whole[j]) {
                 (Some(x), Some(y)) => x.with(y),
-                _ => of_common_rows([&block.columns[i], &block.columns[j]], [cells.column(i), cells.column(j)]),
+                _ => of_common_rows([&block.columns[i], &block.columns[j]], [raw.column(i), raw.column(j)]),
             }
         };
-        Self { pairs: pairs.par_iter().with_min_len(8).map(moments).collect() }
+        let pairs = pairs.par_iter().with_min_len(8).map(moments).collect();
+        drop(whole);
+        spare.give(memory);
+        Self { pairs }
     }
 
     /// Returns the pairs in the order asked for.
-    pub(crate) fn into_pairs(self) -> impl Iterator<Item = SettledPair> {
-        self.pairs.into_iter()
+    pub(crate) fn into_pairs(self) -> Vec<SettledPair> {
+        self.pairs
     }
 }
 
@@ -62,40 +98,38 @@ impl Settled {
 fn of_common_rows(columns: [&BlockColumn; 2], cells: [&[f64]; 2]) -> SettledPair {
     let present = |row: usize| columns.iter().all(|column| column.mask.as_ref().is_none_or(|mask| mask.holds(row)));
     let rows: Vec<usize> = (0..cells[0].len()).filter(|&row| present(row)).collect();
-    let [x, y] = cells.map(|cells| Deviations::of(rows.iter().map(|&row| cells[row]).collect()));
-    x.with(&y)
+    let [x, y]: [Vec<f64>; 2] = cells.map(|cells| rows.iter().map(|&row| cells[row]).collect());
+    let (Some(x_reach), Some(y_reach)) = (reach(&x), reach(&y)) else { return SettledPair::NONE };
+    let (mut x_out, mut y_out) = (vec![0.0; x.len()], vec![0.0; y.len()]);
+    Deviations::of(&x, x_reach.origin(), &mut x_out).with(&Deviations::of(&y, y_reach.origin(), &mut y_out))
 }
 
-/// Cells as deviations from about their mean, in a power-of-two unit.
-struct Deviations {
+impl SettledPair {
+    /// No row has both cells.
+    const NONE: Self = {
+        let frame = Frame { centre: 0.0, unit: NO_UNIT, known: false };
+        Self { x: frame, y: frame, moments: PairMoments::NONE }
+    };
+}
+
+/// Cells as deviations from about their mean, in a power-of-two unit. Equal cells give exactly nothing: they are their own
+/// mean.
+struct Deviations<'a> {
     frame: Frame,
-    cells: Vec<f64>,
+    cells: &'a [f64],
     sum: f64,
     squares: f64,
 }
 
-impl Deviations {
-    /// Equal cells give exactly nothing: they are their own mean.
-    fn of(mut cells: Vec<f64>) -> Self {
-        let Some(&pilot) = cells.first() else {
-            return Self { frame: Frame { centre: 0.0, unit: NO_UNIT, known: false }, cells, sum: 0.0, squares: 0.0 };
-        };
-        let reach = reach(&cells, pilot);
-        let centre = reach.centre();
-        let widest = (reach.max - centre).max(centre - reach.min);
-        let unit = if widest > 0.0 && widest.is_finite() { libm::ilogb(widest) } else { NO_UNIT };
-        let half = unit / 2;
-        let (scale, rest) = (libm::ldexp(1.0, -half), libm::ldexp(1.0, half - unit));
-        for x in &mut cells {
-            *x = (*x - centre) * scale * rest;
-        }
-        let (sum, squares) = sum_and_squares(&cells);
-        Self { frame: Frame { centre, unit, known: true }, cells, sum, squares }
+impl<'a> Deviations<'a> {
+    fn of(raw: &[f64], origin: Origin, out: &'a mut [f64]) -> Self {
+        let (sum, squares) = write_deviations(raw, out, origin);
+        Self { frame: Frame { centre: origin.centre, unit: origin.unit, known: true }, cells: out, sum, squares }
     }
 
     fn with(&self, y: &Self) -> SettledPair {
         let n = self.cells.len() as u64;
-        let moments = PairMoments::of_sums(n, [self.sum, y.sum], [self.squares, y.squares], dot(&self.cells, &y.cells));
+        let moments = PairMoments::of_sums(n, [self.sum, y.sum], [self.squares, y.squares], dot(self.cells, y.cells));
         SettledPair { x: self.frame, y: y.frame, moments }
     }
 }

@@ -270,7 +270,7 @@ fn cut(batch: &RecordBatch, lengths: &[usize]) -> Vec<RecordBatch> {
 /// Returns the partial of every block of 1,024 rows.
 fn partials(batch: &RecordBatch, width: Width) -> Vec<Moments> {
     let names = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let mut builder = BlockBuilder::new(names, width, false, 1024);
+    let mut builder = BlockBuilder::new(names, Stored::Deviations(width), 1024);
     let mut blocks = Vec::new();
     builder.push(batch, |block| blocks.push(block)).unwrap();
     blocks.extend(builder.finish());
