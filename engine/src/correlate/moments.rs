@@ -86,8 +86,13 @@ impl Moments {
     pub(crate) fn of(block: &Block, compared: Compared, on: &Backend) -> Self {
         let layout = compared.layout(block.columns.len());
         let pairs = if let Some(cells) = block.f64() {
-            let (left, right) = sides(cells, compared);
-            Self::pairs(block, cells, compared, &layout, &cpu::gram(left, right, &layout))
+            if block.has_missing() && layout.symmetric() {
+                let (products, conditional) = cpu::gram_and_conditional_sums(&block.columns, cells, &layout);
+                Pairs::Pairwise(pairwise(block, compared, &layout, &products, &conditional))
+            } else {
+                let (left, right) = sides(cells, compared);
+                Self::pairs(block, cells, compared, &layout, &cpu::gram(left, right, &layout))
+            }
         } else {
             let cells = block.f32().expect("a block stores f64 or f32");
             let (left, right) = sides(cells, compared);
@@ -119,20 +124,7 @@ impl Moments {
             });
             return Pairs::Dense(co);
         }
-        let conditional = cpu::conditional_sums(&block.columns, cells);
-        let mut pairs = vec![PairMoments::default(); layout.cells()];
-        for_tiles(&mut pairs, layout, |tile, at, out| {
-            let products = &products[at * tile_cells..];
-            each(tile, layout, |i, j, cell| {
-                let j = start + j;
-                let (x, y) = (&block.columns[i], &block.columns[j]);
-                let n = rows_of_both(x, y);
-                let [x_sum, x_squares] = conditional[j].as_ref().map_or([x.sum, x.sum_of_squares], |sums| sums[i]);
-                let [y_sum, y_squares] = conditional[i].as_ref().map_or([y.sum, y.sum_of_squares], |sums| sums[j]);
-                out[cell] = PairMoments::of_sums(n, [x_sum, y_sum], [x_squares, y_squares], products[cell].into());
-            });
-        });
-        Pairs::Pairwise(pairs)
+        Pairs::Pairwise(pairwise(block, compared, layout, products, &cpu::conditional_sums(&block.columns, cells)))
     }
 
     /// Returns the moments of the pair of columns `i` and `j`: i < j, and each on its side where sides differ.
@@ -274,6 +266,30 @@ impl Partial for Moments {
     fn from_bytes(bytes: &[u8]) -> Result<Self, EngineError> {
         bytes::read(bytes)
     }
+}
+
+/// Turns sums of products and conditional sums into co-moments over the rows that each pair has.
+fn pairwise<P: Copy + Into<f64> + Sync>(
+    block: &Block,
+    compared: Compared,
+    layout: &Layout,
+    products: &[P],
+    conditional: &cpu::ConditionalSums,
+) -> Vec<PairMoments> {
+    let (start, tile_cells) = (compared.right_start(), layout.tile_cells().max(1));
+    let mut pairs = vec![PairMoments::default(); layout.cells()];
+    for_tiles(&mut pairs, layout, |tile, at, out| {
+        let products = &products[at * tile_cells..];
+        each(tile, layout, |i, j, cell| {
+            let j = start + j;
+            let (x, y) = (&block.columns[i], &block.columns[j]);
+            let n = rows_of_both(x, y);
+            let [x_sum, x_squares] = conditional[j].as_ref().map_or([x.sum, x.sum_of_squares], |sums| sums[i]);
+            let [y_sum, y_squares] = conditional[i].as_ref().map_or([y.sum, y.sum_of_squares], |sums| sums[j]);
+            out[cell] = PairMoments::of_sums(n, [x_sum, y_sum], [x_squares, y_squares], products[cell].into());
+        });
+    });
+    pairs
 }
 
 /// Returns products in f32 of some rows at a time, added up in f64.

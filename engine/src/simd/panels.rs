@@ -13,6 +13,7 @@
 //! sums at (depth + n / depth) 2^-24. A left panel of so many rows stays in the first-level cache (48 KiB at most).
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -31,7 +32,7 @@ pub(crate) const PANEL_STEP: usize = 48;
 
 /// Columns in panels, zeros past the last one.
 #[derive(Debug)]
-pub(crate) struct Packed<T> {
+pub(crate) struct Packed<T: Multiply> {
     cells: Vec<T>,
     /// Cells before the first panel, so that it starts at a cache line: a vector that straddles two costs two loads.
     skipped: usize,
@@ -39,8 +40,36 @@ pub(crate) struct Packed<T> {
     n_rows: usize,
 }
 
+/// Memory of panels that are no longer needed. Memory that goes back to the system between two blocks costs more to take
+/// again than packing does.
+#[derive(Debug)]
+pub(crate) struct Idle<T>(Mutex<Vec<Vec<T>>>);
+
+/// Panels kept idle: two for each thread of a large machine would be more than it ever uses again.
+const MOST_IDLE: usize = 16;
+
+impl<T> Idle<T> {
+    const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    fn take(&self) -> Vec<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give(&self, memory: Vec<T>) {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MOST_IDLE {
+            idle.push(memory);
+        }
+    }
+}
+
 /// A type with vectors.
-pub(crate) trait Multiply: Sized {
+pub(crate) trait Multiply: Sized + 'static {
+    /// Returns the idle memory of panels of this type.
+    fn idle() -> &'static Idle<Self>;
+
     /// Returns the columns of a panel on this processor.
     fn panel_width() -> usize;
 
@@ -60,11 +89,18 @@ pub(crate) trait Multiply: Sized {
     );
 }
 
+impl<T: Multiply> Drop for Packed<T> {
+    fn drop(&mut self) {
+        T::idle().give(std::mem::take(&mut self.cells));
+    }
+}
+
 impl<T: Multiply + Copy + Default + Send + Sync> Packed<T> {
     /// Makes room for at most `most_rows` rows of `n_columns` columns.
     pub(crate) fn new(n_columns: usize, most_rows: usize) -> Self {
         const LINE: usize = 64;
-        let cells = vec![T::default(); n_columns.next_multiple_of(PANEL_STEP) * most_rows + LINE / size_of::<T>()];
+        let mut cells = T::idle().take();
+        cells.resize(n_columns.next_multiple_of(PANEL_STEP) * most_rows + LINE / size_of::<T>(), T::default());
         let skipped = cells.as_ptr().align_offset(LINE).min(LINE / size_of::<T>());
         Self { cells, skipped, most_rows, n_rows: 0 }
     }
@@ -76,6 +112,9 @@ impl<T: Multiply + Copy + Default + Send + Sync> Packed<T> {
         let panels = self.cells[self.skipped..].par_chunks_mut((width * self.most_rows).max(1)).enumerate();
         panels.take(matrix.n_columns.div_ceil(width)).for_each(|(at, panel)| {
             let columns = at * width..((at + 1) * width).min(matrix.n_columns);
+            if columns.len() < width {
+                panel[..width * rows.len()].fill(T::default());
+            }
             widest(
                 #[inline(always)]
                 || match width {
@@ -141,7 +180,7 @@ impl<T: Multiply + Copy + Default> Packed<T> {
     }
 }
 
-impl<T> Packed<T> {
+impl<T: Multiply> Packed<T> {
     /// Returns some rows of the panel that starts at a column.
     fn panel(&self, column: usize, width: usize, rows: &Range<usize>) -> &[T] {
         &self.cells[self.skipped + column * self.most_rows..][rows.start * width..rows.end * width]
@@ -166,6 +205,11 @@ fn arch() -> Arch {
 macro_rules! multiply {
     ($type:ident, $depth:literal, $simd:ident, $lanes:ident, $zero:ident, $add:ident, $mul_add:ident, $vectors:ident, $vectors_mut:ident) => {
         impl Multiply for $type {
+            fn idle() -> &'static Idle<Self> {
+                static IDLE: Idle<$type> = Idle::new();
+                &IDLE
+            }
+
             fn panel_width() -> usize {
                 struct Width;
                 impl WithSimd for Width {
