@@ -2,6 +2,7 @@
 //!
 //! Sums run in `LANES` accumulators whatever the processor, so that the same numbers give the same bytes on each.
 
+pub(crate) mod bits;
 mod cells;
 mod panels;
 

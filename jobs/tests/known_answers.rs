@@ -33,7 +33,7 @@ fn spec(path: &str, columns: &[String], precision: &str) -> String {
     let columns = if columns.is_empty() { String::new() } else { format!("columns = {columns:?}\n") };
     format!(
         "name = \"known\"\n[source.table]\npath = {path:?}\n\
-        [step.pairs]\nkind = \"correlate\"\nfrom = \"table\"\nprecision = \"{precision}\"\n{columns}"
+        [step.pairs]\nkind = \"correlate\"\nmethod = \"pearson\"\npermutations = 0\nfrom = \"table\"\nprecision = \"{precision}\"\n{columns}"
     )
 }
 

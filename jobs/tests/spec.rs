@@ -157,7 +157,7 @@ const SHOWN: [&str; 14] = [
     "json/json-number-in-quotes",
     "keys/path-in-a-step",
     "keys/step-as-a-list",
-    "keys/time-not-in-this-version",
+    "keys/weights-not-in-this-version",
     "steps/cycle-of-three",
     "syntax/step-twice",
     "syntax/windows-path",

@@ -127,7 +127,7 @@ type Written = BTreeMap<&'static str, Vec<u8>>;
 fn written(job: &Job, path: &std::path::Path, precision: &str, threads: usize) -> Written {
     let spec = format!(
         "name = \"stream\"\nplace = \"cpu\"\nthreads = {threads}\n[source.table]\npath = {path:?}\n\
-        [step.all]\nkind = \"correlate\"\nfrom = \"table\"\nprecision = \"{precision}\"\n"
+        [step.all]\nkind = \"correlate\"\nmethod = \"pearson\"\npermutations = 0\nfrom = \"table\"\nprecision = \"{precision}\"\n"
     );
     let name = format!("{}_{precision}_{threads}", path.file_name().unwrap().to_str().unwrap());
     let run = job.run(&spec, &name);
@@ -184,7 +184,7 @@ fn both_widths_settle_some_rows_and_find_something() {
     for (precision, n_screened) in [("f64", 0..1), ("f32", 1..36)] {
         let spec = format!(
             "name = \"stream\"\nplace = \"cpu\"\n[source.table]\npath = {path:?}\n\
-            [step.all]\nkind = \"correlate\"\nfrom = \"table\"\nprecision = \"{precision}\"\n"
+            [step.all]\nkind = \"correlate\"\nmethod = \"pearson\"\npermutations = 0\nfrom = \"table\"\nprecision = \"{precision}\"\n"
         );
         let run = job.run(&spec, precision);
         let pairs = run.pairs();

@@ -7,15 +7,18 @@
 //!          is rounded to f32: offsets and units cost no digits.
 //! Cuts     blocks are canonical: always `rows_per_block` rows, counted from the first row of the source, however the
 //!          rows arrive. That is what makes an answer independent of batches.
-//! Absent   text columns: they are left out by name (see [`select`]).
+//! Absent   text columns: they are left out by name (see [`select`]), or held as categories (see [`Table`]).
 
 mod block;
 mod builder;
 mod numeric;
+mod table;
 
 pub use block::{Block, BlockColumn, Mask};
 pub use builder::{BlockBuilder, Put};
 pub use numeric::{Unit, type_words, unit};
+pub use table::{Cells, Levels, MOST_LEVELS, Table, TableBuilder, TableColumn, is_text};
+pub(crate) use table::{MISSING, batch_of};
 
 use arrow::datatypes::Schema;
 

@@ -22,7 +22,7 @@ use crate::stats::{ln_choose, ln_pearson_p};
 const BAND: f64 = 4e-5;
 
 /// Fewest rows that the smaller group of a two-valued column needs: below, the t distribution says nothing of r.
-const FEWEST_CARRIERS: u64 = 5;
+pub(super) const FEWEST_CARRIERS: u64 = 5;
 
 /// What is known of one pair.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,14 +94,16 @@ impl Screened {
     }
 
     /// Takes a source without rows: every pair is there, and none can be tested.
-    pub(super) fn take_nothing(&mut self) {
-        let n = u32::try_from(self.columns.len()).expect("columns are counted in u32");
+    pub(super) fn take_nothing(&mut self, n_targets: usize) {
+        let count = |n: usize| u32::try_from(n).expect("columns are counted in u32");
+        let (n, targets) = (count(self.columns.len()), count(n_targets));
         let empty = PairStat { i: 0, j: 0, n: 0, r: None, ln_p: None, n_minor: None, ln_p_min: None, exact: true, shaky: false };
-        let all = (0..n).flat_map(|i| (i + 1..n).map(move |j| (i, j)));
+        let first = if targets > 0 { targets } else { n };
+        let all = (0..first).flat_map(|i| (if targets > 0 { targets } else { i + 1 }..n).map(move |j| (i, j)));
+        self.n_pairs = all.clone().count() as u64;
         if !self.wide {
             self.pairs.extend(all.map(|(i, j)| PairStat { i, j, ..empty.clone() }));
         }
-        self.n_pairs = u64::from(n) * (u64::from(n).max(1) - 1) / 2;
     }
 
     /// Judges one pair by its moments; `i`, `j`, `exact` and `shaky` are the caller's to set.
@@ -285,7 +287,7 @@ fn minors(pair: &PairMoments, columns: [&ColumnMoments; 2], frames: [Frame; 2]) 
 ///
 /// With k rows in the smaller group there are C(n, k) arrangements. With two such columns, a and b rows with a <= b, the
 /// most telling table puts all a among the b: C(b, a) of the C(n, a) arrangements do.
-fn ln_least_p(n: u64, minors: [Option<u64>; 2]) -> Option<f64> {
+pub(super) fn ln_least_p(n: u64, minors: [Option<u64>; 2]) -> Option<f64> {
     match minors {
         [Some(a), Some(b)] => Some(ln_choose(a.max(b), a.min(b)) - ln_choose(n, a.min(b))),
         [Some(k), None] | [None, Some(k)] => Some(-ln_choose(n, k)),

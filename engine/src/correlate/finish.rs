@@ -4,21 +4,39 @@ use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
-use super::CorrelateOptions;
 use super::choose::{PairStat, Screened};
 use super::moments::ColumnMoments;
+use super::{CorrelateOptions, Method};
 use crate::columns::Width;
-use crate::stats::{benjamini_hochberg, fisher_interval};
+use crate::stats::{benjamini_hochberg, fisher_interval, harmonic, ln_pearson_p};
+
+/// How p-values are adjusted over the family where no permutations are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Adjust {
+    /// Benjamini and Hochberg 1995.
+    #[default]
+    Bh,
+    /// Benjamini and Yekutieli 2001: holds whatever the tests' dependence, at the price of a factor of about ln(family).
+    By,
+}
 
 /// What the guards say of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// q is at most alpha.
+    /// The adjusted p is at most alpha: that of the permutations where there are any, else q.
     Survives,
     /// It could have reached the level, and did not.
     NotSignificant,
     /// Too few rows, too few carriers of the rarer value, or a constant column: it could not reach the level.
     TooFew,
+    /// It survives, but one row makes it.
+    Leverage,
+    /// It survives, but one of its columns is a copy of a column that stands in the same relation.
+    Redundant,
+    /// It survives, but too well: the column tells the target, or is known only after it.
+    Leak,
+    /// It survives over all rows, but not over the later ones alone.
+    Unconfirmed,
 }
 
 impl Verdict {
@@ -29,6 +47,10 @@ impl Verdict {
             Self::Survives => "survives",
             Self::NotSignificant => "not_significant",
             Self::TooFew => "too_few",
+            Self::Leverage => "leverage",
+            Self::Redundant => "redundant",
+            Self::Leak => "leak",
+            Self::Unconfirmed => "unconfirmed",
         }
     }
 }
@@ -36,24 +58,37 @@ impl Verdict {
 /// One pair of the result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairRow {
-    /// First column, by position among the columns of the analysis.
+    /// First column, by position among the columns of the analysis: a target where there are any, the known one where
+    /// the coefficient is directed.
     pub x: usize,
-    /// Second column; after the first.
+    /// Second column.
     pub y: usize,
     /// Rows where both are present.
     pub n: u64,
-    /// Pearson's r; none where a column is constant over those rows.
+    /// Rows that say as much as independent ones would; none where rows are taken as independent.
+    pub effective_n: Option<f64>,
+    /// The coefficient.
+    pub method: Method,
+    /// Its value; none where it is not defined: a column is constant over those rows, say.
     pub r: Option<f64>,
-    /// Fisher's interval at 1 - alpha.
+    /// Interval at 1 - alpha; none for coefficients without an analytic one.
     pub interval: Option<(f64, f64)>,
-    /// Two-sided p of the pair alone; none for a pair outside the family.
+    /// p of the pair alone, also where it stands outside the family and means little; none where it is not defined.
     pub p: Option<f64>,
-    /// p adjusted over the family.
+    /// Its logarithm, which orders p-values below the smallest f64; none for a pair outside the family.
+    pub(crate) ln_p: Option<f64>,
+    /// p adjusted over the family by permutations (Westfall and Young); none without any.
+    pub p_perm: Option<f64>,
+    /// p adjusted over the family by [`Adjust`]; none for a pair outside the family.
     pub q: Option<f64>,
     /// Rows of the smaller group where a column takes two values alone.
     pub n_minor: Option<u64>,
     /// Smallest p that shuffling could reach where a column takes two values alone.
     pub p_min_attainable: Option<f64>,
+    /// How far the removal of one row moves r at the most; none where that was not looked at.
+    pub leverage_max: Option<f64>,
+    /// Whether the later rows alone show the pair; none where no time is named.
+    pub confirmed: Option<bool>,
     /// Whether r was computed in f64.
     pub settled: bool,
     /// What the guards say.
@@ -83,7 +118,7 @@ impl ColumnRow {
     /// Returns whether every present cell is the same.
     #[must_use]
     pub fn constant(&self) -> bool {
-        self.n > 0 && self.min == self.max
+        self.n > 0 && self.min.is_some() && self.min == self.max
     }
 }
 
@@ -104,18 +139,25 @@ pub struct Correlation {
     pub width: Width,
     /// Whether only the best pairs were kept while comparing, because all did not fit.
     pub wide: bool,
-    alpha: f64,
-    min_effect: f64,
+    /// How q was adjusted.
+    pub adjust: Adjust,
+    /// Permutations behind `p_perm`; 0 where there are none.
+    pub permutations: u32,
+    /// Columns that were paired with the others alone; 0 where all were paired with all.
+    pub n_targets: usize,
+    pub(super) alpha: f64,
+    pub(super) min_effect: f64,
 }
 
 impl Correlation {
-    /// Returns the findings: pairs that survive with |r| of at least `min_effect`, the surest effect first.
+    /// Returns the findings: pairs that survive with an effect of at least `min_effect`, the surest effect first.
     ///
-    /// The order is by the end of the interval that is nearer to 0.
+    /// The order is by the end of the interval that is nearer to 0, or by the effect where there is no interval.
     #[must_use]
     pub fn findings(&self) -> Vec<&PairRow> {
-        let sure = |pair: &PairRow| pair.interval.map_or(0.0, |(lo, hi)| lo.abs().min(hi.abs()));
-        let found = |pair: &&PairRow| pair.verdict == Verdict::Survives && pair.r.is_some_and(|r| r.abs() >= self.min_effect);
+        let effect = |pair: &PairRow| pair.r.map_or(0.0, |r| pair.method.effect_size(r));
+        let sure = |pair: &PairRow| pair.interval.map_or_else(|| effect(pair), |(lo, hi)| lo.abs().min(hi.abs()));
+        let found = |pair: &&PairRow| pair.verdict == Verdict::Survives && effect(pair) >= self.min_effect;
         let mut findings: Vec<&PairRow> = self.pairs.iter().filter(found).collect();
         findings.sort_by(|a, b| sure(b).total_cmp(&sure(a)).then((a.x, a.y).cmp(&(b.x, b.y))));
         findings
@@ -152,18 +194,32 @@ pub(super) fn finish(screened: Screened, names: &[String], options: &CorrelateOp
     let mut screened = screened;
     screened.pairs.par_sort_unstable_by(better);
     let (pairs, family) = (&screened.pairs, screened.family);
-    let q = adjusted(pairs, family);
+    let ln_p: Vec<f64> = pairs.iter().map_while(|stat| stat.ln_p).collect();
+    let q = adjusted(&ln_p, family, options.adjust).into_iter().map(Some).chain(std::iter::repeat(None)).take(pairs.len());
     let keep = options.top.unwrap_or(pairs.len()).min(pairs.len());
+    let q: Vec<Option<f64>> = q.collect();
     let rows = pairs.par_iter().zip(q).enumerate().take(keep);
     let rows = rows.map(|(rank, (stat, q))| row(stat, q, screened.is_settled(stat, rank), options.alpha)).collect();
     let Screened { n_rows, columns, n_pairs, wide, .. } = screened;
     let columns = names.iter().zip(columns).map(|(name, moments)| column_row(name, moments, n_rows)).collect();
-    Correlation { columns, pairs: rows, n_rows, n_pairs, family, width, wide, alpha: options.alpha, min_effect: options.min_effect }
+    Correlation {
+        columns,
+        pairs: rows,
+        n_rows,
+        n_pairs,
+        family,
+        width,
+        wide,
+        adjust: options.adjust,
+        permutations: 0,
+        n_targets: options.n_targets,
+        alpha: options.alpha,
+        min_effect: options.min_effect,
+    }
 }
 
-/// Returns the q-value of every pair, in the order given: that of [`better`].
-fn adjusted(pairs: &[PairStat], family: u64) -> Vec<Option<f64>> {
-    let ln_p: Vec<f64> = pairs.iter().map_while(|stat| stat.ln_p).collect();
+/// Returns the adjusted p of hypotheses whose logarithms of p ascend, over a family of which they are the best.
+pub(super) fn adjusted(ln_p: &[f64], family: u64, adjust: Adjust) -> Vec<f64> {
     let mut ranks = vec![0; ln_p.len()];
     let mut rank = ln_p.len() as u64;
     for at in (0..ln_p.len()).rev() {
@@ -173,30 +229,43 @@ fn adjusted(pairs: &[PairStat], family: u64) -> Vec<Option<f64>> {
         }
         ranks[at] = rank;
     }
-    let mut values: Vec<f64> = ln_p.iter().map(|p| libm::exp(*p)).collect();
+    let factor = match adjust {
+        Adjust::Bh => 1.0,
+        Adjust::By => harmonic(family),
+    };
+    let mut values: Vec<f64> = ln_p.iter().map(|p| libm::exp(*p) * factor).collect();
     benjamini_hochberg(&mut values, &ranks, family);
-    let untested = pairs.len() - values.len();
-    values.into_iter().map(Some).chain(std::iter::repeat_n(None, untested)).collect()
+    values
+}
+
+/// Returns the verdict of an adjusted p; none stands for a pair outside the family.
+pub(super) fn verdict(adjusted: Option<f64>, alpha: f64) -> Verdict {
+    match adjusted {
+        None => Verdict::TooFew,
+        Some(p) if p <= alpha => Verdict::Survives,
+        Some(_) => Verdict::NotSignificant,
+    }
 }
 
 fn row(stat: &PairStat, q: Option<f64>, settled: bool, alpha: f64) -> PairRow {
-    let verdict = match q {
-        None => Verdict::TooFew,
-        Some(q) if q <= alpha => Verdict::Survives,
-        Some(_) => Verdict::NotSignificant,
-    };
     PairRow {
         x: stat.i as usize,
         y: stat.j as usize,
         n: stat.n,
+        effective_n: None,
+        method: Method::Pearson,
         r: stat.r,
         interval: stat.r.and_then(|r| fisher_interval(r, stat.n, alpha)),
-        p: stat.ln_p.map(libm::exp),
+        p: stat.ln_p.or_else(|| ln_pearson_p(stat.r?, stat.n)).map(libm::exp),
+        ln_p: stat.ln_p,
+        p_perm: None,
         q,
         n_minor: stat.n_minor,
         p_min_attainable: stat.ln_p_min.map(libm::exp),
+        leverage_max: None,
+        confirmed: None,
         settled,
-        verdict,
+        verdict: verdict(q, alpha),
     }
 }
 

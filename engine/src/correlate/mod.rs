@@ -21,20 +21,34 @@
 //!          independence of rows.
 
 mod ahead;
+mod associate;
+mod bootstrap;
+mod categories;
 mod choose;
 mod cpu;
 #[cfg(test)]
 mod definition;
+mod distance;
+mod effective;
+mod expand;
 mod finish;
 pub(crate) mod gpu;
 pub mod gram;
+mod guards;
+mod kendall;
 mod layout;
+mod method;
 mod moments;
 mod pair;
+mod partial;
+mod permute;
+mod ranks;
 mod settle;
+mod stat;
 mod table;
 #[cfg(test)]
 mod tests;
+mod xi;
 
 use arrow::datatypes::Schema;
 
@@ -48,8 +62,11 @@ use choose::Screened;
 use moments::{Compared, Moments};
 use settle::Settled;
 
-pub use finish::{ColumnRow, Correlation, PairRow, Verdict};
+pub use associate::{AssociateOptions, affordable_permutations, affordable_rows, associate};
+pub use finish::{Adjust, ColumnRow, Correlation, PairRow, Verdict};
 pub use layout::Layout;
+pub use method::{Method, MethodChoice};
+pub use permute::Exchange;
 
 /// How products are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,6 +108,10 @@ pub struct CorrelateOptions {
     pub min_n: u64,
     /// How many of the best pairs to keep; all where absent, and 10,000 in wide mode.
     pub top: Option<usize>,
+    /// So many of the first columns are targets: they are paired with the others alone. 0 pairs all with all.
+    pub n_targets: usize,
+    /// How p-values are adjusted over the family.
+    pub adjust: Adjust,
     /// Bytes that the analysis may hold.
     pub memory_bytes: u64,
     /// Threads that share the work; changes the schedule, never the answer.
@@ -105,6 +126,8 @@ impl Default for CorrelateOptions {
             min_effect: 0.1,
             min_n: 30,
             top: None,
+            n_targets: 0,
+            adjust: Adjust::Bh,
             memory_bytes: 1 << 30,
             threads: rayon::current_num_threads(),
         }
@@ -157,25 +180,29 @@ struct Chunk {
 #[derive(Debug)]
 struct Groups {
     n_columns: usize,
+    /// Targets, in every pass; 0 pairs all with all.
+    n_targets: usize,
     width: usize,
 }
 
 impl Groups {
     fn new(n_columns: usize, options: &CorrelateOptions) -> Self {
-        let pairs = |n: u64| n * (n.max(1) - 1) / 2;
-        if pairs(n_columns as u64) * BYTES_PER_PAIR <= options.memory_bytes / 2 {
-            return Self { n_columns, width: n_columns.max(1) };
+        let n_targets = options.n_targets.min(n_columns);
+        let n_others = n_columns - n_targets;
+        let n_pairs = if n_targets > 0 { n_targets * n_others } else { n_columns * (n_columns.max(1) - 1) / 2 };
+        let mut width = n_others.max(1);
+        if n_pairs as u64 * BYTES_PER_PAIR > options.memory_bytes / 2 {
+            // Two groups at a time, or the targets and a group: few of these pairs are kept.
+            let at_once = |width: usize| width * if n_targets > 0 { n_targets } else { width };
+            while width > 64 && at_once(width) as u64 * BYTES_PER_PAIR > options.memory_bytes / 4 {
+                width = width.div_ceil(2);
+            }
         }
-        // Two groups at a time: width^2 pairs, of which few are kept.
-        let mut width = n_columns;
-        while width > 64 && (width * width) as u64 * BYTES_PER_PAIR > options.memory_bytes / 4 {
-            width = width.div_ceil(2);
-        }
-        Self { n_columns, width }
+        Self { n_columns, n_targets, width }
     }
 
     const fn count(&self) -> usize {
-        self.n_columns.div_ceil(self.width)
+        (self.n_columns - self.n_targets).div_ceil(self.width)
     }
 
     const fn wide(&self) -> bool {
@@ -183,13 +210,25 @@ impl Groups {
     }
 
     fn columns(&self, group: usize) -> std::ops::Range<usize> {
-        group * self.width..((group + 1) * self.width).min(self.n_columns)
+        let start = self.n_targets + group * self.width;
+        start..(start + self.width).min(self.n_columns)
     }
 
-    /// Returns the two groups of a pass: each group with itself, then with every later one.
-    fn pair(&self, at: usize) -> Option<(usize, usize)> {
+    /// Returns the columns of a pass, and which of them are compared: the targets with each group, or each group with
+    /// itself and then with every later one.
+    fn pass(&self, at: usize) -> Option<(Vec<usize>, Compared)> {
         let n = self.count();
-        (0..n).flat_map(|a| (a..n).map(move |b| (a, b))).nth(at)
+        if self.n_targets > 0 {
+            let group = (0..n).nth(at)?;
+            return Some(((0..self.n_targets).chain(self.columns(group)).collect(), Compared::FirstWithRest(self.n_targets)));
+        }
+        let (a, b) = (0..n).flat_map(|a| (a..n).map(move |b| (a, b))).nth(at)?;
+        let first = self.columns(a);
+        if a == b {
+            return Some((first.collect(), Compared::All));
+        }
+        let n_first = first.len();
+        Some((first.chain(self.columns(b)).collect(), Compared::FirstWithRest(n_first)))
     }
 }
 
@@ -246,17 +285,19 @@ impl Correlate {
     /// Returns what screening `n_rows` would cost; nothing on a GPU where it runs in f64.
     #[must_use]
     pub fn cost(&self, n_rows: u64) -> Option<Cost> {
-        let n = self.columns.len();
-        (self.width == Width::F32).then(|| gram::cost(n_rows, &Layout::new(n, n, true)))
+        let (n, targets) = (self.columns.len(), self.groups.n_targets);
+        let layout = if targets > 0 { Layout::new(targets, n - targets, false) } else { Layout::new(n, n, true) };
+        (self.width == Width::F32).then(|| gram::cost(n_rows, &layout))
     }
 
     /// Returns the bytes that the analysis holds at the most.
     #[must_use]
     pub fn needed_bytes(&self) -> u64 {
         // In wide mode two groups of columns meet in a pass.
-        let (n, compared) = match self.groups.width {
-            width if self.wide() => (2 * width, Compared::FirstWithRest(width)),
-            width => (width, Compared::All),
+        let (n, compared) = match (self.groups.width, self.groups.n_targets) {
+            (width, 0) if self.wide() => (2 * width, Compared::FirstWithRest(width)),
+            (width, 0) => (width, Compared::All),
+            (width, targets) => (targets + width, Compared::FirstWithRest(targets)),
         };
         let (stored, rows_per_block) = (self.stored(), columns::rows_per_block(n, self.width));
         let blocks = self.window(n, stored, rows_per_block) as u64 + 1;
@@ -273,13 +314,7 @@ impl Correlate {
     }
 
     fn compared(&self, at: usize) -> (Vec<usize>, Compared) {
-        let (a, b) = self.groups.pair(at).expect("the stage ends with the last pair of groups");
-        let first: Vec<usize> = self.groups.columns(a).collect();
-        if a == b {
-            return (first, Compared::All);
-        }
-        let n = first.len();
-        (first.into_iter().chain(self.groups.columns(b)).collect(), Compared::FirstWithRest(n))
+        self.groups.pass(at).expect("the stage ends with the last pass")
     }
 
     /// Returns how many blocks are absorbed at once: enough for all threads, within an eighth of the memory.
@@ -304,7 +339,7 @@ impl Correlate {
     fn end_screen(&mut self, at: usize, moments: &Moments) -> Next<Correlation> {
         let (positions, _) = self.compared(at);
         self.screened.take(moments, &positions);
-        if self.groups.pair(at + 1).is_some() {
+        if self.groups.pass(at + 1).is_some() {
             self.stage = Stage::Screen(at + 1);
             return Next::Again;
         }
@@ -396,8 +431,11 @@ impl Analysis for Correlate {
     }
 
     fn look(&mut self, first: &Block, on: &Backend) {
-        if matches!(self.stage, Stage::Screen(_)) && self.stored() == Stored::NarrowAndRaw {
-            self.ahead.plan(Moments::of(first, Compared::All, on), &self.options);
+        if let Stage::Screen(at) = self.stage
+            && self.stored() == Stored::NarrowAndRaw
+        {
+            let compared = self.compared(at).1;
+            self.ahead.plan(Moments::of(first, compared, on), &self.options);
         }
     }
 
@@ -416,7 +454,7 @@ impl Analysis for Correlate {
 
     fn end_pass(&mut self, folded: Option<CorrelatePartial>) -> Result<Next<Correlation>, EngineError> {
         let Some(CorrelatePartial(state)) = folded else {
-            self.screened.take_nothing();
+            self.screened.take_nothing(self.groups.n_targets);
             return Ok(Next::Done(self.finish()));
         };
         match (std::mem::replace(&mut self.stage, Stage::Screen(0)), state) {

@@ -35,7 +35,7 @@ impl Correlation {
 
     /// Returns the table `pairs`, best pair first, in batches that names of any length fit into.
     ///
-    /// Columns of later methods (`group`, `lag`, `effective_n`, `p_perm`, `leverage_max`) are null.
+    /// Columns of later work (`group`, `lag`) are null.
     ///
     /// # Panics
     /// Never: the columns are built from the schema beside it.
@@ -54,23 +54,22 @@ impl Correlation {
             Arc::new(StringArray::from_iter_values(pairs.iter().map(|pair| &self.columns[of(pair)].name)))
         };
         let number = |of: &dyn Fn(&PairRow) -> Option<f64>| -> ArrayRef { Arc::new(pairs.iter().map(of).collect::<Float64Array>()) };
-        let absent = || -> ArrayRef { Arc::new(Float64Array::new_null(n)) };
         let columns: Vec<ArrayRef> = vec![
             name(|pair| pair.x),
             name(|pair| pair.y),
             Arc::new(StringArray::new_null(n)),
             Arc::new(Int64Array::new_null(n)),
-            Arc::new(StringArray::from_iter_values(std::iter::repeat_n("pearson", n))),
+            Arc::new(StringArray::from_iter_values(pairs.iter().map(|pair| pair.method.word()))),
             number(&|pair| pair.r),
             Arc::new(UInt64Array::from_iter_values(pairs.iter().map(|pair| pair.n))),
-            absent(),
+            number(&|pair| pair.effective_n),
             number(&|pair| pair.interval.map(|(lo, _)| lo)),
             number(&|pair| pair.interval.map(|(_, hi)| hi)),
             number(&|pair| pair.p),
-            absent(),
+            number(&|pair| pair.p_perm),
             number(&|pair| pair.q),
             Arc::new(pairs.iter().map(|pair| pair.n_minor).collect::<UInt64Array>()),
-            absent(),
+            number(&|pair| pair.leverage_max),
             Arc::new(pairs.iter().map(|pair| Some(pair.settled)).collect::<BooleanArray>()),
             Arc::new(StringArray::from_iter_values(pairs.iter().map(|pair| pair.verdict.word()))),
         ];

@@ -199,7 +199,7 @@ fn few_carriers_leave_the_family() {
     cells[0][1] = 1e3;
     let found = correlate(&[batch(&cells)], options(Precision::F64));
     let pair = |x: usize, y: usize| found.pairs.iter().find(|pair| (pair.x, pair.y) == (x, y)).unwrap();
-    assert_eq!((pair(0, 2).n_minor, pair(0, 2).verdict, pair(0, 2).p), (Some(2), Verdict::TooFew, None));
+    assert_eq!((pair(0, 2).n_minor, pair(0, 2).verdict, pair(0, 2).q), (Some(2), Verdict::TooFew, None));
     assert_eq!(pair(0, 3).n_minor, Some(334));
     assert_eq!(pair(0, 1).n_minor, None);
     assert_eq!(found.family, 3);

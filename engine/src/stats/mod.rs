@@ -4,8 +4,13 @@
 
 mod fdr;
 mod pearson;
+mod philox;
 mod student;
+mod tails;
 
-pub use fdr::benjamini_hochberg;
+pub use fdr::{benjamini_hochberg, harmonic};
 pub use pearson::{fisher_interval, ln_pearson_p};
+pub(crate) use philox::{Purpose, Stream};
 pub use student::{ln_choose, ln_incomplete_beta, ln_student_two_sided, normal_quantile};
+pub(crate) use tails::deviance;
+pub use tails::{ln_chi_square_sf, ln_f_sf, ln_hypergeometric_two_sided, ln_normal_sf};

@@ -11,6 +11,8 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::Path;
 
+use gristmill_engine::correlate::Method;
+
 use super::tables::{Batch, TableError, each_batch};
 
 /// Columns of the largest heat map: beyond it cells are too small to point at.
@@ -35,11 +37,16 @@ pub(super) struct Level {
 
 impl Level {
     /// Returns the verdict, told apart where the table's word leaves open whether a pair is unsure or merely small.
-    fn judge(self, verdict: &str, r: Option<f64>, q: Option<f64>) -> &str {
-        let small = r.is_some_and(|r| r.abs() < self.min_effect);
+    fn judge<'a>(self, verdict: &'a str, method: &str, r: Option<f64>, q: Option<f64>) -> &'a str {
+        let small = r.is_some_and(|r| effect_size(method, r) < self.min_effect);
         let sure = verdict == SURVIVES || (verdict == "not_significant" && q.is_some_and(|q| q <= self.alpha));
         if small && sure { TOO_WEAK } else { verdict }
     }
+}
+
+/// Returns the size of a coefficient's value on the scale of |r|, which the minimum effect is compared with.
+fn effect_size(method: &str, value: f64) -> f64 {
+    Method::ALL.into_iter().find(|known| known.word() == method).map_or_else(|| value.abs(), |method| method.effect_size(value))
 }
 
 /// One row of a table of pairs.
@@ -130,6 +137,8 @@ pub struct PairData {
     pub n_range: Option<(u64, u64)>,
     /// Rows by verdict, most first.
     pub verdicts: Vec<(String, u64)>,
+    /// Rows at or below alpha by p alone, by q and by permutations, of the family; none where the table has no such value.
+    pub passed: [Option<u64>; 3],
     /// Pairs by |r| in steps of 0.05.
     pub histogram: [Bin; BINS],
     /// Strongest pairs first.
@@ -211,7 +220,8 @@ impl Scan {
         let (n, lag, settled) = (batch.count("n"), batch.integer("lag"), batch.flag("settled"));
         for row in 0..batch.n_rows() {
             let (rows, word) = (n.at(row).unwrap_or(0), verdict.at(row).unwrap_or("no verdict"));
-            let word = self.level.judge(word, r.at(row), q.at(row));
+            let word = self.level.judge(word, method.at(row).unwrap_or(""), r.at(row), q.at(row));
+            self.count_levels([p.at(row).filter(|_| q.at(row).is_some()), q.at(row), p_perm.at(row)]);
             self.count(rows, settled.at(row).unwrap_or(true), word);
             let plain = group.at(row).is_none() && lag.at(row).unwrap_or(0) == 0;
             self.n_plain += u64::from(plain);
@@ -236,6 +246,15 @@ impl Scan {
             }
         }
         Ok(())
+    }
+
+    /// Counts a row by p alone, by q and by permutations.
+    fn count_levels(&mut self, values: [Option<f64>; 3]) {
+        for (passed, value) in self.data.passed.iter_mut().zip(values) {
+            if let Some(value) = value {
+                *passed = Some(passed.unwrap_or(0) + u64::from(value <= self.level.alpha));
+            }
+        }
     }
 
     /// Counts a row.
@@ -336,6 +355,7 @@ fn fill_cells(batch: &Batch<'_>, plain_only: bool, level: Level, heat: &mut Heat
     batch.require(&["x", "y", "r", "n", "verdict"])?;
     let places: HashMap<String, usize> = heat.columns.iter().enumerate().map(|(at, name)| (name.clone(), at)).collect();
     let (x, y, group, verdict) = (batch.text("x"), batch.text("y"), batch.text("group"), batch.text("verdict"));
+    let method = batch.text("method");
     let (r, n, lag) = (batch.number("r"), batch.count("n"), batch.integer("lag"));
     for row in 0..batch.n_rows() {
         let skip = plain_only && (group.at(row).is_some() || lag.at(row).unwrap_or(0) != 0);
@@ -351,7 +371,7 @@ fn fill_cells(batch: &Batch<'_>, plain_only: bool, level: Level, heat: &mut Heat
             *cell = Some(Cell {
                 r,
                 n: n.at(row).unwrap_or(0),
-                survives: level.judge(verdict.at(row).unwrap_or(""), Some(r), None) == SURVIVES,
+                survives: level.judge(verdict.at(row).unwrap_or(""), method.at(row).unwrap_or(""), Some(r), None) == SURVIVES,
             });
         }
     }

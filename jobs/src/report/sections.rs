@@ -1,5 +1,7 @@
 //! The sections of the page that show a step: findings, heat map, what was tested, columns.
 
+use gristmill_engine::correlate::Method;
+
 use super::data::{ColumnRow, FindingRow, StepData};
 use super::pairs::{PairData, PairRow, SURVIVES, TOO_WEAK};
 use super::svg;
@@ -61,13 +63,15 @@ impl FindingsView {
 
 impl FindingView {
     fn new(rank: usize, row: &FindingRow, min_effect: Option<f64>) -> Self {
-        let is_r = row.effect_unit == "r" && row.effect.abs() <= 1.0;
-        let number = |v: f64, digits| if is_r { correlation(v, digits) } else { value(v) };
-        let bar = if is_r { svg::interval(row.effect, row.lo, row.hi, min_effect.unwrap_or(0.0)) } else { Html::default() };
+        let method = Method::ALL.into_iter().find(|method| method.word() == row.effect_unit);
+        let is_signed = (row.effect_unit == "r" || method.is_some_and(Method::is_signed)) && row.effect.abs() <= 1.0;
+        let is_share = method.is_some() && row.effect.abs() <= 1.0;
+        let number = |v: f64, digits| if is_signed || is_share { correlation(v, digits) } else { value(v) };
+        let bar = if is_signed { svg::interval(row.effect, row.lo, row.hi, min_effect.unwrap_or(0.0)) } else { Html::default() };
         Self {
             rank,
             subject: subject(&row.subject),
-            unit: text::cut(&row.effect_unit, 24),
+            unit: text::cut(&row.effect_unit.replace('_', " "), 24),
             effect: number(row.effect, 2),
             tone: if row.effect < 0.0 { "neg" } else { "pos" },
             bar,
@@ -116,8 +120,9 @@ pub(super) struct MapView {
 impl MapView {
     pub(super) fn new(step: &StepData, heading: Option<Html>, limits: &Limits) -> Option<Self> {
         let pairs = step.pairs.as_ref()?;
-        // With a target every pair has one column, and all cells but one row would be empty.
-        if pairs.target.is_some() {
+        // With targets most cells would be empty: columns are not compared with each other.
+        let n_cells = pairs.heat.cells.iter().flatten().count();
+        if pairs.target.is_some() || n_cells * 2 < pairs.heat.cells.len() {
             return None;
         }
         let svg = heatmap::draw(&pairs.heat, limits.heat, HATCH)?;
@@ -154,12 +159,32 @@ pub(super) struct TestedView {
     pub(super) kept: Option<String>,
     pub(super) histogram: Html,
     pub(super) verdicts: Vec<VerdictCount>,
+    pub(super) passed: Vec<Passed>,
     pub(super) caption: Html,
     pub(super) has_group: bool,
     pub(super) has_lag: bool,
     pub(super) has_method: bool,
     pub(super) has_p_perm: bool,
     pub(super) rows: Vec<PairView>,
+}
+
+/// How many pairs one way of judging lets pass.
+pub(super) struct Passed {
+    pub(super) by: &'static str,
+    pub(super) meaning: &'static str,
+    pub(super) n: String,
+}
+
+/// The ways in the order of `PairData::passed`.
+const WAYS: [(&str, &str); 3] = [
+    ("p alone", "each pair as if it were the only one"),
+    ("q", "false discovery rate over the family"),
+    ("permutations", "against the best pair of the whole family in shuffled data"),
+];
+
+fn passed(pairs: &PairData) -> Vec<Passed> {
+    let ways = WAYS.into_iter().zip(pairs.passed);
+    ways.filter_map(|((by, meaning), n)| n.map(|n| Passed { by, meaning, n: count(n) })).collect()
 }
 
 /// How many pairs a verdict has.
@@ -207,6 +232,7 @@ impl TestedView {
             kept: family.filter(|family| *family > pairs.n_rows).map(|family| kept(pairs.n_rows, family)),
             histogram: svg::histogram(&pairs.histogram, least),
             verdicts: pairs.verdicts.iter().map(|(word, n)| verdict_count(word, *n, pairs.n_rows)).collect(),
+            passed: passed(pairs),
             caption: tested_caption(pairs, top.len()),
             has_group: top.iter().any(|row| row.group.is_some()),
             has_lag: top.iter().any(|row| row.lag.is_some_and(|lag| lag != 0)),

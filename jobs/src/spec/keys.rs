@@ -75,25 +75,8 @@ pub const MIN_EFFECT: Key =
 pub const COMMON: &[Key] = &[ID, COLUMNS, EXCLUDE, TIME, CLUSTER_BY, WEIGHTS, MIN_EFFECT];
 
 /// Keys of steps whose meaning is fixed, but which need not be in this version.
-pub(crate) const LATER_IN_STEPS: &[&str] = &[
-    "target",
-    "permutations",
-    "bootstrap",
-    "controls",
-    "lags",
-    "group_by",
-    "within",
-    "k",
-    "scale",
-    "model",
-    "baseline",
-    "fields",
-    "source_column",
-    "clean_sources",
-    "text",
-    "edges",
-    "threshold",
-];
+pub(crate) const LATER_IN_STEPS: &[&str] =
+    &["lags", "group_by", "k", "scale", "model", "baseline", "fields", "source_column", "clean_sources", "text", "edges", "threshold"];
 /// Keys of sources that are not in this version.
 pub(crate) const LATER_IN_SOURCES: &[&str] = &["sql"];
 

@@ -1,0 +1,246 @@
+//! What a finished step says: findings, notes, tables.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema};
+use gristmill_engine::columns::{self, Width};
+use gristmill_engine::correlate::{self as engine, Adjust, Correlation, Method, PairRow, Verdict};
+use gristmill_engine::findings::{Evidence, Finding};
+
+use crate::kinds::Table;
+use crate::manifest::LeftOut;
+use crate::spec::StepSpec;
+
+/// Returns what a person should know beside the findings.
+pub(super) fn notes(found: &Correlation) -> Vec<String> {
+    let mut notes = vec![nulls(found)];
+    let constant: Vec<&str> = found.columns.iter().filter(|column| column.constant()).map(|column| column.name.as_str()).collect();
+    if !constant.is_empty() {
+        notes.push(format!("constant, so without any correlation: {}", crate::spec::listed(&constant)));
+    }
+    let too_few = found.n_pairs - found.family;
+    if too_few > 0 {
+        notes.push(format!("{too_few} of {} pairs could not reach the level and left the family: too few rows, fewer than 5 outside of the most frequent value, or a constant column", found.n_pairs));
+    }
+    for (verdict, words) in GUARDS {
+        let n = found.pairs.iter().filter(|pair| pair.verdict == verdict).count();
+        if n > 0 {
+            notes.push(format!(
+                "{} {words}",
+                if n == 1 {
+                    "1 pair survives the test and".to_owned()
+                } else {
+                    format!("{} pairs survive the test and", grouped(n as u64))
+                }
+            ));
+        }
+    }
+    if found.wide {
+        notes.push(format!(
+            "wide table: {} pairs were compared group by group, and the best {} are kept",
+            found.n_pairs,
+            found.pairs.len()
+        ));
+    }
+    let settled = found.pairs.iter().filter(|pair| pair.settled).count();
+    if found.width == Width::F32 && settled < found.pairs.len() {
+        notes.push(format!(
+            "products in 32 bits: {settled} of {} pairs are settled in 64 bits, the others are good to 1e-6",
+            found.pairs.len()
+        ));
+    }
+    notes
+}
+
+/// What guards say of pairs that are no finding all the same.
+const GUARDS: [(Verdict, &str); 4] = [
+    (Verdict::Leverage, "rest on one row: without it the effect is gone; no finding (verdict `leverage`)"),
+    (Verdict::Redundant, "repeat another pair with a copy of its column; no finding (verdict `redundant`)"),
+    (Verdict::Leak, "tell the target rather than go with it; no finding (verdict `leak`)"),
+    (Verdict::Unconfirmed, "do not show in the later rows alone; no finding (verdict `unconfirmed`)"),
+];
+
+/// Says what the pairs were compared with.
+fn nulls(found: &Correlation) -> String {
+    let rows = "rows are taken as independent: order, repeats and groups of rows are not looked at";
+    match (found.permutations, found.n_targets) {
+        (0, _) => rows.to_owned(),
+        (n, 0) => format!(
+            "each pair is held against the best pair of all in {} permutations of every column (p_perm: Westfall-Young, min-P, under the complete null that no pair is related); {rows}",
+            grouped(n.into())
+        ),
+        (n, _) => format!(
+            "each pair is held against the best of itself and all weaker ones in {} permutations of the targets' rows (p_perm: Westfall-Young, min-P, step-down); {rows}",
+            grouped(n.into())
+        ),
+    }
+}
+
+/// Returns the findings, best first.
+pub(super) fn findings(found: &Correlation, step: &StepSpec, job: &str) -> Vec<Finding> {
+    found.findings().into_iter().filter_map(|pair| finding(found, pair, step, job)).collect()
+}
+
+fn finding(found: &Correlation, pair: &PairRow, step: &StepSpec, job: &str) -> Option<Finding> {
+    let (x, y) = (&found.columns[pair.x].name, &found.columns[pair.y].name);
+    let value = pair.r?;
+    #[allow(clippy::cast_precision_loss, reason = "a share needs few digits")]
+    let support = pair.n as f64 / found.n_rows.max(1) as f64;
+    Some(Finding {
+        job: job.to_owned(),
+        step: step.name.value.clone(),
+        kind: "correlate".to_owned(),
+        subject: format!("{x} ~ {y}"),
+        filter: format!("{} is not null and {} is not null", quoted(x), quoted(y)),
+        effect: value,
+        effect_unit: if pair.method == Method::Pearson { "r" } else { pair.method.word() }.to_owned(),
+        lo: pair.interval.map(|(lo, _)| lo),
+        hi: pair.interval.map(|(_, hi)| hi),
+        n: pair.n,
+        support,
+        p: pair.p,
+        p_min_attainable: pair.p_min_attainable,
+        q: if found.permutations > 0 { pair.p_perm } else { pair.q },
+        q_method: adjustment(found),
+        evidence: if step.list("controls").is_empty() { Evidence::Association } else { Evidence::Adjusted },
+        // What one row makes is no finding, so that a finding that was looked at is not fragile.
+        fragile: pair.leverage_max.map(|_| false),
+        confirmed_out_of_time: pair.confirmed,
+        as_of: None,
+        sentence: sentence(found, pair, value, step),
+    })
+}
+
+/// Names the adjustment, with the size of the family.
+fn adjustment(found: &Correlation) -> String {
+    let family = found.family;
+    match (found.permutations, found.n_targets, found.adjust) {
+        (0, _, Adjust::Bh) => format!("BH over {family} pairs"),
+        (0, _, Adjust::By) => format!("BY over {family} pairs"),
+        (n, 0, _) => format!("Westfall-Young over {family} pairs, {n} permutations, single step"),
+        (n, _, _) => format!("Westfall-Young over {family} pairs, {n} permutations, step-down"),
+    }
+}
+
+fn quoted(column: &str) -> String {
+    format!("\"{}\"", column.replace('"', "\"\""))
+}
+
+/// Says a finding in one sentence with its numbers.
+fn sentence(found: &Correlation, pair: &PairRow, value: f64, step: &StepSpec) -> String {
+    let (x, y) = (found.columns[pair.x].name.as_str(), found.columns[pair.y].name.as_str());
+    let interval =
+        pair.interval.map(|(lo, hi)| format!(" ({:.0} % interval {} to {})", 100.0 * (1.0 - found.alpha()), short(lo), short(hi)));
+    let said = match pair.method {
+        Method::Pearson | Method::Spearman | Method::Kendall => {
+            let together = if value > 0.0 { "rise together" } else { "move against each other" };
+            let symbol = match pair.method {
+                Method::Spearman => "Spearman's rho",
+                Method::Kendall => "Kendall's tau-b",
+                _ => "r",
+            };
+            format!("{x} and {y} {together}: {symbol} = {}{}", short(value), interval.unwrap_or_default())
+        }
+        Method::EtaSquared => {
+            let (groups, numbers) = if found.columns[pair.x].mean.is_none() { (x, y) } else { (y, x) };
+            format!("{groups} accounts for {:.0} % of the variance of {numbers} (eta squared = {})", 100.0 * value, short(value))
+        }
+        Method::CramersV => format!("{x} and {y} go together: Cramer's V = {}", short(value)),
+        Method::TheilsU => {
+            format!("knowing {x} takes away {:.0} % of the uncertainty about {y} (Theil's U = {})", 100.0 * value, short(value))
+        }
+        Method::MutualInformation => format!("{x} and {y} share {} nats of information", short(value)),
+        Method::Xi => format!("{y} follows {x}: Chatterjee's xi = {}", short(value)),
+        Method::Distance => format!("{x} and {y} depend on each other: distance correlation = {}", short(value)),
+    };
+    let controls: Vec<&str> = step.list("controls").iter().map(|control| control.value.as_str()).collect();
+    let fixed = if controls.is_empty() { String::new() } else { format!(", with {} held fixed", crate::spec::listed(&controls)) };
+    format!("{said} over {} rows{fixed}", grouped(pair.n))
+}
+
+/// Writes a correlation with two digits, or as many as tell it from 1.
+fn short(r: f64) -> String {
+    let digits = (2..=9).find(|&digits| 1.0 - r.abs() >= 0.5 * 10_f64.powi(-digits) || r.abs() >= 1.0).unwrap_or(9);
+    let digits = usize::try_from(digits).unwrap_or(2);
+    format!("{r:.digits$}")
+}
+
+/// Writes a count with a comma between thousands.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Returns the tables of the step.
+pub(super) fn tables(found: &Correlation, schema: &Schema, used: &[usize], step: &StepSpec, left_out: &[LeftOut]) -> Vec<Table> {
+    let columns = columns_table(found, schema, used, step, left_out);
+    vec![
+        Table { name: "pairs", schema: Correlation::pairs_schema(), batches: found.pairs_table() },
+        Table { name: "columns", schema: columns.schema(), batches: vec![columns] },
+    ]
+}
+
+/// Every column of the input, in its order: what it is, and why it was not used.
+fn columns_table(found: &Correlation, schema: &Schema, used: &[usize], step: &StepSpec, left_out: &[LeftOut]) -> RecordBatch {
+    let fields = schema.fields();
+    let positions: std::collections::HashMap<usize, usize> =
+        used.iter().enumerate().map(|(position, &column)| (column, position)).collect();
+    let row = |at: usize| positions.get(&at).map(|&position| &found.columns[position]);
+    let reason = |at: usize| {
+        let name = fields[at].name();
+        if row(at).is_some() {
+            return None;
+        }
+        let excluded = step.exclude.iter().any(|column| &column.value == name);
+        let by_type = left_out.iter().find(|column| &column.column == name).map(|column| column.reason.clone());
+        Some(by_type.unwrap_or_else(|| if excluded { "excluded by the spec".to_owned() } else { "not asked for".to_owned() }))
+    };
+    let each = 0..fields.len();
+    let number = |of: fn(&engine::ColumnRow) -> Option<f64>| -> ArrayRef {
+        Arc::new(each.clone().map(|at| row(at).and_then(of)).collect::<Float64Array>())
+    };
+    let count =
+        |of: fn(&engine::ColumnRow) -> u64| -> ArrayRef { Arc::new(each.clone().map(|at| row(at).map(of)).collect::<UInt64Array>()) };
+    let columns: Vec<(Field, ArrayRef)> = vec![
+        (Field::new("column", DataType::Utf8, false), Arc::new(StringArray::from_iter_values(fields.iter().map(|field| field.name())))),
+        (
+            Field::new("data_type", DataType::Utf8, false),
+            Arc::new(StringArray::from_iter_values(fields.iter().map(|field| columns::type_words(field.data_type())))),
+        ),
+        (Field::new("used", DataType::Boolean, false), Arc::new(each.clone().map(|at| Some(row(at).is_some())).collect::<BooleanArray>())),
+        (Field::new("reason", DataType::Utf8, true), Arc::new(each.clone().map(reason).collect::<StringArray>())),
+        (Field::new("n", DataType::UInt64, true), count(|column| column.n)),
+        (Field::new("nulls", DataType::UInt64, true), count(|column| column.missing)),
+        (Field::new("mean", DataType::Float64, true), number(|column| column.mean)),
+        (Field::new("sd", DataType::Float64, true), number(|column| column.sd)),
+        (Field::new("min", DataType::Float64, true), number(|column| column.min)),
+        (Field::new("max", DataType::Float64, true), number(|column| column.max)),
+        (
+            Field::new("constant", DataType::Boolean, true),
+            Arc::new(each.clone().map(|at| row(at).map(engine::ColumnRow::constant)).collect::<BooleanArray>()),
+        ),
+    ];
+    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("every column has one cell a field of the input")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(short(0.4949), "0.49");
+        assert_eq!(short(0.99999), "0.99999");
+        assert_eq!(short(-1.0), "-1.00");
+        assert_eq!([grouped(5), grouped(1234), grouped(12_330), grouped(1_000_000)], ["5", "1,234", "12,330", "1,000,000"]);
+    }
+}
