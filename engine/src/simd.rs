@@ -6,8 +6,8 @@ pub(crate) mod bits;
 mod cells;
 mod panels;
 
-pub(crate) use cells::{NO_UNIT, Origin, dot, narrow, present, reach, write_deviations};
-pub(crate) use panels::{PANEL_STEP, Packed};
+pub(crate) use cells::{NO_UNIT, Origin, PIECE, dot, extremes, narrow, present, reach, write_deviations};
+pub(crate) use panels::{Multiply, PANEL_STEP, Packed};
 
 /// Accumulators of every fixed-lane sum.
 pub(crate) const LANES: usize = 8;
@@ -41,7 +41,7 @@ impl<'a, T> Matrix<'a, T> {
 }
 
 /// A type that dense products are made of.
-pub(crate) trait Element: panels::Multiply + Copy + Send + Sync + Default + Into<f64> + 'static {}
+pub(crate) trait Element: Multiply + Copy + Send + Sync + Default + Into<f64> + 'static {}
 
 impl Element for f32 {}
 

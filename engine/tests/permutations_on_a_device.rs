@@ -21,8 +21,8 @@ fn table() -> Table {
     let factor: Vec<f64> = (0..200).map(|_| uniform()).collect();
     let column = |at: usize, uniform: &mut dyn FnMut() -> f64| -> Vec<f64> {
         let cell = |f: &f64| {
-            let x = uniform() + if at % 9 == 0 { 1.5 * f } else { 0.0 };
-            if at % 5 == 0 { (3.0 * x).floor() } else { x }
+            let x = uniform() + if at.is_multiple_of(9) { 1.5 * f } else { 0.0 };
+            if at.is_multiple_of(5) { (3.0 * x).floor() } else { x }
         };
         factor.iter().map(cell).collect()
     };

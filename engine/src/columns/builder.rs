@@ -251,7 +251,9 @@ fn write_raw(raw: &[f64], out: &mut [f64], misses: bool) {
     let out = &mut out[..raw.len()];
     out.copy_from_slice(raw);
     if misses {
-        out.iter_mut().for_each(|x| *x = if x.is_finite() { *x } else { 0.0 });
+        for x in out {
+            *x = if x.is_finite() { *x } else { 0.0 };
+        }
     }
 }
 

@@ -211,7 +211,9 @@ pub fn associate(
             options.controls.iter().map(|control| if ranked { ranks::average_ranks(control) } else { control.clone() }).collect();
         Basis::of(&controls, table.n_rows)
     });
-    let work = Work { table, options, on, stop, basis };
+    let of_column = |column: &TableColumn| Float64Array::from(column.numbers().map(ranks::average_ranks).unwrap_or_default());
+    let ranks = if ranked { table.columns.par_iter().map(of_column).collect() } else { Vec::new() };
+    let work = Work { table, options, on, stop, basis, ranks };
     let Some(mut rows) = work.rows(&pairs)? else { return Ok(None) };
     work.count_effective(&mut rows);
     let null = if options.permutations > 0 { permute::null(&work, &rows) } else { Some(Null::default()) };
@@ -232,6 +234,8 @@ pub(super) struct Work<'a> {
     pub(super) stop: &'a Stop<'a>,
     /// Spans the controls, or their ranks, over all rows; none where nothing is held fixed.
     basis: Option<Basis>,
+    /// Average ranks of every column of numbers, where the coefficient takes them; empty elsewhere.
+    ranks: Vec<Float64Array>,
 }
 
 impl Work<'_> {
@@ -295,16 +299,22 @@ impl Work<'_> {
     fn prepared(&self, positions: &[usize], ranked: bool) -> Vec<(Field, ArrayRef)> {
         let prepare = |&at: &usize| {
             let column = &self.table.columns[at];
-            let cells = self.residual(column.numbers().unwrap_or_default(), ranked);
-            (Field::new(&column.name, DataType::Float64, true), Arc::new(Float64Array::from(cells)) as ArrayRef)
+            let cells = match self.ranks.get(at) {
+                Some(ranks) if ranked && self.basis.is_none() => ranks.clone(),
+                _ => Float64Array::from(self.residual_of(at, ranked)),
+            };
+            (Field::new(&column.name, DataType::Float64, true), Arc::new(cells) as ArrayRef)
         };
         positions.par_iter().map(prepare).collect()
     }
 
-    /// Returns numbers, or their ranks, less what the controls explain; zeros where they explain everything. A column with
-    /// missing cells is regressed over its own rows.
-    pub(super) fn residual(&self, cells: &[f64], ranked: bool) -> Vec<f64> {
-        let cells = if ranked { ranks::average_ranks(cells) } else { cells.to_vec() };
+    /// Returns the numbers of a column, or their ranks, less what the controls explain; zeros where they explain everything.
+    /// A column with missing cells is regressed over its own rows.
+    pub(super) fn residual_of(&self, at: usize, ranked: bool) -> Vec<f64> {
+        let cells = match self.ranks.get(at) {
+            Some(ranks) if ranked => ranks.values().to_vec(),
+            _ => self.table.columns[at].numbers().unwrap_or_default().to_vec(),
+        };
         let Some(basis) = &self.basis else { return cells };
         let rows: Vec<usize> = (0..cells.len()).filter(|&row| cells[row].is_finite()).collect();
         if rows.len() == cells.len() {

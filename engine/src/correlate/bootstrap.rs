@@ -4,9 +4,9 @@
 //! w(row) ~ Poisson(1)      r_b = sum w (x - m_x)(y - m_y) / ...      interval: the (B + 1) alpha / 2 smallest and largest r_b
 //! ```
 //!
-//! Shape    B turns x pairs of complete columns; a tile of columns at a time, so that only its r_b are held.
+//! Shape    B turns x pairs of complete columns; a tile of columns at a time, so that only its `r_b` are held.
 //! Numbers  f64 on the CPU: intervals of findings do not depend on a place. Weights are Philox words of (seed, turn).
-//! Source   Hanley and MacGibbon 2006 (Poisson weights); Davison and Hinkley 1997, 5.2 (percentiles).
+//! Source   Hanley and `MacGibbon` 2006 (Poisson weights); Davison and Hinkley 1997, 5.2 (percentiles).
 //! Cost     one weighted product a turn: n p^2 / 2 multiply-adds, at the speed of products.
 //! Absent   pairs with missing cells or other coefficients than Pearson's and Spearman's: they keep their analytic interval.
 
@@ -39,22 +39,25 @@ pub(super) fn apply(work: &Work<'_>, rows: &mut [PairRow]) -> bool {
     let Some(&first) = wanted.first() else { return true };
     let ranked = rows[first].method == Method::Spearman;
     let mut taking = vec![false; work.table.columns.len()];
-    wanted.iter().for_each(|&at| (taking[rows[at].x], taking[rows[at].y]) = (true, true));
+    for &at in &wanted {
+        taking[rows[at].x] = true;
+        taking[rows[at].y] = true;
+    }
     let columns: Vec<usize> = (0..taking.len()).filter(|&at| taking[at]).collect();
     let place: HashMap<usize, usize> = columns.iter().enumerate().map(|(place, &at)| (at, place)).collect();
     let unit: Vec<Vec<f64>> = columns.par_iter().map(|&at| permute::unit_column(work, at, ranked, &work.options.exchange)).collect();
     let drawn = Drawn { work, unit: &unit };
     // Pairs by the tiles that their columns lie in.
-    let mut tiles: HashMap<(usize, usize), Vec<(usize, usize, usize)>> = HashMap::new();
+    let mut tiles: HashMap<(usize, usize), Vec<Pair>> = HashMap::new();
     for &at in &wanted {
         let (a, b) = (place[&rows[at].x], place[&rows[at].y]);
         let (a, b) = (a.min(b), a.max(b));
         tiles.entry((a / TILE, b / TILE)).or_default().push((at, a, b));
     }
-    let mut tiles: Vec<((usize, usize), Vec<(usize, usize, usize)>)> = tiles.into_iter().collect();
+    let mut tiles: Vec<((usize, usize), Vec<Pair>)> = tiles.into_iter().collect();
     tiles.sort_unstable_by_key(|(tile, _)| *tile);
     let moments = drawn.moments();
-    let intervals: Vec<Option<Vec<(usize, (f64, f64))>>> = tiles
+    let intervals: Vec<Option<Vec<Interval>>> = tiles
         .par_iter()
         .with_max_len(1)
         .map(|(tile, pairs)| if (work.stop)() { None } else { Some(drawn.tile(*tile, pairs, &moments)) })
@@ -67,6 +70,12 @@ pub(super) fn apply(work: &Work<'_>, rows: &mut [PairRow]) -> bool {
     }
     true
 }
+
+/// A row, and its two columns among those that are drawn.
+type Pair = (usize, usize, usize);
+
+/// A row and its interval.
+type Interval = (usize, (f64, f64));
 
 struct Drawn<'a> {
     work: &'a Work<'a>,
@@ -108,7 +117,7 @@ impl Drawn<'_> {
     }
 
     /// Returns the intervals of the pairs of one tile.
-    fn tile(&self, (a, b): (usize, usize), pairs: &[(usize, usize, usize)], moments: &[TurnMoments]) -> Vec<(usize, (f64, f64))> {
+    fn tile(&self, (a, b): (usize, usize), pairs: &[Pair], moments: &[TurnMoments]) -> Vec<Interval> {
         let n = self.work.table.n_rows;
         let range = |tile: usize| tile * TILE..((tile + 1) * TILE).min(self.unit.len());
         let (left, right) = (range(a), range(b));

@@ -76,6 +76,6 @@ mod tests {
         let (alternating, trend) = (autocorrelations(&alternating), autocorrelations(&trend));
         assert!((alternating[0] + 0.99).abs() < 1e-12, "{}", alternating[0]);
         assert!(effective_n(100, &trend, &trend) < 10.0);
-        assert!((effective_n(100, &vec![0.0; 20], &trend) - 100.0).abs() < 1e-9);
+        assert!((effective_n(100, &[0.0; 20], &trend) - 100.0).abs() < 1e-9);
     }
 }

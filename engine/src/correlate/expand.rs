@@ -130,7 +130,9 @@ impl Expanded {
                     // Levels of one column move together: rows get a new order once.
                     let mut order: Vec<u32> = (0..u32::try_from(n).expect("a table has fewer than 2^32 rows")).collect();
                     exchange.shuffle(&mut order, &mut stream(*column));
-                    levels.iter().for_each(|level| moving.extend(order.iter().map(|row| level[*row as usize])));
+                    for level in levels {
+                        moving.extend(order.iter().map(|row| level[*row as usize]));
+                    }
                 }
             }
         }

@@ -15,10 +15,11 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::associate::{View, Work};
+use super::associate::{Parts, View, Work};
 use super::finish::{PairRow, Verdict};
 use super::method::Method;
 use crate::columns::MISSING;
+use crate::simd::{PIECE, extremes};
 use crate::stats::ln_pearson_p;
 
 /// Effect from which one column is a copy of the other.
@@ -28,12 +29,13 @@ const COPY: f64 = 0.999;
 pub(super) fn guard(work: &Work<'_>, rows: &mut [PairRow]) {
     let first_copy = first_copies(work, rows);
     let options = &work.options.correlate;
+    let units = units_of_survivors(work, rows);
     rows.par_iter_mut().for_each(|row| {
         let large = row.r.is_some_and(|r| row.method.effect_size(r) >= options.min_effect);
         if row.verdict != Verdict::Survives || !large {
             return;
         }
-        let made_by_one = leverage(work, row);
+        let made_by_one = leverage(work, &units, row);
         row.leverage_max = made_by_one.map(|(largest, _)| largest);
         row.confirmed = confirmed(work, row);
         row.verdict = if leaks(work, row) {
@@ -62,12 +64,9 @@ fn leaks(work: &Work<'_>, row: &PairRow) -> bool {
 fn first_copies(work: &Work<'_>, rows: &[PairRow]) -> Vec<usize> {
     let columns = &work.table.columns;
     let mut first: Vec<usize> = (0..columns.len()).collect();
-    let key = |at: &usize| {
-        let mut hash = blake3::Hasher::new();
-        (0..work.table.n_rows).for_each(|row| {
-            hash.update(&columns[*at].key(row).to_le_bytes());
-        });
-        *hash.finalize().as_bytes()
+    let key = |at: &usize| match View::of(&columns[*at]) {
+        View::Numbers(cells) => *blake3::hash(bytemuck::cast_slice(cells)).as_bytes(),
+        View::Levels(levels) => *blake3::hash(bytemuck::cast_slice(levels.codes)).as_bytes(),
     };
     let keys: Vec<[u8; 32]> = first.par_iter().map(key).collect();
     let mut seen: HashMap<[u8; 32], usize> = HashMap::new();
@@ -101,54 +100,111 @@ fn is_redundant(first_copy: &[usize], row: &PairRow) -> bool {
     if x == y { row.x != x && row.y != y } else { row.x != x || row.y != y }
 }
 
+/// Returns the complete columns of the survivors by position in the table: numbers or ranks, centred, with a sum of squares
+/// of 1.
+fn units_of_survivors(work: &Work<'_>, rows: &[PairRow]) -> Vec<Option<Vec<f64>>> {
+    let parts = Parts::of(work.table);
+    let mut ranked = vec![None; work.table.columns.len()];
+    for row in rows.iter().filter(|row| row.verdict == Verdict::Survives) {
+        if matches!(row.method, Method::Pearson | Method::Spearman) {
+            (ranked[row.x], ranked[row.y]) = (Some(row.method == Method::Spearman), Some(row.method == Method::Spearman));
+        }
+    }
+    let unit =
+        |(at, ranked): (usize, &Option<bool>)| ranked.filter(|_| parts.is_complete(at)).map(|ranked| normal(work.residual_of(at, ranked)));
+    ranked.par_iter().enumerate().map(unit).collect()
+}
+
+/// Centres cells, and brings their sum of squares to 1; a constant column becomes zeros.
+#[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
+fn normal(mut cells: Vec<f64>) -> Vec<f64> {
+    let first = cells.first().copied().unwrap_or(0.0);
+    let mean = first + cells.iter().map(|x| x - first).sum::<f64>() / cells.len() as f64;
+    for x in &mut cells {
+        *x -= mean;
+    }
+    let norm = libm::sqrt(cells.iter().map(|x| x * x).sum());
+    for x in &mut cells {
+        *x = if norm > 0.0 { *x / norm } else { 0.0 };
+    }
+    cells
+}
+
 /// Returns how far the removal of one row moves r at the most, and whether one row makes the pair.
-fn leverage(work: &Work<'_>, row: &PairRow) -> Option<(f64, bool)> {
+fn leverage(work: &Work<'_>, units: &[Option<Vec<f64>>], row: &PairRow) -> Option<(f64, bool)> {
     if !matches!(row.method, Method::Pearson | Method::Spearman) {
         return None;
     }
-    let ranked = row.method == Method::Spearman;
-    let cells = |at: usize| work.residual(work.table.columns[at].numbers().unwrap_or_default(), ranked);
-    let both = cells(row.x).into_iter().zip(cells(row.y)).filter(|(x, y)| x.is_finite() && y.is_finite());
-    let (x, y): (Vec<f64>, Vec<f64>) = both.unzip();
-    let options = &work.options.correlate;
     let r = row.r?;
-    let (mut largest, mut made) = (0.0_f64, false);
-    for without in leave_one_out(&x, &y) {
-        largest = largest.max((r - without).abs());
-        let sure = ln_pearson_p(without, row.n - 1).is_some_and(|p| p <= libm::log(options.alpha));
-        made |= without.abs() < options.min_effect || without * r <= 0.0 || !sure;
-    }
-    Some((largest, made))
+    let moved = match (&units[row.x], &units[row.y]) {
+        (Some(x), Some(y)) => moved_by_any(r, x, y),
+        _ => {
+            let ranked = row.method == Method::Spearman;
+            let both = work.residual_of(row.x, ranked).into_iter().zip(work.residual_of(row.y, ranked));
+            let (x, y): (Vec<f64>, Vec<f64>) = both.filter(|(x, y)| x.is_finite() && y.is_finite()).unzip();
+            moved_by_any(r, &normal(x), &normal(y))
+        }
+    };
+    let options = &work.options.correlate;
+    let least = moved.least;
+    let sure = ln_pearson_p(least, row.n.saturating_sub(1)).is_some_and(|p| p <= libm::log(options.alpha));
+    Some((moved.largest, least.abs() < options.min_effect || least * r <= 0.0 || !sure))
 }
 
-/// Returns r of all rows but one, for each; 0 where it is not defined.
+/// What leaving one row out does to r.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Moved {
+    /// Largest change of r.
+    largest: f64,
+    /// The r that lies furthest towards 0, or past it.
+    least: f64,
+}
+
+/// Returns r without a row, given its two cells: 0 where it is not defined.
+fn without(r: f64, x: f64, y: f64, share: f64) -> f64 {
+    let (xx, yy) = (1.0 - share * x * x, 1.0 - share * y * y);
+    // A column that varies in that row alone is constant without it.
+    if xx <= 1e-12 || yy <= 1e-12 { 0.0 } else { ((r - share * x * y) / libm::sqrt(xx) / libm::sqrt(yy)).clamp(-1.0, 1.0) }
+}
+
+/// Removing a row takes so much of its products away, because the means move too.
 #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
-fn leave_one_out(x: &[f64], y: &[f64]) -> Vec<f64> {
-    let n = x.len() as f64;
-    let mean = |cells: &[f64]| {
-        let first = cells.first().copied().unwrap_or(0.0);
-        first + cells.iter().map(|x| x - first).sum::<f64>() / n
-    };
-    let (mx, my) = (mean(x), mean(y));
-    let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
-    for (x, y) in x.iter().zip(y) {
-        let (dx, dy) = (x - mx, y - my);
-        xx += dx * dx;
-        yy += dy * dy;
-        xy += dx * dy;
-    }
-    // Removing a row takes n / (n - 1) of its deviations' products away, because the mean moves too.
-    let share = n / (n - 1.0);
-    let without = |(x, y): (&f64, &f64)| {
-        let (dx, dy) = (x - mx, y - my);
-        let (xx_left, yy_left) = (xx - share * dx * dx, yy - share * dy * dy);
-        // A column that varies in that row alone is constant without it.
-        if xx_left <= 1e-12 * xx || yy_left <= 1e-12 * yy {
-            return 0.0;
+fn share(n_rows: usize) -> f64 {
+    n_rows as f64 / (n_rows as f64 - 1.0)
+}
+
+/// Looks at some rows of two columns of which each has a mean of 0 and a sum of squares of 1.
+fn moved(r: f64, x: &[f64], y: &[f64], rows: impl Iterator<Item = usize>) -> Moved {
+    let (share, sign) = (share(x.len()), r.signum());
+    let mut moved = Moved { largest: 0.0, least: r };
+    for row in rows {
+        let left = without(r, x[row], y[row], share);
+        moved.largest = moved.largest.max((r - left).abs());
+        if left * sign < moved.least * sign {
+            moved.least = left;
         }
-        ((xy - share * dx * dy) / libm::sqrt(xx_left) / libm::sqrt(yy_left)).clamp(-1.0, 1.0)
-    };
-    x.iter().zip(y).map(without).collect()
+    }
+    moved
+}
+
+/// Looks at all rows, at those closely that could move r the most.
+///
+/// To first order a row moves r by `share (x y - r (x^2 + y^2) / 2)`, and the rest is below the square of what its squares
+/// take away at the most: rows that are further from the extremes than that need no closer look.
+fn moved_by_any(r: f64, x: &[f64], y: &[f64]) -> Moved {
+    let share = share(x.len());
+    let largest_square = |cells: &[f64]| cells.iter().fold(0.0_f64, |most, x| most.max(x * x));
+    let taken = share * (largest_square(x) + largest_square(y));
+    if taken.is_nan() || taken > 0.3 {
+        return moved(r, x, y, 0..x.len());
+    }
+    let slack = 2.0 * taken * taken + 1e-12;
+    let pieces = extremes(x, y, r / 2.0);
+    let low = pieces.iter().fold(0.0, |low, piece| f64::min(low, piece.0));
+    let high = pieces.iter().fold(0.0, |high, piece| f64::max(high, piece.1));
+    let close = |piece: &(f64, f64)| piece.0 <= low + slack || piece.1 >= high - slack;
+    let rows = pieces.iter().enumerate().filter(|(_, piece)| close(piece)).flat_map(|(at, _)| at * PIECE..((at + 1) * PIECE).min(x.len()));
+    moved(r, x, y, rows)
 }
 
 /// Returns whether the later rows alone show the pair; none where no time is named.
@@ -182,14 +238,39 @@ mod tests {
     use super::*;
     use crate::correlate::definition;
 
+    /// Two columns that go together, with a few rows far out.
+    fn columns(n: i32) -> [Vec<f64>; 2] {
+        let x: Vec<f64> = (0..n).map(|row| f64::from(row * 7919 % 41) + if row % 97 == 3 { 60.0 } else { 0.0 } + 1e6).collect();
+        let y = (0..n).map(|row| f64::from(row * 104_729 % 37) + f64::from(row % 41)).collect();
+        [x, y]
+    }
+
     #[test]
     fn leaving_a_row_out_is_leaving_it_out() {
-        let x: Vec<f64> = (0..40).map(|row| f64::from(row * 7919 % 41) + 1e6).collect();
-        let y: Vec<f64> = (0..40).map(|row| f64::from(row * 104_729 % 37) + f64::from(row)).collect();
-        for (row, found) in leave_one_out(&x, &y).into_iter().enumerate() {
+        let [x, y] = columns(40);
+        let (_, r) = definition::pearson(&x, &y);
+        let r = r.unwrap_or(f64::NAN);
+        let (mut largest, mut least) = (0.0_f64, r);
+        for row in 0..40 {
             let rest = |cells: &[f64]| cells.iter().enumerate().filter(|(at, _)| *at != row).map(|(_, x)| *x).collect::<Vec<_>>();
-            let (_, due) = definition::pearson(&rest(&x), &rest(&y));
-            assert!(due.is_some_and(|due| (due - found).abs() < 1e-9), "row {row}: {found}, but {due:?}");
+            let due = definition::pearson(&rest(&x), &rest(&y)).1.unwrap_or(f64::NAN);
+            let found = moved(r, &normal(x.clone()), &normal(y.clone()), row..row + 1);
+            assert!((found.largest - (r - due).abs()).abs() < 1e-9, "row {row}: {found:?}, but {due}");
+            largest = largest.max((r - due).abs());
+            least = if due * r.signum() < least * r.signum() { due } else { least };
+        }
+        let all = moved(r, &normal(x), &normal(y), 0..40);
+        assert!((all.largest - largest).abs() < 1e-9 && (all.least - least).abs() < 1e-9, "{all:?}, but {largest} and {least}");
+    }
+
+    #[test]
+    fn the_rows_at_the_extremes_tell_what_all_rows_tell() {
+        for n in [30, 200, 3000, 20_000] {
+            let [x, y] = columns(n);
+            let r = definition::pearson(&x, &y).1.unwrap_or(f64::NAN);
+            let (x, y) = (normal(x), normal(y));
+            let all = moved(r, &x, &y, 0..x.len());
+            assert_eq!(moved_by_any(r, &x, &y), all, "{n} rows");
         }
     }
 
@@ -197,6 +278,7 @@ mod tests {
     fn a_column_that_varies_in_one_row_has_no_r_without_it() {
         let x: Vec<f64> = (0..30).map(|row| f64::from(u8::from(row == 3))).collect();
         let y: Vec<f64> = (0..30).map(f64::from).collect();
-        assert_eq!(leave_one_out(&x, &y)[3].to_bits(), 0);
+        let (x, y) = (normal(x), normal(y));
+        assert_eq!(without(0.3, x[3], y[3], share(30)).to_bits(), 0);
     }
 }

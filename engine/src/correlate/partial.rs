@@ -47,7 +47,9 @@ impl Basis {
         let mut left = cells.to_vec();
         // Deviations first: an offset would drown what is left.
         if let Some(origin) = crate::simd::reach(cells).map(|reach| reach.origin()).filter(|_| !self.columns.is_empty()) {
-            left.iter_mut().for_each(|x| *x -= origin.centre);
+            for x in &mut left {
+                *x -= origin.centre;
+            }
         }
         let before = dot(&left, &left);
         for _ in 0..2 {
@@ -93,7 +95,7 @@ mod tests {
             .collect()
     }
 
-    /// r(x, y | z) = (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2)(1 - r_yz^2)): the textbook for one control.
+    /// `r(x, y | z) = (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2)(1 - r_yz^2))`: the textbook for one control.
     #[test]
     fn one_control_agrees_with_the_textbook() {
         let (a, b, z) = (noise(3, 200), noise(5, 200), noise(7, 200));

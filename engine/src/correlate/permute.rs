@@ -32,7 +32,7 @@ use super::method::Method;
 use super::stat::Stat;
 use super::{cpu, ranks};
 use crate::columns::Cells;
-use crate::simd::{Matrix, dot, reach, write_deviations};
+use crate::simd::{Matrix, Multiply, dot, reach, write_deviations};
 use crate::stats::{Purpose, Stream, ln_normal_sf};
 
 /// How far an r of f32 products can be off: twice the proven bound.
@@ -91,7 +91,9 @@ impl Exchange {
         let mut order = in_time(entity.len(), time);
         let of = |row: u32| (stratum.map_or(0, |stratum| stratum[row as usize]), entity[row as usize]);
         let mut sizes: HashMap<(u32, u32), usize> = HashMap::new();
-        order.iter().for_each(|&row| *sizes.entry(of(row)).or_default() += 1);
+        for &row in &order {
+            *sizes.entry(of(row)).or_default() += 1;
+        }
         let key = |row: u32| (of(row).0, sizes[&of(row)], of(row).1);
         order.sort_by_key(|&row| key(row));
         let ends = ends(&order, |a, b| (key(a).0, key(a).1) == (key(b).0, key(b).1));
@@ -141,9 +143,7 @@ impl Exchange {
             if self.shifts {
                 cells.rotate_left(stream.below(cells.len().max(1) as u32) as usize);
             } else if unit == 1 {
-                for last in (1..cells.len()).rev() {
-                    cells.swap(last, stream.below(last as u32 + 1) as usize);
-                }
+                shuffle_rows(cells, stream);
             } else {
                 for last in (1..cells.len() / unit).rev() {
                     let other = stream.below(last as u32 + 1) as usize;
@@ -152,6 +152,23 @@ impl Exchange {
                         head[other * unit..][..unit].swap_with_slice(&mut tail[..unit]);
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Puts cells into any order, each with the same probability (Fisher and Yates), words of the stream 64 at a time.
+#[allow(clippy::cast_possible_truncation, reason = "a table has fewer than 2^32 rows")]
+fn shuffle_rows<T: Copy>(cells: &mut [T], stream: &mut Stream) {
+    let mut last = cells.len().saturating_sub(1);
+    while last > 0 {
+        for word in stream.words() {
+            // `last` is below the length, and the other place is not beyond it.
+            let other = ((u64::from(*word) * (last as u64 + 1)) >> 32) as usize;
+            cells.swap(last, other);
+            last -= 1;
+            if last == 0 {
+                break;
             }
         }
     }
@@ -276,7 +293,7 @@ impl<'a> Family<'a> {
         let arrange = |at: usize| {
             in_single[at].then(|| match &work.table.columns[at].cells {
                 // Ranks are taken anew over the rows of each turn; what controls explain is taken away once (Freedman and Lane).
-                Cells::Numbers(cells) => Arranged::Numbers(exchange.arranged(&work.residual(cells.values(), false))),
+                Cells::Numbers(_) => Arranged::Numbers(exchange.arranged(&work.residual_of(at, false))),
                 Cells::Levels(levels) => Arranged::Codes(exchange.arranged(&levels.codes), levels.names.len()),
             })
         };
@@ -458,7 +475,7 @@ impl<'a> Family<'a> {
 /// Returns a column in the order of the strata, centred, with a sum of squares of 1; zeros where it is constant.
 pub(super) fn unit_column(work: &Work<'_>, at: usize, ranked: bool, exchange: &Exchange) -> Vec<f64> {
     let cells = match &work.table.columns[at].cells {
-        Cells::Numbers(cells) => work.residual(cells.values(), ranked),
+        Cells::Numbers(_) => work.residual_of(at, ranked),
         Cells::Levels(levels) => levels.codes.iter().map(|code| f64::from(*code)).collect(),
     };
     let cells = exchange.arranged(&cells);
@@ -468,7 +485,9 @@ pub(super) fn unit_column(work: &Work<'_>, at: usize, ranked: bool, exchange: &E
     #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
     let mean = sum / cells.len() as f64;
     let norm = libm::sqrt((squares - sum * mean).max(0.0));
-    unit.iter_mut().for_each(|x| *x = if norm > 0.0 { (*x - mean) / norm } else { 0.0 });
+    for x in &mut unit {
+        *x = if norm > 0.0 { (*x - mean) / norm } else { 0.0 };
+    }
     unit
 }
 
@@ -499,12 +518,16 @@ impl<'a> Screen<'a> {
         if self.places.is_empty() {
             return 0.0;
         }
-        let mut cells = self.narrow.clone();
+        // Memory that is kept from turn to turn: taking it anew costs as much as the shuffle.
+        let mut cells = f32::idle().take();
+        cells.clear();
+        cells.extend_from_slice(&self.narrow);
         for (column, cells) in family.unit_columns.iter().zip(cells.chunks_mut(n)) {
             family.work.options.exchange.shuffle(cells, &mut family.stream(*column, turn));
         }
         let matrix = Matrix { values: &cells, n_rows: n, stride: n, n_columns: p };
         let products = family.work.on.run(&Gram, GramInput::symmetric(matrix)).output;
+        f32::idle().give(cells);
         debug_assert_eq!(products.len(), self.layout.cells());
         let largest = self.places.iter().map(|&at| products[at as usize].abs()).fold(0.0, f32::max);
         #[allow(clippy::cast_possible_truncation, reason = "a bound that is rounded to f32 with room to spare")]

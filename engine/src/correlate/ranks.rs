@@ -21,47 +21,59 @@ pub(crate) fn average_ranks(cells: &[f64]) -> Vec<f64> {
 
 /// Returns the rows in ascending order of their cells, NaN last; equal cells stay in row order.
 ///
-/// A radix sort of keys that order as the numbers do: 100,000 rows in 1.5 ms, where a comparison sort takes 7.
+/// A radix sort of the upper halves of keys that order as the numbers do, each with its row in one word; runs whose upper
+/// halves are the same are few, and sorted by the rest.
 pub(crate) fn order(cells: &[f64]) -> Vec<u32> {
-    let key = |x: f64| {
-        // -0 is 0, and every NaN is the largest.
-        let bits = (if x.is_nan() { f64::NAN.copysign(1.0) } else { x + 0.0 }).to_bits();
-        if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
-    };
     let n = u32::try_from(cells.len()).expect("a table has fewer than 2^32 rows");
-    let mut pairs: Vec<(u64, u32)> = (0..n).zip(cells).map(|(row, x)| (key(*x), row)).collect();
+    let mut words: Vec<u64> = (0..n).zip(cells).map(|(row, x)| (key(*x) & !0xffff_ffff) | u64::from(row)).collect();
     if cells.len() < 256 {
-        pairs.sort_unstable();
-        return pairs.into_iter().map(|(_, row)| row).collect();
+        words.sort_unstable();
+    } else {
+        radix_sort(&mut words);
     }
-    radix_sort(&mut pairs);
-    pairs.into_iter().map(|(_, row)| row).collect()
+    #[allow(clippy::cast_possible_truncation, reason = "the lower half is the row")]
+    let mut rows: Vec<u32> = words.iter().map(|word| *word as u32).collect();
+    let mut start = 0;
+    for run in words.chunk_by(|a, b| a >> 32 == b >> 32) {
+        if run.len() > 1 {
+            rows[start..start + run.len()].sort_by_key(|&row| (key(cells[row as usize]), row));
+        }
+        start += run.len();
+    }
+    rows
 }
 
-/// Sorts by the key, eleven bits at a time; digits that all keys share are passed over.
-fn radix_sort(pairs: &mut Vec<(u64, u32)>) {
+/// Returns a number that orders as x does, NaN last.
+fn key(x: f64) -> u64 {
+    // -0 is 0, and every NaN is the largest.
+    let bits = (if x.is_nan() { f64::NAN.copysign(1.0) } else { x + 0.0 }).to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
+/// Sorts by the upper half, eleven bits at a time; digits that all words share are passed over.
+fn radix_sort(words: &mut Vec<u64>) {
     const BITS: u32 = 11;
     const SIZE: usize = 1 << BITS;
-    let mut spare = vec![(0, 0); pairs.len()];
-    for shift in (0..64).step_by(BITS as usize) {
-        let digit = |key: u64| (key >> shift) as usize & (SIZE - 1);
-        let mut starts = vec![0_usize; SIZE];
-        for (key, _) in pairs.iter() {
-            starts[digit(*key)] += 1;
+    let mut spare = vec![0; words.len()];
+    for shift in [32, 43, 54] {
+        let digit = |word: u64| (word >> shift) as usize & (SIZE - 1);
+        let mut starts = [0_usize; SIZE];
+        for word in words.iter() {
+            starts[digit(*word)] += 1;
         }
-        if starts.contains(&pairs.len()) {
+        if starts.contains(&words.len()) {
             continue;
         }
         let mut sum = 0;
         for start in &mut starts {
             sum += std::mem::replace(start, sum);
         }
-        for pair in pairs.iter() {
-            let start = &mut starts[digit(pair.0)];
-            spare[*start] = *pair;
+        for word in words.iter() {
+            let start = &mut starts[digit(*word)];
+            spare[*start] = *word;
             *start += 1;
         }
-        std::mem::swap(pairs, &mut spare);
+        std::mem::swap(words, &mut spare);
     }
 }
 
@@ -72,6 +84,8 @@ fn same(a: f64, b: f64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "ranks are halves, which are exact")]
+
     use super::*;
 
     #[test]

@@ -217,8 +217,7 @@ impl<S: Simd, const V: usize> Extent<S, V> {
     #[inline(always)]
     fn take(&mut self, simd: S, pilot: S::f64s, group: usize, cells: &[S::f64s]) {
         let (zero, one) = (simd.splat_f64s(0.0), simd.splat_f64s(1.0));
-        for v in 0..V {
-            let x = cells[v];
+        for (v, x) in cells.iter().copied().enumerate().take(V) {
             let here = is_finite(simd, x);
             let deviation = simd.select_f64s(here, simd.sub_f64s(x, pilot), zero);
             self.n[v] = simd.add_f64s(self.n[v], simd.select_f64s(here, one, zero));
@@ -388,9 +387,9 @@ impl Pass for Sums<'_> {
         for cells in whole.chunks(RUN_CELLS) {
             for cells in S::as_simd_f64s(cells).0.chunks(4 * V) {
                 for (group, cells) in cells.chunks_exact(V).enumerate() {
-                    for v in 0..V {
-                        sum.add(simd, group, v, cells[v]);
-                        squares.add_product(simd, group, v, cells[v], cells[v]);
+                    for (v, x) in cells.iter().copied().enumerate() {
+                        sum.add(simd, group, v, x);
+                        squares.add_product(simd, group, v, x, x);
                     }
                 }
             }
@@ -404,6 +403,44 @@ impl Pass for Sums<'_> {
         sum.end_run(simd);
         squares.end_run(simd);
         (sum.total(), squares.total())
+    }
+}
+
+/// Rows of a piece of [`extremes`].
+pub(crate) const PIECE: usize = RUN_CELLS;
+
+/// Returns the smallest and largest of `x y - half (x^2 + y^2)` in every piece of rows.
+pub(crate) fn extremes(x: &[f64], y: &[f64], half: f64) -> Vec<(f64, f64)> {
+    x.chunks(PIECE).zip(y.chunks(PIECE)).map(|(x, y)| run(Extremes { x, y, half })).collect()
+}
+
+struct Extremes<'a> {
+    x: &'a [f64],
+    y: &'a [f64],
+    half: f64,
+}
+
+impl Pass for Extremes<'_> {
+    type Output = (f64, f64);
+
+    #[inline(always)]
+    fn run<S: Simd, const V: usize>(self, simd: S) -> (f64, f64) {
+        let ((x, x_last), (y, y_last)) = (chunks(self.x, 0.0), chunks(self.y, 0.0));
+        let half = simd.splat_f64s(self.half);
+        // Zeros of the last chunk count: a row at the middle of both columns gives 0 too.
+        let mut low = [simd.splat_f64s(0.0); V];
+        let mut high = low;
+        let cells = S::as_simd_f64s(x).0.iter().chain(S::as_simd_f64s(&x_last).0);
+        let others = S::as_simd_f64s(y).0.iter().chain(S::as_simd_f64s(&y_last).0);
+        for (at, (x, y)) in cells.zip(others).enumerate() {
+            let squares = simd.mul_add_f64s(*x, *x, simd.mul_f64s(*y, *y));
+            let value = simd.sub_f64s(simd.mul_f64s(*x, *y), simd.mul_f64s(half, squares));
+            let v = at % V;
+            low[v] = simd.select_f64s(simd.less_than_f64s(value, low[v]), value, low[v]);
+            high[v] = simd.select_f64s(simd.greater_than_f64s(value, high[v]), value, high[v]);
+        }
+        let (low, high) = (lanes::<S, V>(low), lanes::<S, V>(high));
+        (low.into_iter().fold(0.0, f64::min), high.into_iter().fold(0.0, f64::max))
     }
 }
 
@@ -455,6 +492,8 @@ impl Pass for Present<'_> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "eighths of whole numbers are exact")]
+
     use super::*;
 
     /// Cells of every sort: ordinary, missing, infinite; of lengths around every edge.

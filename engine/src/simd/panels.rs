@@ -40,7 +40,7 @@ pub(crate) struct Packed<T: Multiply> {
     n_rows: usize,
 }
 
-/// Memory of panels that are no longer needed. Memory that goes back to the system between two blocks costs more to take
+/// Memory of panels and columns that are no longer needed. Memory that goes back to the system between two blocks costs more to take
 /// again than packing does.
 #[derive(Debug)]
 pub(crate) struct Idle<T>(Mutex<Vec<Vec<T>>>);
@@ -53,11 +53,11 @@ impl<T> Idle<T> {
         Self(Mutex::new(Vec::new()))
     }
 
-    fn take(&self) -> Vec<T> {
+    pub(crate) fn take(&self) -> Vec<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
-    fn give(&self, memory: Vec<T>) {
+    pub(crate) fn give(&self, memory: Vec<T>) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MOST_IDLE {
             idle.push(memory);

@@ -12,7 +12,7 @@ const ROUNDS: usize = 10;
 const LANES: usize = 16;
 
 /// Words of one refill.
-const WORDS: usize = 4 * LANES;
+pub(crate) const WORDS: usize = 4 * LANES;
 
 /// What a stream is for; streams of different purpose never share a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,15 @@ impl Stream {
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "the upper half of a product of words is a word")]
     pub(crate) fn below(&mut self, n: u32) -> u32 {
-        (u64::from(self.word()) * u64::from(n) >> 32) as u32
+        ((u64::from(self.word()) * u64::from(n)) >> 32) as u32
+    }
+
+    /// Returns the next 64 words at once; words left over from single draws are passed over.
+    #[inline]
+    pub(crate) fn words(&mut self) -> &[u32; WORDS] {
+        self.refill();
+        self.used = WORDS;
+        &self.words
     }
 
     fn refill(&mut self) {
@@ -74,6 +82,7 @@ impl Stream {
 
 /// Writes the words of sixteen counters that follow each other, counter by counter.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "the four words of a counter are one vector each, of which a lane is a counter")]
 fn sixteen(first: u32, upper: [u32; 2], mut key: [u32; 2], words: &mut [u32; WORDS]) {
     let mut counter = [[0_u32; LANES]; 4];
     for lane in 0..LANES {
@@ -106,7 +115,7 @@ fn sixteen(first: u32, upper: [u32; 2], mut key: [u32; 2], words: &mut [u32; WOR
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "the upper half of a product of words is a word")]
 const fn high(a: u32, b: u32) -> u32 {
-    (a as u64 * b as u64 >> 32) as u32
+    ((a as u64 * b as u64) >> 32) as u32
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the halves are taken on purpose")]
