@@ -6,7 +6,7 @@ pub(crate) mod bits;
 mod cells;
 mod panels;
 
-pub(crate) use cells::{NO_UNIT, Origin, PIECE, dot, extremes, narrow, present, reach, write_deviations};
+pub(crate) use cells::{NO_UNIT, Origin, PIECE, dot, dots, extremes, narrow, present, reach, write_deviations};
 pub(crate) use panels::{Multiply, PANEL_STEP, Packed};
 
 /// Accumulators of every fixed-lane sum.

@@ -13,13 +13,16 @@ use super::pair::{Frame, PairMoments};
 use crate::EngineError;
 use crate::analysis::Partial;
 use crate::columns::{Block, BlockColumn};
-use crate::simd::{NO_UNIT, Origin, dot, reach, write_deviations};
+use crate::simd::{NO_UNIT, Origin, dot, dots, reach, write_deviations};
 
 /// Rows of a settling block: fewer would spend more on asking the reader than on decoding.
 pub(crate) const ROWS: usize = 16_384;
 
 /// Columns that are settled in one pass: 128 MiB of f64 a block.
 pub(crate) const COLUMNS: usize = 1024;
+
+/// Pairs of one task: enough that a run of their columns is used again and again.
+const PAIRS_AT_ONCE: usize = 512;
 
 /// One pair: where its deviations start, and their moments.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,14 +78,18 @@ impl Settled {
                 })
             })
             .collect();
-        let moments = |&(i, j): &(u32, u32)| {
-            let (i, j) = (i as usize, j as usize);
-            match (&whole[i], &whole[j]) {
-                (Some(x), Some(y)) => x.with(y),
-                _ => of_common_rows([&block.columns[i], &block.columns[j]], [raw.column(i), raw.column(j)]),
-            }
+        let cells: Vec<&[f64]> = whole.iter().map(|column| column.as_ref().map_or(&[][..], |column| column.cells)).collect();
+        let moments = |pairs: &[(u32, u32)]| -> Vec<SettledPair> {
+            let of_pair = |(&(i, j), product): (&(u32, u32), f64)| {
+                let (i, j) = (i as usize, j as usize);
+                match (&whole[i], &whole[j]) {
+                    (Some(x), Some(y)) => x.with(y, product),
+                    _ => of_common_rows([&block.columns[i], &block.columns[j]], [raw.column(i), raw.column(j)]),
+                }
+            };
+            pairs.iter().zip(dots(&cells, pairs)).map(of_pair).collect()
         };
-        let pairs = pairs.par_iter().with_min_len(8).map(moments).collect();
+        let pairs = pairs.par_chunks(PAIRS_AT_ONCE).flat_map_iter(moments).collect();
         drop(whole);
         spare.give(memory);
         Self { pairs }
@@ -101,7 +108,8 @@ fn of_common_rows(columns: [&BlockColumn; 2], cells: [&[f64]; 2]) -> SettledPair
     let [x, y]: [Vec<f64>; 2] = cells.map(|cells| rows.iter().map(|&row| cells[row]).collect());
     let (Some(x_reach), Some(y_reach)) = (reach(&x), reach(&y)) else { return SettledPair::NONE };
     let (mut x_out, mut y_out) = (vec![0.0; x.len()], vec![0.0; y.len()]);
-    Deviations::of(&x, x_reach.origin(), &mut x_out).with(&Deviations::of(&y, y_reach.origin(), &mut y_out))
+    let (x, y) = (Deviations::of(&x, x_reach.origin(), &mut x_out), Deviations::of(&y, y_reach.origin(), &mut y_out));
+    x.with(&y, dot(x.cells, y.cells))
 }
 
 impl SettledPair {
@@ -127,9 +135,9 @@ impl<'a> Deviations<'a> {
         Self { frame: Frame { centre: origin.centre, unit: origin.unit, known: true }, cells: out, sum, squares }
     }
 
-    fn with(&self, y: &Self) -> SettledPair {
+    fn with(&self, y: &Self, product: f64) -> SettledPair {
         let n = self.cells.len() as u64;
-        let moments = PairMoments::of_sums(n, [self.sum, y.sum], [self.squares, y.squares], dot(self.cells, y.cells));
+        let moments = PairMoments::of_sums(n, [self.sum, y.sum], [self.squares, y.squares], product);
         SettledPair { x: self.frame, y: y.frame, moments }
     }
 }

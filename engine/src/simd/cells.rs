@@ -99,38 +99,66 @@ fn lanes<S: Simd, const V: usize>(vectors: [S::f64s; V]) -> Lanes {
 
 /// Returns `sum of x[k] * y[k]` in fixed lanes, over the shorter of the two.
 pub(crate) fn dot(x: &[f64], y: &[f64]) -> f64 {
-    let n = x.len().min(y.len());
-    run(Dot { x: &x[..n], y: &y[..n] })
+    let mut lanes = [0.0; LANES];
+    for (x, y) in x.chunks(RUN_CELLS).zip(y.chunks(RUN_CELLS)) {
+        run(AddRun { x, y, lanes: &mut lanes });
+    }
+    total(lanes)
 }
 
-struct Dot<'a> {
+/// Returns the dot products of pairs of columns, each the same as [`dot`] gives it.
+///
+/// All pairs take the same run of rows before the next: of many columns a run stays in the second-level cache, whole columns
+/// would come from memory once for every pair.
+pub(crate) fn dots(columns: &[&[f64]], pairs: &[(u32, u32)]) -> Vec<f64> {
+    let n = columns.iter().map(|column| column.len()).max().unwrap_or(0);
+    let mut lanes = vec![[0.0; LANES]; pairs.len()];
+    for start in (0..n).step_by(RUN_CELLS) {
+        for (lanes, &(i, j)) in lanes.iter_mut().zip(pairs) {
+            let part = |at: u32| {
+                let column = columns[at as usize];
+                &column[start.min(column.len())..(start + RUN_CELLS).min(column.len())]
+            };
+            run(AddRun { x: part(i), y: part(j), lanes });
+        }
+    }
+    lanes.into_iter().map(total).collect()
+}
+
+/// Adds the products of at most one run of cells to lanes.
+struct AddRun<'a> {
     x: &'a [f64],
     y: &'a [f64],
+    lanes: &'a mut Lanes,
 }
 
-impl Pass for Dot<'_> {
-    type Output = f64;
+impl Pass for AddRun<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd, const V: usize>(self, simd: S) -> f64 {
-        let ((x, x_last), (y, y_last)) = (chunks(self.x, 0.0), chunks(self.y, 0.0));
+    fn run<S: Simd, const V: usize>(self, simd: S) {
+        let n = self.x.len().min(self.y.len());
+        let ((x, x_last), (y, y_last)) = (chunks(&self.x[..n], 0.0), chunks(&self.y[..n], 0.0));
         let mut sum = Sum::<S, V>::new(simd);
-        for (x, y) in x.chunks(RUN_CELLS).zip(y.chunks(RUN_CELLS)) {
-            let (x, y) = (S::as_simd_f64s(x).0, S::as_simd_f64s(y).0);
-            for (x, y) in x.chunks(4 * V).zip(y.chunks(4 * V)) {
-                for (group, (x, y)) in x.chunks_exact(V).zip(y.chunks_exact(V)).enumerate() {
-                    for v in 0..V {
-                        sum.add_product(simd, group, v, x[v], y[v]);
-                    }
+        for (run, lanes) in sum.runs.iter_mut().zip(S::as_simd_f64s(self.lanes).0) {
+            *run = *lanes;
+        }
+        let (x, y) = (S::as_simd_f64s(x).0, S::as_simd_f64s(y).0);
+        for (x, y) in x.chunks(4 * V).zip(y.chunks(4 * V)) {
+            for (group, (x, y)) in x.chunks_exact(V).zip(y.chunks_exact(V)).enumerate() {
+                for v in 0..V {
+                    sum.add_product(simd, group, v, x[v], y[v]);
                 }
+            }
+        }
+        sum.end_run(simd);
+        if !n.is_multiple_of(LANES) {
+            for (v, (x, y)) in S::as_simd_f64s(&x_last).0.iter().zip(S::as_simd_f64s(&y_last).0).enumerate() {
+                sum.add_product(simd, 0, v, *x, *y);
             }
             sum.end_run(simd);
         }
-        for (v, (x, y)) in S::as_simd_f64s(&x_last).0.iter().zip(S::as_simd_f64s(&y_last).0).enumerate() {
-            sum.add_product(simd, 0, v, *x, *y);
-        }
-        sum.end_run(simd);
-        sum.total()
+        *self.lanes = lanes::<S, V>(sum.runs);
     }
 }
 
@@ -538,6 +566,15 @@ mod tests {
     }
 
     #[test]
+    fn dots_of_many_pairs_are_dots() {
+        let columns: Vec<Vec<f64>> = (0..5).map(|at| (0..2500).map(|row| (f64::from(row * (at + 3)) * 0.7).sin()).collect()).collect();
+        let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        let pairs = [(0, 1), (3, 4), (2, 2), (1, 0)];
+        let due: Vec<u64> = pairs.iter().map(|&(i, j)| dot(columns[i as usize], columns[j as usize]).to_bits()).collect();
+        assert_eq!(dots(&columns, &pairs).into_iter().map(f64::to_bits).collect::<Vec<_>>(), due);
+    }
+
+    #[test]
     fn every_processor_gives_the_same_bytes() {
         let raw: Vec<f64> = (0..3001).map(|row| (f64::from(row) * 0.7).sin() * 1e3).collect();
         let bytes = |arch: Arch| {
@@ -547,7 +584,9 @@ mod tests {
             let whole = raw.len() / LANES * LANES;
             let write = Write { raw: &raw, out: &mut out[..whole], last: &mut [0.0; LANES], centre: origin.centre, factors: [0.5, 0.25] };
             let sums = arch.dispatch(InLanes(write));
-            (reach, sums, arch.dispatch(InLanes(Dot { x: &raw, y: &out })), arch.dispatch(InLanes(Sums { x: &raw })))
+            let mut lanes = [0.0; LANES];
+            arch.dispatch(InLanes(AddRun { x: &raw[..RUN_CELLS - 3], y: &out[..RUN_CELLS - 3], lanes: &mut lanes }));
+            (reach, sums, lanes, arch.dispatch(InLanes(Sums { x: &raw })))
         };
         let due = bytes(Arch::Scalar);
         assert_eq!(bytes(Arch::new()), due);
