@@ -14,10 +14,11 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::associate::{Parts, Work};
+use super::associate::Work;
 use super::finish::PairRow;
 use super::layout::Layout;
 use super::method::Method;
+use super::plan::Parts;
 use super::{cpu, permute};
 use crate::simd::{Matrix, dot};
 use crate::stats::{Purpose, Stream};

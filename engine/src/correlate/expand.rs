@@ -14,11 +14,11 @@
 
 use std::ops::Range;
 
-use super::associate::Parts;
 use super::finish::PairRow;
 use super::layout::Layout;
 use super::method::Method;
 use super::permute::{Exchange, score_of_r, unit_column};
+use super::plan::Parts;
 use super::{associate::Work, cpu};
 use crate::columns::Cells;
 use crate::simd::Matrix;

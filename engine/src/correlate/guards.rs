@@ -15,9 +15,10 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::associate::{Parts, View, Work};
+use super::associate::{View, Work};
 use super::finish::{PairRow, Verdict};
 use super::method::Method;
+use super::plan::Parts;
 use crate::columns::MISSING;
 use crate::simd::{PIECE, extremes};
 use crate::stats::ln_pearson_p;

@@ -42,6 +42,7 @@ mod moments;
 mod pair;
 mod partial;
 mod permute;
+mod plan;
 mod ranks;
 mod settle;
 mod stat;
@@ -62,11 +63,12 @@ use choose::Screened;
 use moments::{Compared, Moments};
 use settle::Settled;
 
-pub use associate::{AssociateOptions, affordable_permutations, affordable_rows, associate};
+pub use associate::{AssociateOptions, associate};
 pub use finish::{Adjust, ColumnRow, Correlation, PairRow, Verdict};
 pub use layout::Layout;
 pub use method::{Method, MethodChoice};
 pub use permute::Exchange;
+pub use plan::{affordable_permutations, affordable_rows};
 
 /// How products are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

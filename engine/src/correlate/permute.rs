@@ -22,13 +22,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use super::associate::{Parts, View, Work, statistic};
+use super::associate::{View, Work, statistic};
 use super::categories::Codes;
 use super::expand::Expanded;
 use super::finish::PairRow;
 use super::gram::{Gram, GramInput};
 use super::layout::Layout;
 use super::method::Method;
+use super::plan::Parts;
 use super::stat::Stat;
 use super::{cpu, ranks};
 use crate::columns::Cells;

@@ -3,12 +3,14 @@
 //! Transcendental functions come from `libm`, so that written numbers do not depend on the system's C library.
 
 mod fdr;
+mod kendall;
 mod pearson;
 mod philox;
 mod student;
 mod tails;
 
 pub use fdr::{benjamini_hochberg, harmonic};
+pub(crate) use kendall::{KENDALL_EXACT_ROWS, ln_kendall_exact};
 pub use pearson::{fisher_interval, ln_pearson_p};
 pub(crate) use philox::{Purpose, Stream};
 pub use student::{ln_choose, ln_incomplete_beta, ln_student_two_sided, normal_quantile};
