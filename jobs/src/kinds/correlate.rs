@@ -165,6 +165,15 @@ impl JobKind for Correlate {
             let message = format!("`{}` stands in `target` and in `exclude`", column.value);
             problems.add(column.span.clone(), message, "asked for here", "remove it from one of the two");
         }
+        if let Some(known) = step.list("known_after").first().filter(|_| step.list("target").is_empty()) {
+            let help = "name the `target`, or `exclude` the columns";
+            problems.add(
+                known.span.clone(),
+                "`known_after` says what is known only after the `target`, and there is none",
+                "after what?",
+                help,
+            );
+        }
         let asked = Asked::of(step, input);
         let enough = if step.list("target").is_empty() { asked.used.len() >= 2 } else { asked.used.len() > asked.n_targets };
         if !enough && problems.is_empty() {
@@ -246,7 +255,8 @@ fn usable_names(schema: &Schema, method: engine::MethodChoice) -> Vec<&str> {
 fn in_memory(asked: &mut Asked, step: &StepSpec, on: &StepRun<'_>, schema: &Schema) -> Result<Option<Done>, JobError> {
     let is_asked = asked.needs_memory(step);
     let has_texts = asked.used.iter().any(|&at| columns::is_text(schema.field(at).data_type()));
-    let mut budget_bytes = on.memory_bytes / 2;
+    let share = asked.share_of_memory(step);
+    let mut budget_bytes = on.memory_bytes / share;
     if !is_asked && !has_texts {
         if step.integer("permutations") == Some(0) {
             return Ok(None);
@@ -260,7 +270,7 @@ fn in_memory(asked: &mut Asked, step: &StepSpec, on: &StepRun<'_>, schema: &Sche
         Collected::TooLarge { .. } if !is_asked => Ok(None),
         Collected::TooLarge { needed_bytes, .. } => Err(JobError::Budget {
             what: format!("step `{}`: {} columns in memory", step.name.value, asked.read().len()),
-            needed_bytes: 2 * needed_bytes,
+            needed_bytes: share * needed_bytes,
             budget_bytes: on.memory_bytes,
             help: "raise `memory`, name fewer `columns`, draw rows with `sample`, or take `method = \"pearson\"` without permutations, which is streamed"
                 .to_owned(),

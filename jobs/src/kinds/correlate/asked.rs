@@ -74,6 +74,12 @@ impl Asked {
         self.used.iter().chain(&self.within).chain(&self.controls).copied().chain(self.cluster_by).chain(self.time).collect()
     }
 
+    /// Returns how many times its columns the step may hold: ranks, permutations and bootstrap make copies of them.
+    pub(super) fn share_of_memory(&self, step: &StepSpec) -> u64 {
+        let copies = step.integer("permutations") != Some(0) || step.integer("bootstrap").is_some_and(|n| n > 0);
+        if copies || self.method == MethodChoice::One(Method::Spearman) || !self.controls.is_empty() { 4 } else { 2 }
+    }
+
     /// Returns whether the step asks for more than the streaming engine gives: all rows in memory are needed.
     pub(super) fn needs_memory(&self, step: &StepSpec) -> bool {
         let other_method = !matches!(self.method, MethodChoice::Auto | MethodChoice::One(Method::Pearson));
