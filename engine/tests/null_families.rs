@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Float64Array, StringArray};
 use gristmill_engine::backend::Backend;
 use gristmill_engine::columns::{Table, TableBuilder};
-use gristmill_engine::correlate::{Adjust, AssociateOptions, CorrelateOptions, Correlation, Exchange, Method, MethodChoice, associate};
+use gristmill_engine::correlate::{Adjust, AssociateOptions, CorrelateOptions, Correlation, Frame, Method, MethodChoice, Roles, associate};
 use rayon::prelude::*;
 
 /// A small generator: tests need spread and a fixed seed.
@@ -62,9 +62,23 @@ struct Asked {
     time: bool,
     /// Rows of an entity; 0 where rows are independent.
     entity_rows: usize,
+    /// Rows of a group; 0 where there are none.
+    group_rows: usize,
+    lags: &'static [i64],
+    bootstrap: u32,
 }
 
-const PLAIN: Asked = Asked { method: MethodChoice::Auto, permutations: 199, n_targets: 0, alpha: 0.05, time: false, entity_rows: 0 };
+const PLAIN: Asked = Asked {
+    method: MethodChoice::Auto,
+    permutations: 199,
+    n_targets: 0,
+    alpha: 0.05,
+    time: false,
+    entity_rows: 0,
+    group_rows: 0,
+    lags: &[],
+    bootstrap: 0,
+};
 
 fn relate(table: &Table, seed: u64, asked: &Asked) -> Correlation {
     let time: Vec<f64> = (0..table.n_rows).map(|row| row as f64).collect();
@@ -76,16 +90,25 @@ fn relate(table: &Table, seed: u64, asked: &Asked) -> Correlation {
         adjust: Adjust::Bh,
         ..CorrelateOptions::default()
     };
-    let mut options =
-        AssociateOptions { permutations: asked.permutations, seed, ..AssociateOptions::of(correlate, asked.method, table.n_rows) };
-    if asked.time {
-        options.exchange = Exchange::new(table.n_rows, None, Some(&time));
-    }
-    if asked.entity_rows > 0 {
-        let entity: Vec<u32> = (0..table.n_rows).map(|row| (row / asked.entity_rows) as u32).collect();
-        options.exchange = Exchange::of_entities(&entity, None, None);
-    }
-    associate(table, &options, &Backend::cpu(), &|| false).unwrap().unwrap()
+    let options = AssociateOptions {
+        permutations: asked.permutations,
+        bootstrap: asked.bootstrap,
+        seed,
+        ..AssociateOptions::of(correlate, asked.method)
+    };
+    let numbered = |rows: usize| (0..table.n_rows).map(|row| (row / rows) as u32).collect::<Vec<u32>>();
+    let roles = Roles {
+        time: asked.time.then_some(time),
+        entities: (asked.entity_rows > 0).then(|| numbered(asked.entity_rows)),
+        groups: (asked.group_rows > 0).then(|| {
+            let of_row = numbered(asked.group_rows);
+            let names = (0..=*of_row.last().unwrap()).map(|group| group.to_string()).collect();
+            (of_row, names)
+        }),
+        lags: asked.lags.to_vec(),
+        ..Roles::default()
+    };
+    associate(&Frame::new(table.clone(), &roles, asked.n_targets), &options, &Backend::cpu(), &|| false).unwrap().unwrap()
 }
 
 /// Returns the share of families in which any pair survives.
@@ -242,4 +265,46 @@ fn p_does_not_depend_on_threads() {
     };
     assert_eq!(p(1), p(5));
     assert_ne!(p(1), relate(&table(&columns), 4, &PLAIN).pairs, "another seed draws other permutations");
+}
+
+/// Groups and all rows make one family, and so do lags.
+#[test]
+fn families_of_slices_are_rejected_as_often_as_alpha_says() {
+    let groups = Asked { group_rows: 30, ..PLAIN };
+    let share = rejected(FAMILIES, &groups, |noise| (0..4).map(|_| numbers(noise.normals(90))).collect());
+    assert!((0.03..=0.065).contains(&share), "groups: {share} of the families are rejected");
+    let targets = Asked { group_rows: 30, n_targets: 1, ..PLAIN };
+    let share = rejected(FAMILIES, &targets, mixed_in_groups);
+    assert!(share <= 0.065, "groups of a target: {share} of the families are rejected");
+    let lags = Asked { time: true, lags: &[0, 1, 2, 5], ..PLAIN };
+    let share = rejected(FAMILIES, &lags, |noise| (0..3).map(|_| numbers(series(noise, 120))).collect());
+    assert!((0.02..=0.065).contains(&share), "lags: {share} of the families are rejected");
+    let of_target = Asked { n_targets: 1, ..lags };
+    let share = rejected(FAMILIES, &of_target, |noise| (0..4).map(|_| numbers(series(noise, 120))).collect());
+    assert!((0.02..=0.065).contains(&share), "lags of a target: {share} of the families are rejected");
+}
+
+fn mixed_in_groups(noise: &mut Noise) -> Vec<ArrayRef> {
+    let mut columns = mixed(noise);
+    let whole = numbers(noise.normals(columns[0].len()));
+    columns.insert(0, whole);
+    columns
+}
+
+/// Intervals of series that have nothing to do with each other cover 0 about as often as they say; those of single rows do not.
+#[test]
+fn bootstrap_intervals_of_series_cover() {
+    let covered = |time: bool| {
+        let asked = Asked { permutations: 0, bootstrap: 199, time, ..PLAIN };
+        let covers = |seed: u64| {
+            let noise = &mut Noise::of(seed);
+            let columns: Vec<ArrayRef> = (0..2).map(|_| numbers(series(noise, 300))).collect();
+            let (lo, hi) = relate(&table(&columns), seed, &asked).pairs[0].interval.unwrap();
+            lo <= 0.0 && 0.0 <= hi
+        };
+        (1..=400_u64).into_par_iter().filter(|&seed| covers(seed)).count() as f64 / 400.0
+    };
+    let (blocks, rows) = (covered(true), covered(false));
+    assert!(blocks >= 0.87, "blocks cover {blocks}");
+    assert!(rows < 0.75, "single rows cover {rows}: the comparison says nothing");
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Float64Array};
 use gristmill_engine::backend::{Backend, Fault, Faults, Place, PlaceChoice};
 use gristmill_engine::columns::{Table, TableBuilder};
-use gristmill_engine::correlate::{AssociateOptions, CorrelateOptions, MethodChoice, PairRow, associate};
+use gristmill_engine::correlate::{AssociateOptions, CorrelateOptions, Frame, MethodChoice, PairRow, associate};
 
 /// Columns enough for products in f32; some have few values, so that turns tie.
 fn table() -> Table {
@@ -34,12 +34,8 @@ fn table() -> Table {
 }
 
 fn pairs(table: &Table, on: &Backend) -> Vec<PairRow> {
-    let options = AssociateOptions {
-        permutations: 40,
-        seed: 5,
-        ..AssociateOptions::of(CorrelateOptions::default(), MethodChoice::Auto, table.n_rows)
-    };
-    associate(table, &options, on, &|| false).unwrap().unwrap().pairs
+    let options = AssociateOptions { permutations: 40, seed: 5, ..AssociateOptions::of(CorrelateOptions::default(), MethodChoice::Auto) };
+    associate(&Frame::whole(table.clone(), 0), &options, on, &|| false).unwrap().unwrap().pairs
 }
 
 #[test]

@@ -283,6 +283,7 @@ fn takes(takes: &Takes) -> String {
         Takes::Number(low, high) => format!("number, {low} to {high}"),
         Takes::Bytes => "bytes, as in \"2GiB\"".to_owned(),
         Takes::TextList => "text, or a list".to_owned(),
+        Takes::IntegerList(low, high) => format!("whole number, {low} to {}, or a list", bound(*high)),
         Takes::Column => "column".to_owned(),
         Takes::ColumnList => "column, or a list".to_owned(),
         Takes::Sample => "number of rows, or a share below 1".to_owned(),

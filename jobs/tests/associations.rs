@@ -15,7 +15,7 @@ use arrow::array::{Array, ArrayRef, Float64Array, StringArray};
 use common::repository;
 use gristmill_engine::backend::Backend;
 use gristmill_engine::columns::{Table, TableBuilder};
-use gristmill_engine::correlate::{AssociateOptions, CorrelateOptions, Exchange, Method, MethodChoice, PairRow, associate};
+use gristmill_engine::correlate::{AssociateOptions, CorrelateOptions, Frame, Method, MethodChoice, PairRow, Roles, associate};
 use serde_json::Value;
 
 /// Largest difference, absolute or relative: scipy's own p of xi loses digits where y is unbalanced.
@@ -46,8 +46,8 @@ fn columns(table: &Value, x: &str, y: &str) -> Table {
 /// Returns the row of a pair whose first column is x.
 fn relate(table: &Table, method: Method) -> PairRow {
     let correlate = CorrelateOptions { min_n: 3, ..CorrelateOptions::default() };
-    let options = AssociateOptions::of(correlate, MethodChoice::One(method), table.n_rows);
-    let found = associate(table, &options, &Backend::cpu(), &|| false).unwrap().unwrap();
+    let options = AssociateOptions::of(correlate, MethodChoice::One(method));
+    let found = associate(&Frame::whole(table.clone(), 0), &options, &Backend::cpu(), &|| false).unwrap().unwrap();
     found.pairs.into_iter().find(|pair| pair.x == 0).unwrap()
 }
 
@@ -94,49 +94,67 @@ fn every_coefficient_agrees_with_its_peer() {
     assert_eq!(counts.len(), Method::ALL.len(), "a coefficient without a peer: {counts:?}");
 }
 
-/// Partial correlations against the residuals of statsmodels, and effective n of series.
+/// Returns the first row of a pair with what is known of the rows.
+fn relate_with(table: &Table, roles: &Roles, n_targets: usize) -> PairRow {
+    let correlate = CorrelateOptions { min_n: 3, n_targets, ..CorrelateOptions::default() };
+    let options = AssociateOptions::of(correlate, MethodChoice::One(Method::Pearson));
+    let frame = Frame::new(table.clone(), roles, n_targets);
+    associate(&frame, &options, &Backend::cpu(), &|| false).unwrap().unwrap().pairs[0].clone()
+}
+
+/// Returns the rows of a table where none of some columns is missing, and those columns.
+fn with_whole(table: &Table, cells: &Value, names: &[&str], fits: impl Fn(f64) -> bool) -> (Table, Vec<Vec<f64>>) {
+    let numbers = |name: &&str| cells[*name].as_array().unwrap().iter().map(|x| x.as_f64().unwrap_or(f64::NAN)).collect();
+    let columns: Vec<Vec<f64>> = names.iter().map(numbers).collect();
+    let rows: Vec<usize> = (0..table.n_rows).filter(|&row| columns.iter().all(|column| fits(column[row]))).collect();
+    let part = |column: &Vec<f64>| rows.iter().map(|&row| column[row]).collect();
+    let table = Table { n_rows: rows.len(), columns: table.columns.iter().map(|column| column.rows(&rows)).collect() };
+    (table, columns.iter().map(part).collect())
+}
+
+/// Partial, weighted and lagged correlations against statsmodels and numpy, and effective n of series.
 #[test]
-fn partial_correlations_and_effective_n_agree_with_their_peers() {
+fn partial_weighted_and_lagged_correlations_agree_with_their_peers() {
     let document = document();
-    let (mut partial, mut lagged) = (0, 0);
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for record in document["records"].as_array().unwrap() {
         let (x, y) = (record["x"].as_str().unwrap(), record["y"].as_str().unwrap());
         let cells = &document["tables"][record["table"].as_str().unwrap()];
-        let table = columns(cells, x, y);
-        let mut options =
-            AssociateOptions::of(CorrelateOptions { min_n: 3, ..CorrelateOptions::default() }, MethodChoice::Auto, table.n_rows);
         let number = |key: &str| record[key].as_f64();
-        match record["method"].as_str().unwrap() {
+        let method = record["method"].as_str().unwrap();
+        match method {
             "partial" => {
-                let names = record["controls"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
-                let controls: Vec<Vec<f64>> =
-                    names.map(|name| cells[name].as_array().unwrap().iter().map(|x| x.as_f64().unwrap_or(f64::NAN)).collect()).collect();
-                let rows: Vec<usize> = (0..table.n_rows).filter(|&row| controls.iter().all(|control| !control[row].is_nan())).collect();
-                options.controls = controls.iter().map(|control| rows.iter().map(|&row| control[row]).collect()).collect();
-                options.exchange = Exchange::all(rows.len());
-                let table = Table { n_rows: rows.len(), columns: table.columns.iter().map(|column| column.rows(&rows)).collect() };
-                let found = associate(&table, &options, &Backend::cpu(), &|| false).unwrap().unwrap();
-                let row = &found.pairs[0];
+                let names: Vec<&str> = record["controls"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+                let (table, controls) = with_whole(&columns(cells, x, y), cells, &names, f64::is_finite);
+                let row = relate_with(&table, &Roles { controls, ..Roles::default() }, 0);
                 assert!(row.n == record["n"].as_u64().unwrap() && agrees(row.r, number("value")), "{row:?}, but {record}");
                 assert!(agrees(row.p, number("p")), "{row:?}, but {record}");
-                partial += 1;
             }
-            "lagged" if record["lag"] == 0 => {
-                let time: Vec<f64> = (0..table.n_rows).map(|row| row as f64).collect();
-                options.exchange = Exchange::new(table.n_rows, None, Some(&time));
-                let found = associate(&table, &options, &Backend::cpu(), &|| false).unwrap().unwrap();
-                let row = &found.pairs[0];
-                assert!(
-                    agrees(row.r, number("value")) && (row.r.is_none() || agrees(row.effective_n, number("effective_n"))),
-                    "{row:?}, but {record}"
-                );
-                assert!(agrees(row.p, number("p")) || row.r.is_none(), "{row:?}, but {record}");
-                lagged += 1;
+            "weighted" => {
+                let (table, mut weights) = with_whole(&columns(cells, x, y), cells, &[record["weights"].as_str().unwrap()], |w| w > 0.0);
+                let weights = weights.pop();
+                let row = relate_with(&table, &Roles { weights, ..Roles::default() }, 0);
+                assert!(row.n == record["n_positive"].as_u64().unwrap() && agrees(row.r, number("value")), "{row:?}, but {record}");
             }
-            _ => {}
+            "lagged" => {
+                // The record's y lies so much later; here x lies later than y.
+                let lag = -record["lag"].as_i64().unwrap();
+                let table = columns(cells, x, y);
+                let time = Some((0..table.n_rows).map(|row| row as f64).collect());
+                // As a target, and as one of all pairs: a column is not paired with itself there.
+                for n_targets in if x == y { 1..=1 } else { 0..=1 } {
+                    let row = relate_with(&table, &Roles { time: time.clone(), lags: vec![lag], ..Roles::default() }, n_targets);
+                    assert!(row.n == record["n"].as_u64().unwrap() && agrees(row.r, number("value")), "{row:?}, but {record}");
+                    assert!(row.lag == Some(lag), "{row:?}");
+                    assert!(row.r.is_none() || agrees(row.effective_n, number("effective_n")), "{row:?}, but {record}");
+                    assert!(agrees(row.p, number("p")) || row.r.is_none(), "{row:?}, but {record}");
+                }
+            }
+            _ => continue,
         }
+        *counts.entry(method).or_default() += 1;
     }
-    assert!(partial >= 10 && lagged >= 3, "{partial} and {lagged}");
+    assert_eq!(counts, BTreeMap::from([("lagged", 28), ("partial", 11), ("weighted", 6)]));
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn the_right_spec_of_the_corpus_is_right() {
 }
 
 /// Cases whose whole page is a snapshot: one or two of each class.
-const SHOWN: [&str; 14] = [
+const SHOWN: [&str; 16] = [
     "columns/column-misspelt",
     "columns/text-where-numbers-are-needed",
     "columns/where-misspelt-in-the-middle",
@@ -157,7 +157,9 @@ const SHOWN: [&str; 14] = [
     "json/json-number-in-quotes",
     "keys/path-in-a-step",
     "keys/step-as-a-list",
-    "keys/weights-not-in-this-version",
+    "keys/k-not-in-this-version",
+    "keys/lags-without-time",
+    "keys/weights-and-permutations",
     "steps/cycle-of-three",
     "syntax/step-twice",
     "syntax/windows-path",

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
+use arrow::buffer::ScalarBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 
@@ -34,9 +35,17 @@ pub enum Cells {
 #[derive(Debug, Clone)]
 pub struct Levels {
     /// Level of every row, or [`MISSING`].
-    pub(crate) codes: Vec<u32>,
+    pub(crate) codes: ScalarBuffer<u32>,
     /// The levels in order of first appearance.
     pub names: Vec<String>,
+}
+
+impl Levels {
+    /// Returns the level of a row; none where it is missing.
+    #[must_use]
+    pub fn name_of(&self, row: usize) -> Option<&str> {
+        self.names.get(self.codes[row] as usize).map(String::as_str)
+    }
 }
 
 /// A column of a table.
@@ -129,6 +138,15 @@ impl TableColumn {
             Cells::Numbers(numbers) => numbers.value(row).is_nan(),
             Cells::Levels(levels) => levels.codes[row] == MISSING,
         }
+    }
+
+    /// Returns `n` rows from `start` on, without a copy.
+    pub(crate) fn window(&self, start: usize, n: usize) -> Self {
+        let cells = match &self.cells {
+            Cells::Numbers(numbers) => Cells::Numbers(numbers.slice(start, n)),
+            Cells::Levels(levels) => Cells::Levels(Levels { codes: levels.codes.slice(start, n), names: levels.names.clone() }),
+        };
+        Self { name: self.name.clone(), cells }
     }
 
     /// Returns some of the rows, in the order given; levels keep their codes.
@@ -261,7 +279,7 @@ impl TableBuilder {
                     }
                     (cells.len(), Some(Cells::Numbers(cells.into())))
                 }
-                Growing::Levels { codes, names, .. } => (codes.len(), Some(Cells::Levels(Levels { codes, names }))),
+                Growing::Levels { codes, names, .. } => (codes.len(), Some(Cells::Levels(Levels { codes: codes.into(), names }))),
                 Growing::TooMany(rows) => (rows, None),
             };
             let expected = *n_rows.get_or_insert(found);
@@ -321,7 +339,7 @@ mod tests {
         assert!(numbers[0] == 1.0 && numbers[1].is_nan() && numbers[2].is_nan() && numbers[3] == 4.0);
         let levels = table.columns[1].levels().unwrap();
         assert_eq!((&levels.codes[..], &levels.names[..]), (&[0, 1, MISSING, 0][..], &["b".to_owned(), "a".to_owned()][..]));
-        assert_eq!(table.columns[2].levels().unwrap().codes, [0, MISSING, 1, 0]);
+        assert_eq!(table.columns[2].levels().unwrap().codes[..], [0, MISSING, 1, 0]);
         assert_eq!(table.columns.iter().map(TableColumn::n_present).collect::<Vec<_>>(), [2, 3, 3]);
     }
 

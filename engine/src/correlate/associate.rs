@@ -4,7 +4,8 @@
 //! table -> one coefficient a pair -> p alone -> family -> Westfall-Young permutations | BH | BY -> verdict
 //! ```
 //!
-//! Shape    pairs of all columns, or of the first `n_targets` with the others. Directed coefficients give two rows.
+//! Shape    pairs of all columns, or of the first `n_targets` with the others, in every slice of a [`Frame`]: all rows, groups, lags.
+//!          Directed coefficients give two rows. One family holds the pairs of all slices.
 //! Nulls    pairwise: a row counts for a pair when both cells are present; ranks are taken among those rows.
 //! Numbers  Pearson's r, and Spearman's where no cell is missing, come from the streaming engine (one loop in f64, the same
 //!          bytes); the others from one pair at a time, in f64 or whole numbers, so that no answer depends on threads.
@@ -18,16 +19,17 @@ use rayon::prelude::*;
 use super::categories::{self, Codes};
 use super::choose::{FEWEST_CARRIERS, ln_least_p};
 use super::finish::{self, ColumnRow, Correlation, PairRow};
+use super::frame::{Frame, Slice};
 use super::method::{Method, MethodChoice};
 use super::partial::{Basis, partial};
-use super::permute::{self, Exchange, Null};
+use super::permute::{self, Null};
 use super::plan::{Asked, Parts, pairs_of};
 use super::stat::Stat;
-use super::{Correlate, CorrelateOptions, bootstrap, distance, effective, guards, kendall, ranks, xi};
+use super::{Correlate, CorrelateOptions, bootstrap, distance, effective, guards, kendall, ranks, simpson, weighted, xi};
 use crate::EngineError;
 use crate::analysis::run_on_batches;
 use crate::backend::Backend;
-use crate::columns::{Cells, Levels, MISSING, Table, TableColumn, batch_of};
+use crate::columns::{Cells, Levels, MISSING, TableColumn, batch_of};
 use crate::stats::{fisher_interval, ln_pearson_p, normal_quantile};
 use arrow::array::{ArrayRef, Float64Array};
 use arrow::datatypes::{DataType, Field};
@@ -44,18 +46,12 @@ pub struct AssociateOptions {
     pub method: MethodChoice,
     /// Permutations of the Westfall-Young adjustment; 0 for none.
     pub permutations: u32,
-    /// Which rows may change places in a permutation.
-    pub exchange: Exchange,
-    /// Columns that are held fixed, without a missing cell; categories as one column a level. Pearson and Spearman alone.
-    pub controls: Vec<Vec<f64>>,
     /// Turns of the bootstrap behind the intervals; 0 for analytic ones.
     pub bootstrap: u32,
     /// Effect with a target above which a column tells it rather than goes with it.
     pub leak: f64,
     /// Columns, by position, that are known only after the target.
     pub known_after: Vec<usize>,
-    /// Which rows are the later ones that must confirm; none where no time is named.
-    pub later: Option<Vec<bool>>,
     /// Seed of the permutations and of the bootstrap.
     pub seed: u64,
 }
@@ -64,71 +60,67 @@ impl AssociateOptions {
     /// Effect with a target above which a column is taken to tell it.
     pub const LEAK: f64 = 0.95;
 
-    /// Returns plain options: rows exchangeable, no permutations, no bootstrap.
+    /// Returns plain options: no permutations, no bootstrap.
     #[must_use]
-    pub fn of(correlate: CorrelateOptions, method: MethodChoice, n_rows: usize) -> Self {
-        let exchange = Exchange::all(n_rows);
-        let controls = Vec::new();
-        Self {
-            correlate,
-            method,
-            permutations: 0,
-            exchange,
-            controls,
-            bootstrap: 0,
-            leak: Self::LEAK,
-            known_after: Vec::new(),
-            later: None,
-            seed: 0,
-        }
+    pub const fn of(correlate: CorrelateOptions, method: MethodChoice) -> Self {
+        Self { correlate, method, permutations: 0, bootstrap: 0, leak: Self::LEAK, known_after: Vec::new(), seed: 0 }
     }
 }
 
 /// Says that the work should stop.
 pub(super) type Stop<'a> = dyn Fn() -> bool + Sync + 'a;
 
-/// Relates the columns of a table; `stop` is asked now and then, and true ends the work with none.
+/// Relates the columns of a table in each of its slices; `stop` is asked now and then, and true ends the work with none.
 ///
 /// # Errors
 /// When fewer than two columns can be paired, or the rows of the result do not fit the memory.
 pub fn associate(
-    table: &Table,
+    frame: &Frame,
     options: &AssociateOptions,
     on: &Backend,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<Correlation>, EngineError> {
-    let pairs = pairs_of(table, options);
-    if pairs.is_empty() {
-        return Err(EngineError::TooFewColumns { found: table.columns.len(), needed: 2 });
+    let pairs: Vec<Vec<Asked>> = frame.slices.iter().map(|slice| pairs_of(slice, options)).collect();
+    let n_pairs: usize = pairs.iter().map(Vec::len).sum();
+    if n_pairs == 0 {
+        return Err(EngineError::TooFewColumns { found: frame.table.columns.len(), needed: 2 });
     }
-    let (needed_bytes, budget_bytes) = (pairs.len() as u64 * BYTES_PER_ROW, options.correlate.memory_bytes);
+    let (needed_bytes, budget_bytes) = (n_pairs as u64 * BYTES_PER_ROW, options.correlate.memory_bytes);
     if needed_bytes > budget_bytes / 2 {
-        return Err(EngineError::Budget { what: format!("{} pairs in memory", pairs.len()), needed_bytes: 2 * needed_bytes, budget_bytes });
+        return Err(EngineError::Budget { what: format!("{n_pairs} pairs in memory"), needed_bytes: 2 * needed_bytes, budget_bytes });
     }
-    let ranked = options.method == MethodChoice::One(Method::Spearman);
-    let basis = (!options.controls.is_empty()).then(|| {
-        let controls: Vec<Vec<f64>> =
-            options.controls.iter().map(|control| if ranked { ranks::average_ranks(control) } else { control.clone() }).collect();
-        Basis::of(&controls, table.n_rows)
-    });
-    let of_column = |column: &TableColumn| Float64Array::from(column.numbers().map(ranks::average_ranks).unwrap_or_default());
-    let ranks = if ranked { table.columns.par_iter().map(of_column).collect() } else { Vec::new() };
-    let work = Work { table, options, on, stop, basis, ranks };
-    let Some(mut rows) = work.rows(&pairs)? else { return Ok(None) };
-    work.count_effective(&mut rows);
-    let null = if options.permutations > 0 { permute::null(&work, &rows) } else { Some(Null::default()) };
+    let works: Vec<Work<'_>> = (frame.slices.iter().enumerate()).map(|(at, slice)| Work::new(at, slice, options, on, stop)).collect();
+    let mut rows = Vec::with_capacity(n_pairs);
+    for (work, pairs) in works.iter().zip(&pairs) {
+        let Some(found) = work.rows(pairs)? else { return Ok(None) };
+        let first = rows.len();
+        rows.extend(found.into_iter().map(|row| PairRow { slice: work.at, ..row }));
+        work.count_effective(&mut rows[first..]);
+    }
+    let null = if options.permutations > 0 { permute::null(&works, &rows) } else { Some(Null::default()) };
     let Some(null) = null else { return Ok(None) };
-    let mut found = work.judge(&mut rows, &null);
-    let done = options.bootstrap == 0 || bootstrap::apply(&work, &mut found.pairs);
-    Ok(done.then_some(found))
+    let mut found = judge(frame, &works, rows, &null);
+    found.simpson = simpson::check(&found, frame);
+    found.pairs.truncate(options.correlate.top.unwrap_or(found.pairs.len()));
+    if options.bootstrap > 0 && !works.iter().all(|work| bootstrap::apply(work, &mut found.pairs)) {
+        return Ok(None);
+    }
+    for row in &mut found.pairs {
+        let slice = &frame.slices[row.slice];
+        (row.group, row.lag) = (slice.group, slice.lag_of(row.x));
+        (row.x, row.y) = (slice.origin(row.x), slice.origin(row.y));
+    }
+    Ok(Some(found))
 }
 
 /// Bytes of a row from its statistic to the table.
-const BYTES_PER_ROW: u64 = 256;
+const BYTES_PER_ROW: u64 = 288;
 
-/// What the parts of the work share.
+/// What the parts of the work on one slice share.
 pub(super) struct Work<'a> {
-    pub(super) table: &'a Table,
+    /// Position of the slice.
+    pub(super) at: usize,
+    pub(super) slice: &'a Slice,
     pub(super) options: &'a AssociateOptions,
     pub(super) on: &'a Backend,
     pub(super) stop: &'a Stop<'a>,
@@ -138,9 +130,24 @@ pub(super) struct Work<'a> {
     ranks: Vec<Float64Array>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(at: usize, slice: &'a Slice, options: &'a AssociateOptions, on: &'a Backend, stop: &'a Stop<'a>) -> Self {
+        let ranked = options.method == MethodChoice::One(Method::Spearman);
+        let basis = (!slice.controls.is_empty()).then(|| {
+            let controls: Vec<Vec<f64>> =
+                slice.controls.iter().map(|control| if ranked { ranks::average_ranks(control) } else { control.clone() }).collect();
+            Basis::of(&controls, slice.table.n_rows)
+        });
+        let of_column = |column: &TableColumn| Float64Array::from(column.numbers().map(ranks::average_ranks).unwrap_or_default());
+        let ranks = if ranked { slice.table.columns.par_iter().map(of_column).collect() } else { Vec::new() };
+        Self { at, slice, options, on, stop, basis, ranks }
+    }
+
     /// Returns one row a pair, not yet adjusted; none where the work was stopped.
     fn rows(&self, pairs: &[Asked]) -> Result<Option<Vec<PairRow>>, EngineError> {
+        if let Some(weights) = &self.slice.weights {
+            return Ok(weighted::rows(self, pairs, weights));
+        }
         let mut streamed = HashMap::new();
         for method in [Method::Pearson, Method::Spearman] {
             if pairs.iter().any(|pair| pair.method == method) {
@@ -148,7 +155,7 @@ impl Work<'_> {
             }
         }
         let Some(tau) = self.tau(pairs) else { return Ok(None) };
-        let parts = Parts::of(self.table);
+        let parts = Parts::of(&self.slice.table);
         let stopped = AtomicBool::new(false);
         let row = |(at, pair): (usize, &Asked)| {
             if stopped.load(Ordering::Relaxed) || (at % 64 == 0 && (self.stop)()) {
@@ -173,18 +180,18 @@ impl Work<'_> {
 
     /// Returns the rows of a coefficient that is a product of columns: of the numbers, or of their ranks.
     fn products(&self, method: Method) -> Result<HashMap<(Method, usize, usize), PairRow>, EngineError> {
-        let columns = &self.table.columns;
+        let columns = &self.slice.table.columns;
         let positions: Vec<usize> = (0..columns.len()).filter(|&at| columns[at].numbers().is_some()).collect();
         let batch = match (method, &self.basis) {
-            (Method::Pearson, None) => self.table.batch(&positions),
+            (Method::Pearson, None) => self.slice.table.batch(&positions),
             _ => batch_of(self.prepared(&positions, method == Method::Spearman)),
         };
-        let n_targets = positions.iter().filter(|&&at| at < self.options.correlate.n_targets).count();
-        // Targets that are all categories have no pair here; all others would be paired with each other.
-        if positions.len() < 2 || (n_targets == 0) != (self.options.correlate.n_targets == 0) || n_targets == positions.len() {
+        let n_first = positions.iter().filter(|&&at| at < self.slice.n_first).count();
+        // First columns that are all categories have no pair here; all others would be paired with each other.
+        if positions.len() < 2 || (n_first == 0) != (self.slice.n_first == 0) || n_first == positions.len() {
             return Ok(HashMap::new());
         }
-        let options = CorrelateOptions { top: None, n_targets, ..self.options.correlate.clone() };
+        let options = CorrelateOptions { top: None, n_targets: n_first, ..self.options.correlate.clone() };
         let mut analysis = Correlate::new(&batch.schema(), (0..positions.len()).collect(), options)?;
         let found = run_on_batches(&mut analysis, self.on, &[batch])?;
         let row = |row: PairRow| {
@@ -198,7 +205,7 @@ impl Work<'_> {
     /// Returns columns of numbers as products take them: their ranks where asked, and what controls leave of them.
     fn prepared(&self, positions: &[usize], ranked: bool) -> Vec<(Field, ArrayRef)> {
         let prepare = |&at: &usize| {
-            let column = &self.table.columns[at];
+            let column = &self.slice.table.columns[at];
             let cells = match self.ranks.get(at) {
                 Some(ranks) if ranked && self.basis.is_none() => ranks.clone(),
                 _ => Float64Array::from(self.residual_of(at, ranked)),
@@ -213,7 +220,7 @@ impl Work<'_> {
     pub(super) fn residual_of(&self, at: usize, ranked: bool) -> Vec<f64> {
         let cells = match self.ranks.get(at) {
             Some(ranks) if ranked => ranks.values().to_vec(),
-            _ => self.table.columns[at].numbers().unwrap_or_default().to_vec(),
+            _ => self.slice.table.columns[at].numbers().unwrap_or_default().to_vec(),
         };
         let Some(basis) = &self.basis else { return cells };
         let rows: Vec<usize> = (0..cells.len()).filter(|&row| cells[row].is_finite()).collect();
@@ -221,7 +228,7 @@ impl Work<'_> {
             return basis.residual(&cells).unwrap_or_else(|| vec![0.0; cells.len()]);
         }
         let part = |cells: &[f64]| rows.iter().map(|&row| cells[row]).collect::<Vec<f64>>();
-        let controls: Vec<Vec<f64>> = self.options.controls.iter().map(|control| part(control)).collect();
+        let controls: Vec<Vec<f64>> = self.slice.controls.iter().map(|control| part(control)).collect();
         let mut left = vec![f64::NAN; cells.len()];
         let residual = Basis::of(&controls, rows.len()).residual(&part(&cells)).unwrap_or_else(|| vec![0.0; rows.len()]);
         rows.iter().zip(residual).for_each(|(&row, x)| left[row] = x);
@@ -239,7 +246,7 @@ impl Work<'_> {
 
     /// Returns Kendall's tau of the complete pairs, by position among the pairs; none where the work was stopped.
     fn tau(&self, pairs: &[Asked]) -> Option<HashMap<usize, Stat>> {
-        let parts = Parts::of(self.table);
+        let parts = Parts::of(&self.slice.table);
         let is_wanted = |pair: &Asked| pair.method == Method::Kendall && parts.is_complete(pair.x) && parts.is_complete(pair.y);
         let wanted: Vec<usize> = (0..pairs.len()).filter(|&at| is_wanted(&pairs[at])).collect();
         if wanted.is_empty() {
@@ -249,7 +256,7 @@ impl Work<'_> {
         let mut columns: Vec<&[f64]> = Vec::new();
         let mut at = |column: usize| {
             *place.entry(column).or_insert_with(|| {
-                columns.push(self.table.columns[column].numbers().unwrap_or_default());
+                columns.push(self.slice.table.columns[column].numbers().unwrap_or_default());
                 u32::try_from(columns.len() - 1).expect("columns are counted in u32")
             })
         };
@@ -260,20 +267,20 @@ impl Work<'_> {
 
     /// Computes one coefficient of one pair of whole columns.
     fn statistic(&self, pair: Asked) -> Stat {
-        self.of_views(pair.method, View::of(&self.table.columns[pair.x]), View::of(&self.table.columns[pair.y]))
+        self.of_views(pair.method, View::of(&self.slice.table.columns[pair.x]), View::of(&self.slice.table.columns[pair.y]))
     }
 
     /// Computes one coefficient of one pair, with the controls held fixed where there are any.
     pub(super) fn of_views(&self, method: Method, x: View<'_>, y: View<'_>) -> Stat {
         match (&self.basis, x, y) {
-            (Some(_), View::Numbers(x), View::Numbers(y)) => partial(x, y, &self.options.controls, method == Method::Spearman),
+            (Some(_), View::Numbers(x), View::Numbers(y)) => partial(x, y, &self.slice.controls, method == Method::Spearman),
             _ => statistic(method, x, y),
         }
     }
 
     /// Turns a statistic into a row; pairs that could not reach the level leave the family here.
-    fn row(&self, pair: Asked, stat: Stat) -> PairRow {
-        let views = [View::of(&self.table.columns[pair.x]), View::of(&self.table.columns[pair.y])];
+    pub(super) fn row(&self, pair: Asked, stat: Stat) -> PairRow {
+        let views = [View::of(&self.slice.table.columns[pair.x]), View::of(&self.slice.table.columns[pair.y])];
         let minors = minors(views);
         let n_minor = stat.n_minor.into_iter().chain(minors.into_iter().flatten()).min();
         let ln_p_min = ln_least_p(stat.n, minors);
@@ -285,6 +292,9 @@ impl Work<'_> {
         PairRow {
             x: pair.x,
             y: pair.y,
+            group: None,
+            lag: None,
+            slice: self.at,
             n: stat.n,
             effective_n: None,
             method: pair.method,
@@ -322,53 +332,61 @@ impl Work<'_> {
 
     /// Gives r of rows in time its effective n, and the p that follows from it.
     fn count_effective(&self, rows: &mut [PairRow]) {
-        let exchange = &self.options.exchange;
+        let exchange = &self.slice.exchange;
         if !exchange.shifts() {
             return;
         }
         let of_column = |column: &TableColumn| column.numbers().map(|cells| effective::autocorrelations(&exchange.arranged(cells)));
-        let known: Vec<Option<Vec<f64>>> = self.table.columns.par_iter().map(of_column).collect();
+        let known: Vec<Option<Vec<f64>>> = self.slice.table.columns.par_iter().map(of_column).collect();
         rows.par_iter_mut().filter(|row| matches!(row.method, Method::Pearson | Method::Spearman)).for_each(|row| {
             if let (Some(x), Some(y)) = (&known[row.x], &known[row.y]) {
                 effective::apply(row, x, y, self.options.correlate.alpha);
             }
         });
     }
+}
 
-    /// Adjusts, judges and orders the rows.
-    fn judge(&self, rows: &mut Vec<PairRow>, null: &Null) -> Correlation {
-        let options = &self.options.correlate;
-        for (row, p) in rows.iter_mut().zip(&null.p) {
-            row.p_perm = *p;
+/// Adjusts, judges and orders the rows of all slices.
+fn judge(frame: &Frame, works: &[Work<'_>], mut rows: Vec<PairRow>, null: &Null) -> Correlation {
+    let asked = works[0].options;
+    let options = &asked.correlate;
+    for (row, p) in rows.iter_mut().zip(&null.p) {
+        row.p_perm = *p;
+    }
+    rows.par_sort_by(better);
+    let ln_p: Vec<f64> = rows.iter().map_while(|row| row.ln_p).collect();
+    let family = ln_p.len() as u64;
+    for (row, q) in rows.iter_mut().zip(finish::adjusted(&ln_p, family, options.adjust)) {
+        row.q = Some(q);
+    }
+    for row in &mut rows {
+        let adjusted = if asked.permutations > 0 { row.p_perm } else { row.q };
+        row.verdict = finish::verdict(adjusted.filter(|_| row.ln_p.is_some()), options.alpha);
+    }
+    let mut copies = Vec::new();
+    for work in works {
+        let first_copies = guards::guard(work, &mut rows);
+        if work.at == 0 && work.slice.lag.is_none() {
+            copies = first_copies;
         }
-        rows.par_sort_by(better);
-        let ln_p: Vec<f64> = rows.iter().map_while(|row| row.ln_p).collect();
-        let family = ln_p.len() as u64;
-        for (row, q) in rows.iter_mut().zip(finish::adjusted(&ln_p, family, options.adjust)) {
-            row.q = Some(q);
-        }
-        for row in rows.iter_mut() {
-            let adjusted = if self.options.permutations > 0 { row.p_perm } else { row.q };
-            row.verdict = finish::verdict(adjusted.filter(|_| row.ln_p.is_some()), options.alpha);
-        }
-        guards::guard(self, rows);
-        let n_pairs = rows.len() as u64;
-        rows.truncate(options.top.unwrap_or(rows.len()));
-        let n_rows = self.table.n_rows as u64;
-        Correlation {
-            columns: self.table.columns.iter().map(|column| column_row(column, n_rows)).collect(),
-            pairs: std::mem::take(rows),
-            n_rows,
-            n_pairs,
-            family,
-            width: options.precision.width(self.table.columns.len()),
-            wide: false,
-            adjust: options.adjust,
-            permutations: self.options.permutations,
-            n_targets: options.n_targets,
-            alpha: options.alpha,
-            min_effect: options.min_effect,
-        }
+    }
+    let n_rows = frame.table.n_rows as u64;
+    Correlation {
+        columns: frame.table.columns.iter().map(|column| column_row(column, n_rows)).collect(),
+        n_pairs: rows.len() as u64,
+        pairs: rows,
+        n_rows,
+        family,
+        width: options.precision.width(frame.table.columns.len()),
+        wide: false,
+        adjust: options.adjust,
+        permutations: asked.permutations,
+        n_targets: options.n_targets,
+        groups: frame.groups.clone(),
+        copies,
+        simpson: Vec::new(),
+        alpha: options.alpha,
+        min_effect: options.min_effect,
     }
 }
 
@@ -376,7 +394,7 @@ impl Work<'_> {
 fn better(a: &PairRow, b: &PairRow) -> std::cmp::Ordering {
     let size = |row: &PairRow| row.r.map_or(0.0, |r| row.method.effect_size(r));
     let ln_p = |row: &PairRow| row.ln_p.unwrap_or(f64::INFINITY);
-    ln_p(a).total_cmp(&ln_p(b)).then(size(b).total_cmp(&size(a))).then((a.x, a.y).cmp(&(b.x, b.y)))
+    ln_p(a).total_cmp(&ln_p(b)).then(size(b).total_cmp(&size(a))).then((a.slice, a.x, a.y).cmp(&(b.slice, b.x, b.y)))
 }
 
 /// The cells of one column, as they are or permuted.

@@ -5,8 +5,10 @@
 //! ```
 //!
 //! Shape    B turns x pairs of complete columns; a tile of columns at a time, so that only its `r_b` are held.
+//! Units    rows, whole entities where there are any, and blocks of neighbours where rows lie in time: as long as n^(1/3), and as n over
+//!          the least effective n, at most a tenth of the rows.
 //! Numbers  f64 on the CPU: intervals of findings do not depend on a place. Weights are Philox words of (seed, turn).
-//! Source   Hanley and `MacGibbon` 2006 (Poisson weights); Davison and Hinkley 1997, 5.2 (percentiles).
+//! Source   Kuensch 1989 (blocks); Hanley and `MacGibbon` 2006 (Poisson weights); Davison and Hinkley 1997, 5.2 (percentiles).
 //! Cost     one weighted product a turn: n p^2 / 2 multiply-adds, at the speed of products.
 //! Absent   pairs with missing cells or other coefficients than Pearson's and Spearman's: they keep their analytic interval.
 
@@ -31,23 +33,23 @@ const MOST: usize = 13;
 
 /// Gives rows their bootstrap intervals; false where the work was stopped.
 pub(super) fn apply(work: &Work<'_>, rows: &mut [PairRow]) -> bool {
-    let parts = Parts::of(work.table);
+    let parts = Parts::of(&work.slice.table);
     let is_wanted = |row: &PairRow| {
         let of_its_kind = matches!(row.method, Method::Pearson | Method::Spearman);
-        of_its_kind && row.r.is_some() && parts.is_complete(row.x) && parts.is_complete(row.y)
+        row.slice == work.at && of_its_kind && row.r.is_some() && parts.is_complete(row.x) && parts.is_complete(row.y)
     };
     let wanted: Vec<usize> = (0..rows.len()).filter(|&at| is_wanted(&rows[at])).collect();
     let Some(&first) = wanted.first() else { return true };
     let ranked = rows[first].method == Method::Spearman;
-    let mut taking = vec![false; work.table.columns.len()];
+    let mut taking = vec![false; work.slice.table.columns.len()];
     for &at in &wanted {
         taking[rows[at].x] = true;
         taking[rows[at].y] = true;
     }
     let columns: Vec<usize> = (0..taking.len()).filter(|&at| taking[at]).collect();
     let place: HashMap<usize, usize> = columns.iter().enumerate().map(|(place, &at)| (at, place)).collect();
-    let unit: Vec<Vec<f64>> = columns.par_iter().map(|&at| permute::unit_column(work, at, ranked, &work.options.exchange)).collect();
-    let drawn = Drawn { work, unit: &unit };
+    let unit: Vec<Vec<f64>> = columns.par_iter().map(|&at| permute::unit_column(work, at, ranked, &work.slice.exchange)).collect();
+    let drawn = Drawn { work, unit: &unit, block: block(work, wanted.iter().map(|&at| &rows[at])) };
     // Pairs by the tiles that their columns lie in.
     let mut tiles: HashMap<(usize, usize), Vec<Pair>> = HashMap::new();
     for &at in &wanted {
@@ -81,6 +83,19 @@ type Interval = (usize, (f64, f64));
 struct Drawn<'a> {
     work: &'a Work<'a>,
     unit: &'a [Vec<f64>],
+    /// Rows that are drawn together.
+    block: usize,
+}
+
+/// Returns how many neighbours are drawn together: one row where the order of rows means nothing.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the rows")]
+fn block<'r>(work: &Work<'_>, rows: impl Iterator<Item = &'r PairRow>) -> usize {
+    if !work.slice.exchange.shifts() {
+        return 1;
+    }
+    let n = work.slice.table.n_rows as f64;
+    let longest = rows.filter_map(|row| row.effective_n).map(|effective_n| n / effective_n).fold(libm::cbrt(n), f64::max);
+    (libm::ceil(longest) as usize).clamp(1, (work.slice.table.n_rows / 10).max(1))
 }
 
 /// What a turn says of each column: the sum of the weights, the weighted sums and sums of squares.
@@ -95,8 +110,8 @@ impl Drawn<'_> {
     fn weights(&self, turn: u32) -> Vec<f64> {
         let mut stream = Stream::new(self.work.options.seed, Purpose::Bootstrap, 0, turn);
         let thresholds = thresholds();
-        let mut weights = vec![0.0; self.work.table.n_rows];
-        self.work.options.exchange.each_unit(|rows| {
+        let mut weights = vec![0.0; self.work.slice.table.n_rows];
+        self.work.slice.exchange.each_unit(self.block, |rows| {
             let word = stream.word();
             #[allow(clippy::cast_precision_loss, reason = "a weight is a small number")]
             weights[rows].fill(thresholds.iter().position(|threshold| word < *threshold).unwrap_or(MOST) as f64);
@@ -119,7 +134,7 @@ impl Drawn<'_> {
 
     /// Returns the intervals of the pairs of one tile.
     fn tile(&self, (a, b): (usize, usize), pairs: &[Pair], moments: &[TurnMoments]) -> Vec<Interval> {
-        let n = self.work.table.n_rows;
+        let n = self.work.slice.table.n_rows;
         let range = |tile: usize| tile * TILE..((tile + 1) * TILE).min(self.unit.len());
         let (left, right) = (range(a), range(b));
         let layout = Layout::new(left.len(), right.len(), a == b);

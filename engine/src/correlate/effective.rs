@@ -46,10 +46,15 @@ pub(super) fn ln_p(r: f64, effective_n: f64) -> Option<f64> {
     (effective_n > 2.0).then(|| ln_student_two_sided((1.0 - r) * (1.0 + r), r * r, effective_n - 2.0))
 }
 
-/// Gives a row its effective n, and the p and interval that follow from it.
+/// Gives a row of two series its effective n, and the p and interval that follow from it.
 pub(super) fn apply(row: &mut PairRow, x: &[f64], y: &[f64], alpha: f64) {
-    let Some(r) = row.r else { return };
     let n = effective_n(row.n, x, y);
+    set(row, n, alpha);
+}
+
+/// Gives a row an effective n, and the p and interval that follow from it; a row without a value stays as it is.
+pub(super) fn set(row: &mut PairRow, n: f64, alpha: f64) {
+    let Some(r) = row.r else { return };
     row.effective_n = Some(n);
     let p = ln_p(r, n);
     row.p = p.map(libm::exp);

@@ -46,7 +46,7 @@ pub(super) struct Expanded {
 impl Expanded {
     /// Takes the pairs that it can among `candidates` (position among the tested, row); returns those that it cannot.
     pub(super) fn new(work: &Work<'_>, parts: &Parts, candidates: &[(usize, &PairRow)]) -> (Self, Vec<usize>) {
-        let table = work.table;
+        let table = &work.slice.table;
         let n_targets = work.options.correlate.n_targets;
         let mut levels: Vec<Option<Vec<f64>>> = vec![None; table.columns.len()];
         for (at, column) in table.columns.iter().enumerate() {
@@ -87,13 +87,13 @@ impl Expanded {
             let start = unit.len();
             match (&table.columns[at].cells, &levels[at]) {
                 (Cells::Levels(found), Some(counts)) => {
-                    let codes = work.options.exchange.arranged(&found.codes);
+                    let codes = work.slice.exchange.arranged(&found.codes);
                     for (level, count) in counts.iter().enumerate() {
                         let height = 1.0 / libm::sqrt(count.max(1.0));
                         unit.push(codes.iter().map(|code| if *code as usize == level { height } else { 0.0 }).collect());
                     }
                 }
-                _ => unit.push(unit_column(work, at, ranked, &work.options.exchange)),
+                _ => unit.push(unit_column(work, at, ranked, &work.slice.exchange)),
             }
             place[at] = columns.len();
             columns.push((at, start..unit.len()));

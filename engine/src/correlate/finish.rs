@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::choose::{PairStat, Screened};
 use super::moments::ColumnMoments;
+use super::simpson::Simpson;
 use super::{CorrelateOptions, Method};
 use crate::columns::Width;
 use crate::stats::{benjamini_hochberg, fisher_interval, harmonic, ln_pearson_p};
@@ -63,6 +64,12 @@ pub struct PairRow {
     pub x: usize,
     /// Second column.
     pub y: usize,
+    /// Group that its rows belong to, by position among the groups; none for all rows.
+    pub group: Option<usize>,
+    /// Rows by which x lies after y; none where no lag was asked for.
+    pub lag: Option<i64>,
+    /// Slice of the table that it was computed in.
+    pub(crate) slice: usize,
     /// Rows where both are present.
     pub n: u64,
     /// Rows that say as much as independent ones would; none where rows are taken as independent.
@@ -145,6 +152,12 @@ pub struct Correlation {
     pub permutations: u32,
     /// Columns that were paired with the others alone; 0 where all were paired with all.
     pub n_targets: usize,
+    /// Names of the groups that pairs were related in.
+    pub groups: Vec<String>,
+    /// For each column the first one that it is a copy of, itself where it is none; empty where that was not looked at.
+    pub copies: Vec<usize>,
+    /// What becomes of pairs within the groups; empty where there are none.
+    pub simpson: Vec<Simpson>,
     pub(super) alpha: f64,
     pub(super) min_effect: f64,
 }
@@ -159,7 +172,7 @@ impl Correlation {
         let sure = |pair: &PairRow| pair.interval.map_or_else(|| effect(pair), |(lo, hi)| lo.abs().min(hi.abs()));
         let found = |pair: &&PairRow| pair.verdict == Verdict::Survives && effect(pair) >= self.min_effect;
         let mut findings: Vec<&PairRow> = self.pairs.iter().filter(found).collect();
-        findings.sort_by(|a, b| sure(b).total_cmp(&sure(a)).then((a.x, a.y).cmp(&(b.x, b.y))));
+        findings.sort_by(|a, b| sure(b).total_cmp(&sure(a)).then((a.group, a.x, a.y, a.lag).cmp(&(b.group, b.x, b.y, b.lag))));
         findings
     }
 
@@ -213,6 +226,9 @@ pub(super) fn finish(screened: Screened, names: &[String], options: &CorrelateOp
         adjust: options.adjust,
         permutations: 0,
         n_targets: options.n_targets,
+        groups: Vec::new(),
+        copies: Vec::new(),
+        simpson: Vec::new(),
         alpha: options.alpha,
         min_effect: options.min_effect,
     }
@@ -251,6 +267,9 @@ fn row(stat: &PairStat, q: Option<f64>, settled: bool, alpha: f64) -> PairRow {
     PairRow {
         x: stat.i as usize,
         y: stat.j as usize,
+        group: None,
+        lag: None,
+        slice: 0,
         n: stat.n,
         effective_n: None,
         method: Method::Pearson,

@@ -19,19 +19,19 @@ use super::associate::{View, Work};
 use super::finish::{PairRow, Verdict};
 use super::method::Method;
 use super::plan::Parts;
+use super::{effective, weighted};
 use crate::columns::MISSING;
 use crate::simd::{PIECE, extremes};
-use crate::stats::ln_pearson_p;
 
 /// Effect from which one column is a copy of the other.
 const COPY: f64 = 0.999;
 
-/// Looks at the survivors, and changes their verdicts.
-pub(super) fn guard(work: &Work<'_>, rows: &mut [PairRow]) {
+/// Looks at the survivors of a slice, and changes their verdicts; returns the first of the columns that each is a copy of.
+pub(super) fn guard(work: &Work<'_>, rows: &mut [PairRow]) -> Vec<usize> {
     let first_copy = first_copies(work, rows);
     let options = &work.options.correlate;
     let units = units_of_survivors(work, rows);
-    rows.par_iter_mut().for_each(|row| {
+    rows.par_iter_mut().filter(|row| row.slice == work.at).for_each(|row| {
         let large = row.r.is_some_and(|r| row.method.effect_size(r) >= options.min_effect);
         if row.verdict != Verdict::Survives || !large {
             return;
@@ -51,6 +51,7 @@ pub(super) fn guard(work: &Work<'_>, rows: &mut [PairRow]) {
             Verdict::Survives
         };
     });
+    first_copy
 }
 
 fn leaks(work: &Work<'_>, row: &PairRow) -> bool {
@@ -63,7 +64,7 @@ fn leaks(work: &Work<'_>, row: &PairRow) -> bool {
 
 /// Returns the first of the columns that each is a copy of: itself where it is none.
 fn first_copies(work: &Work<'_>, rows: &[PairRow]) -> Vec<usize> {
-    let columns = &work.table.columns;
+    let columns = &work.slice.table.columns;
     let mut first: Vec<usize> = (0..columns.len()).collect();
     let key = |at: &usize| match View::of(&columns[*at]) {
         View::Numbers(cells) => *blake3::hash(bytemuck::cast_slice(cells)).as_bytes(),
@@ -74,9 +75,10 @@ fn first_copies(work: &Work<'_>, rows: &[PairRow]) -> Vec<usize> {
     for (at, key) in keys.into_iter().enumerate() {
         join(&mut first, *seen.entry(key).or_insert(at), at);
     }
-    for row in rows.iter().filter(|row| row.r.is_some_and(|r| !row.method.is_directed() && row.method.effect_size(r) >= COPY)) {
-        // Of numbers and categories neither can stand for the other.
-        if row.method != Method::EtaSquared {
+    let rows = rows.iter().filter(|row| row.slice == work.at);
+    for row in rows.filter(|row| row.r.is_some_and(|r| !row.method.is_directed() && row.method.effect_size(r) >= COPY)) {
+        // Of numbers and categories neither can stand for the other; nor can one column for another at a lag.
+        if row.method != Method::EtaSquared && work.slice.lag.is_none_or(|lag| lag == 0) {
             join(&mut first, row.x, row.y);
         }
     }
@@ -104,21 +106,26 @@ fn is_redundant(first_copy: &[usize], row: &PairRow) -> bool {
 /// Returns the complete columns of the survivors by position in the table: numbers or ranks, centred, with a sum of squares
 /// of 1.
 fn units_of_survivors(work: &Work<'_>, rows: &[PairRow]) -> Vec<Option<Vec<f64>>> {
-    let parts = Parts::of(work.table);
-    let mut ranked = vec![None; work.table.columns.len()];
-    for row in rows.iter().filter(|row| row.verdict == Verdict::Survives) {
+    let parts = Parts::of(&work.slice.table);
+    let mut ranked = vec![None; work.slice.table.columns.len()];
+    for row in rows.iter().filter(|row| row.slice == work.at && row.verdict == Verdict::Survives) {
         if matches!(row.method, Method::Pearson | Method::Spearman) {
             (ranked[row.x], ranked[row.y]) = (Some(row.method == Method::Spearman), Some(row.method == Method::Spearman));
         }
     }
-    let unit =
-        |(at, ranked): (usize, &Option<bool>)| ranked.filter(|_| parts.is_complete(at)).map(|ranked| normal(work.residual_of(at, ranked)));
+    let unit = |(at, ranked): (usize, &Option<bool>)| {
+        let ranked = ranked.filter(|_| parts.is_complete(at))?;
+        Some(normal(work.residual_of(at, ranked), work.slice.weights.as_deref()))
+    };
     ranked.par_iter().enumerate().map(unit).collect()
 }
 
-/// Centres cells, and brings their sum of squares to 1; a constant column becomes zeros.
+/// Centres cells, weighs them, and brings their sum of squares to 1; a constant column becomes zeros.
 #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
-fn normal(mut cells: Vec<f64>) -> Vec<f64> {
+fn normal(mut cells: Vec<f64>, weights: Option<&[f64]>) -> Vec<f64> {
+    if let Some(weights) = weights {
+        return weighted::unit(&cells, weights);
+    }
     let first = cells.first().copied().unwrap_or(0.0);
     let mean = first + cells.iter().map(|x| x - first).sum::<f64>() / cells.len() as f64;
     for x in &mut cells {
@@ -136,19 +143,23 @@ fn leverage(work: &Work<'_>, units: &[Option<Vec<f64>>], row: &PairRow) -> Optio
     if !matches!(row.method, Method::Pearson | Method::Spearman) {
         return None;
     }
-    let r = row.r?;
+    let (r, weights) = (row.r?, work.slice.weights.as_deref());
     let moved = match (&units[row.x], &units[row.y]) {
-        (Some(x), Some(y)) => moved_by_any(r, x, y),
+        (Some(x), Some(y)) => moved_by_any(r, x, y, weights),
         _ => {
             let ranked = row.method == Method::Spearman;
-            let both = work.residual_of(row.x, ranked).into_iter().zip(work.residual_of(row.y, ranked));
-            let (x, y): (Vec<f64>, Vec<f64>) = both.filter(|(x, y)| x.is_finite() && y.is_finite()).unzip();
-            moved_by_any(r, &normal(x), &normal(y))
+            let (x, y) = (work.residual_of(row.x, ranked), work.residual_of(row.y, ranked));
+            let rows: Vec<usize> = (0..x.len()).filter(|&row| x[row].is_finite() && y[row].is_finite()).collect();
+            let part = |cells: &[f64]| rows.iter().map(|&row| cells[row]).collect::<Vec<f64>>();
+            let weights = weights.map(part);
+            moved_by_any(r, &normal(part(&x), weights.as_deref()), &normal(part(&y), weights.as_deref()), weights.as_deref())
         }
     };
     let options = &work.options.correlate;
     let least = moved.least;
-    let sure = ln_pearson_p(least, row.n.saturating_sub(1)).is_some_and(|p| p <= libm::log(options.alpha));
+    #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
+    let n = row.effective_n.unwrap_or(row.n as f64);
+    let sure = effective::ln_p(least, n - 1.0).is_some_and(|p| p <= libm::log(options.alpha));
     Some((moved.largest, least.abs() < options.min_effect || least * r <= 0.0 || !sure))
 }
 
@@ -168,18 +179,19 @@ fn without(r: f64, x: f64, y: f64, share: f64) -> f64 {
     if xx <= 1e-12 || yy <= 1e-12 { 0.0 } else { ((r - share * x * y) / libm::sqrt(xx) / libm::sqrt(yy)).clamp(-1.0, 1.0) }
 }
 
-/// Removing a row takes so much of its products away, because the means move too.
-#[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
-fn share(n_rows: usize) -> f64 {
-    n_rows as f64 / (n_rows as f64 - 1.0)
+/// Removing a row of a weight takes so much of its products away, because the means move too.
+fn share(weight: f64, total: f64) -> f64 {
+    total / (total - weight)
 }
 
 /// Looks at some rows of two columns of which each has a mean of 0 and a sum of squares of 1.
-fn moved(r: f64, x: &[f64], y: &[f64], rows: impl Iterator<Item = usize>) -> Moved {
-    let (share, sign) = (share(x.len()), r.signum());
+#[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
+fn moved(r: f64, x: &[f64], y: &[f64], weights: Option<&[f64]>, rows: impl Iterator<Item = usize>) -> Moved {
+    let total = weights.map_or(x.len() as f64, |weights| weights.iter().sum());
+    let sign = r.signum();
     let mut moved = Moved { largest: 0.0, least: r };
     for row in rows {
-        let left = without(r, x[row], y[row], share);
+        let left = without(r, x[row], y[row], share(weights.map_or(1.0, |weights| weights[row]), total));
         moved.largest = moved.largest.max((r - left).abs());
         if left * sign < moved.least * sign {
             moved.least = left;
@@ -192,12 +204,13 @@ fn moved(r: f64, x: &[f64], y: &[f64], rows: impl Iterator<Item = usize>) -> Mov
 ///
 /// To first order a row moves r by `share (x y - r (x^2 + y^2) / 2)`, and the rest is below the square of what its squares
 /// take away at the most: rows that are further from the extremes than that need no closer look.
-fn moved_by_any(r: f64, x: &[f64], y: &[f64]) -> Moved {
-    let share = share(x.len());
+#[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
+fn moved_by_any(r: f64, x: &[f64], y: &[f64], weights: Option<&[f64]>) -> Moved {
+    let share = share(1.0, x.len() as f64);
     let largest_square = |cells: &[f64]| cells.iter().fold(0.0_f64, |most, x| most.max(x * x));
     let taken = share * (largest_square(x) + largest_square(y));
-    if taken.is_nan() || taken > 0.3 {
-        return moved(r, x, y, 0..x.len());
+    if weights.is_some() || taken.is_nan() || taken > 0.3 {
+        return moved(r, x, y, weights, 0..x.len());
     }
     let slack = 2.0 * taken * taken + 1e-12;
     let pieces = extremes(x, y, r / 2.0);
@@ -205,14 +218,14 @@ fn moved_by_any(r: f64, x: &[f64], y: &[f64]) -> Moved {
     let high = pieces.iter().fold(0.0, |high, piece| f64::max(high, piece.1));
     let close = |piece: &(f64, f64)| piece.0 <= low + slack || piece.1 >= high - slack;
     let rows = pieces.iter().enumerate().filter(|(_, piece)| close(piece)).flat_map(|(at, _)| at * PIECE..((at + 1) * PIECE).min(x.len()));
-    moved(r, x, y, rows)
+    moved(r, x, y, None, rows)
 }
 
 /// Returns whether the later rows alone show the pair; none where no time is named.
 fn confirmed(work: &Work<'_>, row: &PairRow) -> Option<bool> {
-    let later = work.options.later.as_ref()?;
+    let later = work.slice.later.as_ref()?;
     let part = |at: usize| -> (Vec<f64>, Vec<u32>, usize) {
-        match View::of(&work.table.columns[at]) {
+        match View::of(&work.slice.table.columns[at]) {
             View::Numbers(cells) => (cells.iter().zip(later).map(|(x, later)| if *later { *x } else { f64::NAN }).collect(), Vec::new(), 0),
             View::Levels(levels) => {
                 let codes = levels.codes.iter().zip(later).map(|(code, later)| if *later { *code } else { MISSING });
@@ -255,12 +268,12 @@ mod tests {
         for row in 0..40 {
             let rest = |cells: &[f64]| cells.iter().enumerate().filter(|(at, _)| *at != row).map(|(_, x)| *x).collect::<Vec<_>>();
             let due = definition::pearson(&rest(&x), &rest(&y)).1.unwrap_or(f64::NAN);
-            let found = moved(r, &normal(x.clone()), &normal(y.clone()), row..row + 1);
+            let found = moved(r, &normal(x.clone(), None), &normal(y.clone(), None), None, row..row + 1);
             assert!((found.largest - (r - due).abs()).abs() < 1e-9, "row {row}: {found:?}, but {due}");
             largest = largest.max((r - due).abs());
             least = if due * r.signum() < least * r.signum() { due } else { least };
         }
-        let all = moved(r, &normal(x), &normal(y), 0..40);
+        let all = moved(r, &normal(x, None), &normal(y, None), None, 0..40);
         assert!((all.largest - largest).abs() < 1e-9 && (all.least - least).abs() < 1e-9, "{all:?}, but {largest} and {least}");
     }
 
@@ -269,9 +282,9 @@ mod tests {
         for n in [30, 200, 3000, 20_000] {
             let [x, y] = columns(n);
             let r = definition::pearson(&x, &y).1.unwrap_or(f64::NAN);
-            let (x, y) = (normal(x), normal(y));
-            let all = moved(r, &x, &y, 0..x.len());
-            assert_eq!(moved_by_any(r, &x, &y), all, "{n} rows");
+            let (x, y) = (normal(x, None), normal(y, None));
+            let all = moved(r, &x, &y, None, 0..x.len());
+            assert_eq!(moved_by_any(r, &x, &y, None), all, "{n} rows");
         }
     }
 
@@ -279,7 +292,23 @@ mod tests {
     fn a_column_that_varies_in_one_row_has_no_r_without_it() {
         let x: Vec<f64> = (0..30).map(|row| f64::from(u8::from(row == 3))).collect();
         let y: Vec<f64> = (0..30).map(f64::from).collect();
-        let (x, y) = (normal(x), normal(y));
-        assert_eq!(without(0.3, x[3], y[3], share(30)).to_bits(), 0);
+        let (x, y) = (normal(x, None), normal(y, None));
+        assert_eq!(without(0.3, x[3], y[3], share(1.0, 30.0)).to_bits(), 0);
+    }
+
+    #[test]
+    fn a_heavy_row_is_left_out_with_its_weight() {
+        let [x, y] = columns(40);
+        let weights: Vec<f64> = (0..40).map(|row| if row == 7 { 12.0 } else { 1.0 + f64::from(row % 3) }).collect();
+        let r = |rows: &[usize]| {
+            let part = |cells: &[f64]| rows.iter().map(|&row| cells[row]).collect::<Vec<f64>>();
+            let weights = part(&weights);
+            crate::simd::dot(&weighted::unit(&part(&x), &weights), &weighted::unit(&part(&y), &weights))
+        };
+        let all: Vec<usize> = (0..40).collect();
+        let due = r(&all.iter().copied().filter(|row| *row != 7).collect::<Vec<usize>>());
+        let (x, y) = (normal(x.clone(), Some(&weights)), normal(y.clone(), Some(&weights)));
+        let found = moved(r(&all), &x, &y, Some(&weights), 7..8);
+        assert!((found.largest - (r(&all) - due).abs()).abs() < 1e-9, "{found:?}, but {due}");
     }
 }

@@ -17,8 +17,7 @@
 //!          that could reach the level at all. Rows are taken as independent.
 //! Cost     n p^2 / 2 multiply-adds. Memory: 160 bytes a pair from moments to table; where that passes half of the budget, passes over pairs of column
 //!          groups (wide mode), which keep the best `top` pairs alone.
-//! Absent   other coefficients, permutation nulls, leverage, time: later work. Significance by another null than
-//!          independence of rows.
+//! Absent   other coefficients, permutation nulls, groups, lags, weights: they need all rows in memory, see [`associate()`].
 
 mod ahead;
 mod associate;
@@ -32,6 +31,7 @@ mod distance;
 mod effective;
 mod expand;
 mod finish;
+mod frame;
 pub(crate) mod gpu;
 pub mod gram;
 mod guards;
@@ -43,12 +43,15 @@ mod pair;
 mod partial;
 mod permute;
 mod plan;
+mod power;
 mod ranks;
 mod settle;
+mod simpson;
 mod stat;
 mod table;
 #[cfg(test)]
 mod tests;
+mod weighted;
 mod xi;
 
 use arrow::datatypes::Schema;
@@ -65,10 +68,12 @@ use settle::Settled;
 
 pub use associate::{AssociateOptions, associate};
 pub use finish::{Adjust, ColumnRow, Correlation, PairRow, Verdict};
+pub use frame::{Frame, Roles};
 pub use layout::Layout;
 pub use method::{Method, MethodChoice};
-pub use permute::Exchange;
 pub use plan::{affordable_permutations, affordable_rows};
+pub use power::Power;
+pub use simpson::{Simpson, Within};
 
 /// How products are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -9,6 +9,8 @@
 //! Score    -ln p of the pair alone, so that pairs of different n and coefficient compete fairly (min-P). For r it goes
 //!          through Wallace's normal approximation of Student's t (1959): within 0.1 % of z, the same for data and turns, and
 //!          any score that is the same for both is valid.
+//! Slices   groups and lags make one family: a turn's best is that of all slices. Rows that slices share are given orders of their own in
+//!          each, but for lags, which share theirs; taking dependent slices for independent makes p larger, not smaller.
 //! Holds    under exchangeability of rows (within the strata of [`Exchange`]), for any dependence among columns. All pairs: under the
 //!          complete null, that no pair is related. Targets: strongly, because features keep their rows.
 //! Ties     discrete columns reach the same score again and again: equal scores count as reached, within 1e-9.
@@ -50,7 +52,7 @@ const FEW_COLUMNS: usize = 64;
 
 /// Which rows may change places: units of rows within a stratum.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Exchange {
+pub(super) struct Exchange {
     /// Rows, those of a unit side by side and units of a stratum side by side, in order of time where there is one.
     order: Vec<u32>,
     strata: Vec<Stratum>,
@@ -67,16 +69,9 @@ struct Stratum {
 }
 
 impl Exchange {
-    /// Every row may take the place of every other one.
-    #[must_use]
-    pub fn all(n_rows: usize) -> Self {
-        Self::new(n_rows, None, None)
-    }
-
     /// Rows change places within a stratum (rows with the same `stratum`), and are shifted in a circle in order of `time`
     /// where there is one. Rows without a time come last.
-    #[must_use]
-    pub fn new(n_rows: usize, stratum: Option<&[u32]>, time: Option<&[f64]>) -> Self {
+    pub(super) fn new(n_rows: usize, stratum: Option<&[u32]>, time: Option<&[f64]>) -> Self {
         let mut order = in_time(n_rows, time);
         let of = |row: u32| stratum.map_or(0, |stratum| stratum[row as usize]);
         order.sort_by_key(|&row| of(row));
@@ -87,8 +82,7 @@ impl Exchange {
 
     /// Whole entities (rows with the same `entity`) change places with others of the same size and stratum; within an entity
     /// rows stay in order of time. An entity of a size of its own keeps its place.
-    #[must_use]
-    pub fn of_entities(entity: &[u32], stratum: Option<&[u32]>, time: Option<&[f64]>) -> Self {
+    pub(super) fn of_entities(entity: &[u32], stratum: Option<&[u32]>, time: Option<&[f64]>) -> Self {
         let mut order = in_time(entity.len(), time);
         let of = |row: u32| (stratum.map_or(0, |stratum| stratum[row as usize]), entity[row as usize]);
         let mut sizes: HashMap<(u32, u32), usize> = HashMap::new();
@@ -108,8 +102,7 @@ impl Exchange {
     }
 
     /// Returns how many units there are, and how many have no other unit to change places with.
-    #[must_use]
-    pub fn n_units(&self) -> (usize, usize) {
+    pub(super) fn n_units(&self) -> (usize, usize) {
         let (mut start, mut n, mut alone) = (0, 0, 0);
         for stratum in &self.strata {
             let units = (stratum.end - start) / stratum.unit.max(1);
@@ -120,11 +113,12 @@ impl Exchange {
         (n, alone)
     }
 
-    /// Calls `body` with the rows of each unit, by position in the order.
-    pub(super) fn each_unit(&self, mut body: impl FnMut(Range<usize>)) {
+    /// Calls `body` with the rows of each unit, by position in the order; single rows come `block` at a time.
+    pub(super) fn each_unit(&self, block: usize, mut body: impl FnMut(Range<usize>)) {
         let mut start = 0;
         for stratum in &self.strata {
-            (start..stratum.end).step_by(stratum.unit.max(1)).for_each(|first| body(first..first + stratum.unit));
+            let unit = if stratum.unit > 1 { stratum.unit } else { block.max(1) };
+            (start..stratum.end).step_by(unit).for_each(|first| body(first..(first + unit).min(stratum.end)));
             start = stratum.end;
         }
     }
@@ -191,13 +185,14 @@ pub(super) struct Null {
     pub(super) p: Vec<Option<f64>>,
 }
 
-/// Runs the permutations; none where the work was stopped.
-pub(super) fn null(work: &Work<'_>, rows: &[PairRow]) -> Option<Null> {
-    let family = Family::new(work, rows);
-    let p = if work.options.correlate.n_targets > 0 { family.step_down()? } else { family.single_step()? };
+/// Runs the permutations of all slices; none where the work was stopped.
+pub(super) fn null(works: &[Work<'_>], rows: &[PairRow]) -> Option<Null> {
+    let families = Families { each: works.iter().map(|work| Family::new(work, rows)).collect() };
+    let is_step_down = works.first().is_some_and(|work| work.options.correlate.n_targets > 0);
+    let p = if is_step_down { families.step_down()? } else { families.single_step()? };
     let mut null = Null { p: vec![None; rows.len()] };
-    for (&row, p) in family.tested.iter().zip(p) {
-        null.p[row] = Some(p);
+    for (row, p) in families.each.iter().flat_map(|family| &family.tested).zip(p) {
+        null.p[*row] = Some(p);
     }
     Some(null)
 }
@@ -242,7 +237,7 @@ impl Arranged {
     }
 }
 
-/// The tested pairs, and the columns behind them.
+/// The tested pairs of one slice, and the columns behind them.
 struct Family<'a> {
     work: &'a Work<'a>,
     rows: &'a [PairRow],
@@ -266,9 +261,10 @@ struct Family<'a> {
 
 impl<'a> Family<'a> {
     fn new(work: &'a Work<'a>, rows: &'a [PairRow]) -> Self {
-        let tested: Vec<usize> = (0..rows.len()).filter(|&row| rows[row].ln_p.is_some()).collect();
-        let parts = Parts::of(work.table);
-        let n_columns = work.table.columns.len();
+        let table = &work.slice.table;
+        let tested: Vec<usize> = (0..rows.len()).filter(|&row| rows[row].slice == work.at && rows[row].ln_p.is_some()).collect();
+        let parts = Parts::of(table);
+        let n_columns = table.columns.len();
         let by_parts = |row: &PairRow| parts.is_product(row.method, row.x, row.y);
         // Few columns: a new order of rows costs more than the product, and one product does for pairs of every sort.
         let is_few = work.options.correlate.n_targets == 0 && n_columns <= FEW_COLUMNS;
@@ -289,10 +285,10 @@ impl<'a> Family<'a> {
             place[column] = u32::try_from(at).expect("columns are counted in u32");
         }
         let spearman = tested.iter().any(|&row| rows[row].method == Method::Spearman);
-        let exchange = &work.options.exchange;
+        let exchange = &work.slice.exchange;
         let unit: Vec<Vec<f64>> = unit_columns.par_iter().map(|&at| unit_column(work, at, spearman, exchange)).collect();
         let arrange = |at: usize| {
-            in_single[at].then(|| match &work.table.columns[at].cells {
+            in_single[at].then(|| match &table.columns[at].cells {
                 // Ranks are taken anew over the rows of each turn; what controls explain is taken away once (Freedman and Lane).
                 Cells::Numbers(_) => Arranged::Numbers(exchange.arranged(&work.residual_of(at, false))),
                 Cells::Levels(levels) => Arranged::Codes(exchange.arranged(&levels.codes), levels.names.len()),
@@ -323,43 +319,12 @@ impl<'a> Family<'a> {
     /// Returns the stream of a column's order in one turn; targets share theirs.
     fn stream(&self, column: usize, turn: u32) -> Stream {
         let column = if self.work.options.correlate.n_targets > 0 { 0 } else { column };
-        Stream::new(self.work.options.seed, Purpose::Permutation, u32::try_from(column).unwrap_or(u32::MAX), turn)
-    }
-
-    fn turns(&self) -> u32 {
-        self.work.options.permutations
-    }
-
-    /// Single step: how many turns' best score reaches each pair's.
-    fn single_step(&self) -> Option<Vec<f64>> {
-        let stopped = AtomicBool::new(false);
-        let screen = Screen::new(self);
-        let turn = |turn: u32| {
-            if stopped.load(Ordering::Relaxed) || (self.work.stop)() {
-                stopped.store(true, Ordering::Relaxed);
-                return None;
-            }
-            let best = self.others_of(turn).into_iter().map(|(_, score)| score).fold(0.0, f64::max);
-            Some(best.max(screen.best(turn)))
-        };
-        // A wide product keeps all threads busy by itself, and one of them fills memory enough.
-        let wide = self.unit.len() > 1024;
-        let best: Vec<Option<f64>> =
-            if wide { (0..self.turns()).map(turn).collect() } else { (0..self.turns()).into_par_iter().map(turn).collect() };
-        let mut best: Vec<f64> = best.into_iter().collect::<Option<_>>()?;
-        best.sort_unstable_by(f64::total_cmp);
-        let reached = |observed: &f64| best.len() - best.partition_point(|score| !reaches(*score, *observed));
-        Some(self.observed.iter().map(|observed| self.p(reached(observed))).collect())
-    }
-
-    #[allow(clippy::cast_precision_loss, reason = "turns are counted in u32")]
-    fn p(&self, reached: usize) -> f64 {
-        (reached + 1) as f64 / (f64::from(self.turns()) + 1.0)
+        Stream::new(self.work.options.seed, Purpose::Permutation, self.work.slice.stream(column), turn)
     }
 
     /// Returns the scores, in one turn, of the pairs that are no product of two columns, by position among the tested ones.
     fn others_of(&self, turn: u32) -> Vec<(usize, f64)> {
-        let mut scores = self.expanded.scores(&self.work.options.exchange, |column| self.stream(column, turn));
+        let mut scores = self.expanded.scores(&self.work.slice.exchange, |column| self.stream(column, turn));
         if !self.singles.is_empty() {
             scores.extend(self.singles_of(turn));
         }
@@ -376,12 +341,12 @@ impl<'a> Family<'a> {
                 Some(match cells {
                     Arranged::Numbers(cells) => {
                         let mut cells = cells.clone();
-                        self.work.options.exchange.shuffle(&mut cells, &mut stream);
+                        self.work.slice.exchange.shuffle(&mut cells, &mut stream);
                         Arranged::Numbers(cells)
                     }
                     Arranged::Codes(codes, n_levels) => {
                         let mut codes = codes.clone();
-                        self.work.options.exchange.shuffle(&mut codes, &mut stream);
+                        self.work.slice.exchange.shuffle(&mut codes, &mut stream);
                         Arranged::Codes(codes, *n_levels)
                     }
                 })
@@ -398,32 +363,122 @@ impl<'a> Family<'a> {
         self.singles.iter().map(score_of).collect()
     }
 
+    /// Writes the score of every pair in one turn, the one at a position among those of `products`.
+    fn scores(&self, turn: u32, at: usize, products: &[Vec<f64>], out: &mut [f64]) {
+        for (pair, of_turns) in self.products.iter().zip(products) {
+            out[pair.0] = of_turns[at];
+        }
+        for (pair, score) in self.others_of(turn) {
+            out[pair] = score;
+        }
+    }
+
+    /// Returns, for each pair of a product, its score in each of some turns.
+    fn product_scores(&self, turns: Range<u32>) -> Vec<Vec<f64>> {
+        let (n, n_targets, n_turns) = (self.work.slice.table.n_rows, self.n_unit_targets, turns.len());
+        if self.products.is_empty() {
+            return Vec::new();
+        }
+        let mut targets: Vec<f64> = Vec::with_capacity(n * n_targets * n_turns);
+        for turn in turns {
+            for column in &self.unit[..n_targets] {
+                let start = targets.len();
+                targets.extend_from_slice(column);
+                self.work.slice.exchange.shuffle(&mut targets[start..], &mut self.stream(0, turn));
+            }
+        }
+        let others: Vec<f64> = self.unit[n_targets..].concat();
+        let n_others = self.unit.len() - n_targets;
+        let layout = Layout::new(n_targets * n_turns, n_others, false);
+        let left = Matrix { values: &targets, n_rows: n, stride: n, n_columns: n_targets * n_turns };
+        let right = Matrix { values: &others, n_rows: n, stride: n, n_columns: n_others };
+        let products = cpu::gram(left, right, &layout);
+        let of_pair = |&(_, x, y): &(usize, u32, u32)| {
+            let (target, other) = (x.min(y) as usize, x.max(y) as usize - n_targets);
+            (0..n_turns).map(|turn| score_of_r(products[layout.at(turn * n_targets + target, other)], n as u64)).collect()
+        };
+        self.products.par_iter().with_min_len(64).map(of_pair).collect()
+    }
+}
+
+/// The families of all slices, which are one: their pairs stand one slice after another.
+struct Families<'a> {
+    each: Vec<Family<'a>>,
+}
+
+impl Families<'_> {
+    fn turns(&self) -> u32 {
+        self.each[0].work.options.permutations
+    }
+
+    fn is_stopped(&self) -> bool {
+        (self.each[0].work.stop)()
+    }
+
+    fn observed(&self) -> Vec<f64> {
+        self.each.iter().flat_map(|family| family.observed.iter().copied()).collect()
+    }
+
+    /// Single step: how many turns' best score reaches each pair's.
+    fn single_step(&self) -> Option<Vec<f64>> {
+        let stopped = AtomicBool::new(false);
+        let mut best = vec![0.0_f64; self.turns() as usize];
+        for family in &self.each {
+            let screen = Screen::new(family);
+            let turn = |turn: u32| {
+                if stopped.load(Ordering::Relaxed) || self.is_stopped() {
+                    stopped.store(true, Ordering::Relaxed);
+                    return None;
+                }
+                let best = family.others_of(turn).into_iter().map(|(_, score)| score).fold(0.0, f64::max);
+                Some(best.max(screen.best(turn)))
+            };
+            // A wide product keeps all threads busy by itself, and one of them fills memory enough.
+            let wide = family.unit.len() > 1024;
+            let of_slice: Vec<Option<f64>> =
+                if wide { (0..self.turns()).map(turn).collect() } else { (0..self.turns()).into_par_iter().map(turn).collect() };
+            for (best, of_slice) in best.iter_mut().zip(of_slice.into_iter().collect::<Option<Vec<f64>>>()?) {
+                *best = best.max(of_slice);
+            }
+        }
+        best.sort_unstable_by(f64::total_cmp);
+        let reached = |observed: &f64| best.len() - best.partition_point(|score| !reaches(*score, *observed));
+        Some(self.observed().iter().map(|observed| self.p(reached(observed))).collect())
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "turns are counted in u32")]
+    fn p(&self, reached: usize) -> f64 {
+        (reached + 1) as f64 / (f64::from(self.turns()) + 1.0)
+    }
+
     /// Step-down: from the weakest pair to the strongest, each competes with itself and all that are weaker.
     fn step_down(&self) -> Option<Vec<f64>> {
-        let mut order: Vec<usize> = (0..self.tested.len()).collect();
-        order.sort_by(|&a, &b| self.observed[b].total_cmp(&self.observed[a]).then(a.cmp(&b)));
-        let at_once = u32::try_from((TARGETS_AT_ONCE / self.n_unit_targets.max(1)).max(1)).unwrap_or(1);
+        let observed = self.observed();
+        let mut order: Vec<usize> = (0..observed.len()).collect();
+        order.sort_by(|&a, &b| observed[b].total_cmp(&observed[a]).then(a.cmp(&b)));
+        let n_targets = self.each.iter().map(|family| family.n_unit_targets).max().unwrap_or(0);
+        let at_once = u32::try_from((TARGETS_AT_ONCE / n_targets.max(1)).max(1)).unwrap_or(1);
         let stopped = AtomicBool::new(false);
         let chunk = |first: u32| {
             let turns = first..(first + at_once).min(self.turns());
             let mut reached = vec![0_u32; order.len()];
-            let products = self.product_scores(turns.clone());
+            let products: Vec<Vec<Vec<f64>>> = self.each.iter().map(|family| family.product_scores(turns.clone())).collect();
             for (at, turn) in turns.enumerate() {
-                if stopped.load(Ordering::Relaxed) || (self.work.stop)() {
+                if stopped.load(Ordering::Relaxed) || self.is_stopped() {
                     stopped.store(true, Ordering::Relaxed);
                     return None;
                 }
                 let mut scores = vec![0.0; order.len()];
-                for (pair, of_turns) in self.products.iter().zip(&products) {
-                    scores[pair.0] = of_turns[at];
-                }
-                for (pair, score) in self.others_of(turn) {
-                    scores[pair] = score;
+                let mut rest = &mut scores[..];
+                for (family, products) in self.each.iter().zip(&products) {
+                    let (of_slice, others) = rest.split_at_mut(family.tested.len());
+                    family.scores(turn, at, products, of_slice);
+                    rest = others;
                 }
                 let mut best = 0.0_f64;
                 for (reached, &pair) in reached.iter_mut().zip(&order).rev() {
                     best = best.max(scores[pair]);
-                    *reached += u32::from(reaches(best, self.observed[pair]));
+                    *reached += u32::from(reaches(best, observed[pair]));
                 }
             }
             Some(reached)
@@ -444,38 +499,11 @@ impl<'a> Family<'a> {
         }
         Some(p)
     }
-
-    /// Returns, for each pair of a product, its score in each of some turns.
-    fn product_scores(&self, turns: Range<u32>) -> Vec<Vec<f64>> {
-        let (n, n_targets, n_turns) = (self.work.table.n_rows, self.n_unit_targets, turns.len());
-        if self.products.is_empty() {
-            return Vec::new();
-        }
-        let mut targets: Vec<f64> = Vec::with_capacity(n * n_targets * n_turns);
-        for turn in turns {
-            for column in &self.unit[..n_targets] {
-                let start = targets.len();
-                targets.extend_from_slice(column);
-                self.work.options.exchange.shuffle(&mut targets[start..], &mut self.stream(0, turn));
-            }
-        }
-        let others: Vec<f64> = self.unit[n_targets..].concat();
-        let n_others = self.unit.len() - n_targets;
-        let layout = Layout::new(n_targets * n_turns, n_others, false);
-        let left = Matrix { values: &targets, n_rows: n, stride: n, n_columns: n_targets * n_turns };
-        let right = Matrix { values: &others, n_rows: n, stride: n, n_columns: n_others };
-        let products = cpu::gram(left, right, &layout);
-        let of_pair = |&(_, x, y): &(usize, u32, u32)| {
-            let (target, other) = (x.min(y) as usize, x.max(y) as usize - n_targets);
-            (0..n_turns).map(|turn| score_of_r(products[layout.at(turn * n_targets + target, other)], n as u64)).collect()
-        };
-        self.products.par_iter().with_min_len(64).map(of_pair).collect()
-    }
 }
 
 /// Returns a column in the order of the strata, centred, with a sum of squares of 1; zeros where it is constant.
 pub(super) fn unit_column(work: &Work<'_>, at: usize, ranked: bool, exchange: &Exchange) -> Vec<f64> {
-    let cells = match &work.table.columns[at].cells {
+    let cells = match &work.slice.table.columns[at].cells {
         Cells::Numbers(_) => work.residual_of(at, ranked),
         Cells::Levels(levels) => levels.codes.iter().map(|code| f64::from(*code)).collect(),
     };
@@ -515,7 +543,7 @@ impl<'a> Screen<'a> {
 
     /// Returns the best score of one turn, settled in f64.
     fn best(&self, turn: u32) -> f64 {
-        let (family, n, p) = (self.family, self.family.work.table.n_rows, self.family.unit.len());
+        let (family, n, p) = (self.family, self.family.work.slice.table.n_rows, self.family.unit.len());
         if self.places.is_empty() {
             return 0.0;
         }
@@ -524,7 +552,7 @@ impl<'a> Screen<'a> {
         cells.clear();
         cells.extend_from_slice(&self.narrow);
         for (column, cells) in family.unit_columns.iter().zip(cells.chunks_mut(n)) {
-            family.work.options.exchange.shuffle(cells, &mut family.stream(*column, turn));
+            family.work.slice.exchange.shuffle(cells, &mut family.stream(*column, turn));
         }
         let matrix = Matrix { values: &cells, n_rows: n, stride: n, n_columns: p };
         let products = family.work.on.run(&Gram, GramInput::symmetric(matrix)).output;
@@ -548,7 +576,7 @@ impl<'a> Screen<'a> {
     /// Returns a column in its order of one turn, in f64.
     fn permuted(&self, turn: u32, at: usize) -> Vec<f64> {
         let mut cells = self.family.unit[at].clone();
-        self.family.work.options.exchange.shuffle(&mut cells, &mut self.family.stream(self.family.unit_columns[at], turn));
+        self.family.work.slice.exchange.shuffle(&mut cells, &mut self.family.stream(self.family.unit_columns[at], turn));
         cells
     }
 }

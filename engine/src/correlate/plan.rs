@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::associate::AssociateOptions;
+use super::frame::{Frame, Slice};
 use super::method::Method;
 use crate::columns::Table;
 
@@ -22,25 +23,35 @@ const SINGLE_ROW: f64 = 300.0;
 
 /// Returns how many permutations are run where none are asked for: 1,000 where they are cheap, else none.
 #[must_use]
+pub fn affordable_permutations(frame: &Frame, options: &AssociateOptions) -> u32 {
+    // Weighted rows cannot take one another's place.
+    let is_weighted = frame.slices.iter().any(|slice| slice.weights.is_some());
+    let operations: f64 = frame.slices.iter().map(|slice| operations(slice, options)).sum();
+    if operations <= AFFORDABLE && !is_weighted { PERMUTATIONS as u32 } else { 0 }
+}
+
+/// Returns the operations of one permutation of a slice.
 #[allow(clippy::cast_precision_loss, reason = "a cost is a rough figure")]
-pub fn affordable_permutations(table: &Table, options: &AssociateOptions) -> u32 {
+fn operations(slice: &Slice, options: &AssociateOptions) -> f64 {
+    let table = &slice.table;
     let parts = Parts::of(table);
     let (n_rows, n_targets) = (table.n_rows as f64, options.correlate.n_targets);
     let levels = |at: usize| table.columns[at].levels().map_or(1, |levels| levels.names.len()) as f64;
     let cost = |pair: &Asked| {
         let complete = parts.is_complete(pair.x) && parts.is_complete(pair.y);
         if parts.is_product(pair.method, pair.x, pair.y) {
-            return PRODUCT_ROW * n_rows + if n_targets > 0 { SCORE } else { 0.0 };
+            // At a lag the product of both sides with both is computed, a quarter of which is asked for.
+            let share = if n_targets == 0 && slice.lag.is_some() { 4.0 } else { 1.0 };
+            return share * PRODUCT_ROW * n_rows + if n_targets > 0 { SCORE } else { 0.0 };
         }
         match pair.method {
             Method::EtaSquared | Method::CramersV if complete => SCORE + PRODUCT_ROW * n_rows * levels(pair.x) * levels(pair.y),
             _ => SINGLE_PAIR + SINGLE_ROW * n_rows,
         }
     };
-    let pairs: f64 = pairs_of(table, options).iter().map(cost).sum();
+    let pairs: f64 = pairs_of(slice, options).iter().map(cost).sum();
     let n_moving = if n_targets > 0 { n_targets } else { table.columns.len() };
-    let operations = pairs + SHUFFLED_CELL * n_rows * n_moving as f64;
-    if operations <= AFFORDABLE { PERMUTATIONS as u32 } else { 0 }
+    pairs + SHUFFLED_CELL * n_rows * n_moving as f64
 }
 
 /// Returns the most rows of so many complete columns of numbers whose pairs are permuted without being asked for.
@@ -90,14 +101,17 @@ pub(super) struct Asked {
     pub(super) method: Method,
 }
 
-/// Returns the pairs in order: targets with others, or each with every later one; two rows where directed.
-pub(super) fn pairs_of(table: &Table, options: &AssociateOptions) -> Vec<Asked> {
-    let (n, targets) = (table.columns.len(), options.correlate.n_targets);
-    let first = if targets > 0 { targets.min(n) } else { n };
+/// Returns the pairs in order: those that come first with others, or each with every later one; two rows where directed.
+pub(super) fn pairs_of(slice: &Slice, options: &AssociateOptions) -> Vec<Asked> {
+    let columns = &slice.table.columns;
+    let (n, first) = (columns.len(), slice.n_first.min(columns.len()));
     let mut pairs = Vec::new();
-    for x in 0..first {
-        for y in if targets > 0 { first } else { x + 1 }..n {
-            let Some(method) = options.method.of(&table.columns[x], &table.columns[y]) else { continue };
+    for x in 0..if first > 0 { first } else { n } {
+        for y in if first > 0 { first } else { x + 1 }..n {
+            let Some(method) = options.method.of(&columns[x], &columns[y]) else { continue };
+            if !slice.is_pair(x, y, options.correlate.n_targets) {
+                continue;
+            }
             pairs.push(Asked { x, y, method });
             if method.is_directed() {
                 pairs.push(Asked { x: y, y: x, method });

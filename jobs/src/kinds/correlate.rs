@@ -5,10 +5,10 @@
 //! every other coefficient, texts, permutations                            in memory, see `engine::correlate::associate`
 //! ```
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use gristmill_engine::backend::{Backend, Cost, Place};
 use gristmill_engine::columns::{self, Table as Columns, TableColumn};
-use gristmill_engine::correlate::{self as engine, AssociateOptions, Correlation, Exchange};
+use gristmill_engine::correlate::{self as engine, AssociateOptions, Correlation, Frame};
 
 use super::{JobKind, Key, StepOutcome, StepRun, TableDoc, Takes};
 use crate::JobError;
@@ -19,8 +19,10 @@ use crate::spec::{Problems, Spanned, StepSpec, keys};
 
 mod asked;
 mod outcome;
+mod roles;
 
 use asked::Asked;
+use roles::{GroupWords, Parts};
 
 /// The kind.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +44,7 @@ impl JobKind for Correlate {
             keys::ID,
             keys::TIME,
             keys::CLUSTER_BY,
+            keys::WEIGHTS,
             Key { default: Some("0.1"), ..keys::MIN_EFFECT },
             Key {
                 name: "target",
@@ -83,6 +86,18 @@ impl JobKind for Correlate {
                 takes: Takes::ColumnList,
                 default: None,
                 about: "Columns that are held fixed: partial correlation, for pearson and spearman",
+            },
+            Key {
+                name: "group_by",
+                takes: Takes::ColumnList,
+                default: None,
+                about: "Columns whose values are groups: pairs are related within each of them too, and those that turn there are named",
+            },
+            Key {
+                name: "lags",
+                takes: Takes::IntegerList(-100_000, 100_000),
+                default: None,
+                about: "Rows by which x (the target) lies after y, in order of `time`; negative: before",
             },
             Key {
                 name: "bootstrap",
@@ -134,7 +149,18 @@ impl JobKind for Correlate {
     fn tables(&self) -> &'static [TableDoc] {
         const TABLES: &[TableDoc] = &[
             TableDoc { name: "pairs", about: "every pair with coefficient, interval, n, p, adjusted p and verdict, best first" },
-            TableDoc { name: "columns", about: "every column of the input: used or why not, n, nulls, mean, sd, range" },
+            TableDoc {
+                name: "columns",
+                about: "every column of the input: used or why not, n, nulls, mean, sd, range, copy of which other",
+            },
+            TableDoc {
+                name: "simpson",
+                about: "with `group_by`: each pair over all rows and pooled within groups, and whether it turns there",
+            },
+            TableDoc {
+                name: "power",
+                about: "the smallest |r| that these rows and this family could show, and the rows that `min_effect` needs",
+            },
         ];
         TABLES
     }
@@ -144,23 +170,20 @@ impl JobKind for Correlate {
         for column in step.columns.iter().chain(step.list("target")) {
             check_type(column, input, asked::refusal(method), problems, &|data_type| asked::takes(method, data_type));
         }
-        for (key, column) in ["within", "controls"].into_iter().flat_map(|key| step.list(key).iter().map(move |column| (key, column))) {
-            let refusal = format!("`{key}` takes numbers, booleans, dates, timestamps and texts");
-            check_type(column, input, refusal, problems, &|data_type| columns::unit(data_type).is_some() || columns::is_text(data_type));
+        let any = |data_type: &DataType| columns::unit(data_type).is_some() || columns::is_text(data_type);
+        let named = |key: &'static str| step.list(key).iter().map(move |column| (key, column));
+        for (key, column) in named("within").chain(named("controls")).chain(step.cluster_by.iter().map(|column| ("cluster_by", column))) {
+            check_type(column, input, format!("`{key}` takes numbers, booleans, dates, timestamps and texts"), problems, &any);
         }
-        if let Some(column) = &step.cluster_by {
-            let refusal = "`cluster_by` takes numbers, booleans, dates, timestamps and texts".to_owned();
-            check_type(column, input, refusal, problems, &|data_type| columns::unit(data_type).is_some() || columns::is_text(data_type));
+        for column in step.list("group_by") {
+            check_type(column, input, "`group_by` takes texts, booleans and numbers".to_owned(), problems, &roles::groups_by);
         }
-        if let Some(column) = &step.time {
-            let refusal = "`time` takes numbers, dates and timestamps".to_owned();
-            check_type(column, input, refusal, problems, &|data_type| columns::unit(data_type).is_some());
+        for (key, column) in step.time.iter().map(|column| ("time", column)).chain(step.weights.iter().map(|column| ("weights", column))) {
+            let taken = if key == "time" { "numbers, dates and timestamps" } else { "numbers" };
+            let usable = |data_type: &DataType| columns::unit(data_type).is_some();
+            check_type(column, input, format!("`{key}` takes {taken}"), problems, &usable);
         }
-        let of_numbers = matches!(method, engine::MethodChoice::One(engine::Method::Pearson | engine::Method::Spearman));
-        if !step.list("controls").is_empty() && !of_numbers {
-            let message = format!("`controls` are held fixed by pearson and spearman, not by {}", step.text("method").unwrap_or_default());
-            problems.add(step.span("method"), message, "takes no controls", "write `method = \"pearson\"` or \"spearman\"");
-        }
+        check_together(step, method, problems);
         for column in step.list("target").iter().filter(|column| step.exclude.iter().any(|other| other.value == column.value)) {
             let message = format!("`{}` stands in `target` and in `exclude`", column.value);
             problems.add(column.span.clone(), message, "asked for here", "remove it from one of the two");
@@ -187,7 +210,8 @@ impl JobKind for Correlate {
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
         let schema = on.source.schema();
         let named = step.columns.iter().chain(&step.exclude).chain(step.list("target")).chain(step.list("within"));
-        let named = named.chain(step.list("controls")).chain(&step.cluster_by).chain(&step.time);
+        let named = named.chain(step.list("controls")).chain(step.list("group_by"));
+        let named = named.chain(&step.weights).chain(&step.cluster_by).chain(&step.time);
         for name in named {
             if schema.column_with_name(&name.value).is_none() {
                 let message = format!("column `{}` is not in `{}`", name.value, step.from.value.name);
@@ -204,13 +228,14 @@ impl JobKind for Correlate {
             Some(done) => done,
             None => streamed(&mut asked, step, on, &schema)?,
         };
-        let Done { found, backend, reason, more_notes } = done;
+        let Done { found, groups, backend, reason, more_notes } = done;
         let mut notes = outcome::notes(&found);
         notes.extend(more_notes);
+        let said = outcome::Said { found: &found, groups: &groups, step };
         Ok(StepOutcome {
-            findings: outcome::findings(&found, step, on.job),
+            findings: said.findings(on.job),
             notes,
-            tables: outcome::tables(&found, &schema, &asked.used, step, &asked.left_out),
+            tables: said.tables(&schema, &asked.used, &asked.left_out),
             place: backend.place().word().to_owned(),
             adapter: backend.place().is_device().then(|| backend.adapter()).flatten(),
             place_reason: reason,
@@ -226,18 +251,45 @@ impl JobKind for Correlate {
 /// A correlation, and where it was computed.
 struct Done {
     found: Correlation,
+    groups: Vec<GroupWords>,
     backend: Backend,
     reason: String,
     more_notes: Vec<String>,
 }
 
-fn check_type(
-    column: &Spanned<String>,
-    input: &Schema,
-    refusal: String,
-    problems: &mut Problems,
-    usable: &dyn Fn(&arrow::datatypes::DataType) -> bool,
-) {
+/// Adds a problem for each key that another one rules out.
+fn check_together(step: &StepSpec, method: engine::MethodChoice, problems: &mut Problems) {
+    use engine::{Method, MethodChoice};
+    let word = || step.text("method").unwrap_or_default();
+    if !step.list("controls").is_empty() && !matches!(method, MethodChoice::One(Method::Pearson | Method::Spearman)) {
+        let message = format!("`controls` are held fixed by pearson and spearman, not by {}", word());
+        problems.add(step.span("method"), message, "takes no controls", "write `method = \"pearson\"` or \"spearman\"");
+    }
+    if step.weights.is_some() && method != MethodChoice::One(Method::Pearson) {
+        let message = format!("`weights` are taken by pearson, not by {}", word());
+        problems.add(step.span("method"), message, "takes no weights", "write `method = \"pearson\"`, or remove `weights`");
+    }
+    let is_there = |key: &str| step.text(key).is_some() || !step.list(key).is_empty() || step.integer(key).is_some_and(|n| n > 0);
+    let mut not_together = |key: &str, others: &[&str], why: &str| {
+        for other in others.iter().filter(|other| is_there(other)) {
+            let message = format!("`{key}` and `{other}` do not go together: {why}");
+            problems.add(step.span(other), message, "one of the two", format!("remove `{other}`, or `{key}`"));
+        }
+    };
+    if step.weights.is_some() {
+        let why = "rows of unequal weight cannot take one another's place, nor be shifted or drawn";
+        not_together("weights", &["permutations", "bootstrap", "within", "cluster_by", "time", "controls"], why);
+    }
+    if !step.integers("lags").is_empty() {
+        not_together("lags", &["controls"], "a control would stand at one of two rows");
+        if step.time.is_none() {
+            let help = "name the column of `time` that orders the rows";
+            problems.add(step.span("lags"), "`lags` count rows in order of time, and no `time` is named", "in which order?", help);
+        }
+    }
+}
+
+fn check_type(column: &Spanned<String>, input: &Schema, refusal: String, problems: &mut Problems, usable: &dyn Fn(&DataType) -> bool) {
     let Some((_, field)) = input.column_with_name(&column.value) else { return };
     if !usable(field.data_type()) {
         let message = format!("column `{}` is {}", column.value, columns::type_words(field.data_type()));
@@ -300,134 +352,36 @@ fn relate(
         asked.left_out.push(LeftOut { column: column.clone(), data_type: "text".to_owned(), reason });
     }
     asked.used.retain(|at| !too_many.contains(name(*at)));
-    let parts = Parts::new(parts, asked, &mut table);
-    let n_rows = table.n_rows;
-    let strata = (!parts.within.is_empty()).then(|| strata(&parts.within, n_rows));
-    let time = parts.time.as_ref().and_then(TableColumn::numbers);
-    let known_after =
-        step.list("known_after").iter().filter_map(|known| table.columns.iter().position(|column| column.name == known.value));
-    let share = step.number("confirm").unwrap_or(0.0);
-    let mut options = AssociateOptions {
-        exchange: match &parts.cluster_by {
-            Some(column) => Exchange::of_entities(&entities(column, n_rows), strata.as_deref(), time),
-            None => Exchange::new(n_rows, strata.as_deref(), time),
-        },
-        controls: parts.controls.iter().flat_map(TableColumn::design).collect(),
-        bootstrap: step.integer("bootstrap").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
-        leak: step.number("leak").unwrap_or(AssociateOptions::LEAK),
-        known_after: known_after.collect(),
-        later: time.filter(|_| share > 0.0).map(|time| later(time, share)),
-        seed: on.seed,
-        ..AssociateOptions::of(asked::options(step, on, asked.n_targets), asked.method, n_rows)
-    };
-    let mut more_notes = Vec::new();
-    let affordable = engine::affordable_permutations(&table, &options);
+    let parts = Parts::new(parts, asked, &mut table, step, schema)?;
+    let mut options = Parts::options(asked, step, on, &table);
+    let frame = Frame::new(table, &parts.roles, asked.n_targets);
+    let affordable = engine::affordable_permutations(&frame, &options);
     options.permutations = match step.integer("permutations") {
         Some(n) => u32::try_from(n).unwrap_or(u32::MAX),
         None => affordable,
     };
-    if options.permutations == 0 && step.integer("permutations").is_none() {
+    let mut more_notes = Vec::new();
+    if asked.weights.is_some() {
+        more_notes.push("no permutations: rows of unequal weight cannot take one another's place".to_owned());
+    } else if options.permutations == 0 && step.integer("permutations").is_none() {
         more_notes.push("no permutations: 1,000 of them would take long here; `permutations = 1000` asks for them".to_owned());
     }
-    more_notes.extend(parts.note(asked, schema));
+    more_notes.extend(parts.notes);
     if let Some(at) = asked.cluster_by {
-        let (n, alone) = options.exchange.n_units();
+        let (n, alone) = frame.n_units();
         let kept = if alone > 0 { format!("; {alone} of a size of their own keep their place") } else { String::new() };
         more_notes.push(format!("whole entities of {} change places and are drawn: {n} of them{kept}", name(at)));
     }
-    if !parts.within.is_empty() {
-        more_notes.push(format!(
-            "rows changed places within {} alone",
-            asked.within.iter().map(|&at| name(at).as_str()).collect::<Vec<_>>().join(" x ")
-        ));
-    }
-    if let Some(time) = asked.time.filter(|_| asked.cluster_by.is_none()) {
-        more_notes.push(format!("rows were shifted in a circle along {}, so that what lies side by side stays so", name(time)));
-    }
-    let (backend, reason) = place_in_memory(&table, &options, on);
-    let found = engine::associate(&table, &options, &backend, on.stopped).map_err(|error| pass::engine_error(step, error))?;
+    let (backend, reason) = place_in_memory(&frame, &options, on);
+    let found = engine::associate(&frame, &options, &backend, on.stopped).map_err(|error| pass::engine_error(step, error))?;
     let found = found.ok_or(JobError::Stopped(Exit::Interrupted))?;
-    Ok(Done { found, backend, reason, more_notes })
-}
-
-/// Columns with a part of their own, over the rows that are used.
-struct Parts {
-    within: Vec<TableColumn>,
-    controls: Vec<TableColumn>,
-    cluster_by: Option<TableColumn>,
-    time: Option<TableColumn>,
-    /// Rows left out because a control is missing there.
-    n_without: usize,
-}
-
-impl Parts {
-    /// Tells the parts apart, and keeps the rows of the table that miss no control.
-    fn new(mut parts: Vec<TableColumn>, asked: &Asked, table: &mut Columns) -> Self {
-        let time = asked.time.and_then(|_| parts.pop());
-        let cluster_by = asked.cluster_by.and_then(|_| parts.pop());
-        let controls = parts.split_off(asked.within.len().min(parts.len()));
-        let mut parts = Self { within: parts, controls, cluster_by, time, n_without: 0 };
-        let rows: Vec<usize> = (0..table.n_rows).filter(|&row| parts.controls.iter().all(|control| !control.is_missing(row))).collect();
-        parts.n_without = table.n_rows - rows.len();
-        if parts.n_without > 0 {
-            let columns = table.columns.iter_mut().chain(&mut parts.within).chain(&mut parts.controls);
-            let columns = columns.chain(&mut parts.cluster_by).chain(&mut parts.time);
-            columns.for_each(|column| *column = column.rows(&rows));
-            table.n_rows = rows.len();
-        }
-        parts
-    }
-
-    /// Says what is held fixed.
-    fn note(&self, asked: &Asked, schema: &Schema) -> Option<String> {
-        let names: Vec<&str> = asked.controls.iter().map(|&at| schema.field(at).name().as_str()).collect();
-        if names.is_empty() {
-            return None;
-        }
-        let without = match self.n_without {
-            0 => String::new(),
-            n => format!("; {n} rows without one of them are left out"),
-        };
-        Some(format!("held fixed: {}{without}", names.join(", ")))
-    }
-}
-
-/// Returns the stratum of every row: rows with the same values in all columns share one.
-fn strata(columns: &[TableColumn], n_rows: usize) -> Vec<u32> {
-    let mut known = std::collections::HashMap::new();
-    let key = |row: usize| -> Vec<u64> { columns.iter().map(|column| column.key(row)).collect() };
-    (0..n_rows)
-        .map(|row| {
-            let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
-            *known.entry(key(row)).or_insert(next)
-        })
-        .collect()
-}
-
-/// Returns the entity of every row; a row without one is an entity of its own.
-fn entities(column: &TableColumn, n_rows: usize) -> Vec<u32> {
-    let mut entities = strata(std::slice::from_ref(column), n_rows);
-    let mut next = entities.iter().max().map_or(0, |last| last.saturating_add(1));
-    for (_, entity) in entities.iter_mut().enumerate().filter(|(row, _)| column.is_missing(*row)) {
-        *entity = next;
-        next = next.saturating_add(1);
-    }
-    entities
-}
-
-/// Returns which rows belong to the latest share of all that have a time; equal times are on one side.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the rows")]
-fn later(time: &[f64], share: f64) -> Vec<bool> {
-    let mut known: Vec<f64> = time.iter().copied().filter(|time| time.is_finite()).collect();
-    known.sort_unstable_by(f64::total_cmp);
-    let cut = known.get((known.len() as f64 * (1.0 - share)) as usize).copied().unwrap_or(f64::INFINITY);
-    time.iter().map(|time| *time >= cut).collect()
+    Ok(Done { found, groups: parts.groups, backend, reason, more_notes })
 }
 
 /// Pins the place of products in f32, of which permutations are many; everything else in memory runs on the CPU.
-fn place_in_memory(table: &Columns, options: &AssociateOptions, on: &StepRun<'_>) -> (Backend, String) {
-    let (n, p) = (table.n_rows as f64, table.columns.len() as f64);
-    let narrow = options.correlate.precision.width(table.columns.len()) == columns::Width::F32;
+fn place_in_memory(frame: &Frame, options: &AssociateOptions, on: &StepRun<'_>) -> (Backend, String) {
+    let (n, p) = (frame.n_rows() as f64, frame.n_columns() as f64);
+    let narrow = options.correlate.precision.width(frame.n_columns()) == columns::Width::F32;
     // Targets are permuted in f64; screening in f32 is one product more.
     let turns = if options.correlate.n_targets > 0 { 0.0 } else { f64::from(options.permutations) } + f64::from(u8::from(narrow));
     if turns == 0.0 {
@@ -480,5 +434,5 @@ fn streamed(asked: &mut Asked, step: &StepSpec, on: &StepRun<'_>, schema: &Schem
     if step.integer("permutations").is_none() {
         more_notes.push("no permutations: 1,000 of them would take long here; `permutations = 1000` asks for them".to_owned());
     }
-    Ok(Done { found, backend, reason, more_notes })
+    Ok(Done { found, groups: Vec::new(), backend, reason, more_notes })
 }

@@ -72,6 +72,8 @@ pub enum Takes {
     Column,
     /// A list of columns of the input, or one.
     ColumnList,
+    /// A list of whole numbers in a closed range, or one.
+    IntegerList(i64, i64),
     /// A number of rows (whole) or a share (0 to 1 exclusive).
     Sample,
 }

@@ -33,6 +33,8 @@ pub enum Value {
     Bytes(u64),
     /// Texts or columns.
     List(Vec<Spanned<String>>),
+    /// Whole numbers.
+    Integers(Vec<i64>),
     /// Part of the rows.
     Sample(Sample),
 }
@@ -108,6 +110,15 @@ impl Values {
         match self.field(key)?.value {
             Value::Integer(number) => Some(number),
             _ => None,
+        }
+    }
+
+    /// Returns a list of whole numbers; empty where there is none.
+    #[must_use]
+    pub fn integers(&self, key: &str) -> &[i64] {
+        match self.field(key) {
+            Some(Field { value: Value::Integers(list), .. }) => list,
+            _ => &[],
         }
     }
 
@@ -222,12 +233,14 @@ impl<'a> Reading<'a> {
             (Takes::Bytes, Tree::Text(text)) => self.bytes_text(key, node, text),
             (Takes::Bytes, Tree::Integer(number)) => self.bytes(key, node, u64::try_from(*number).unwrap_or(0)),
             (Takes::Sample, Tree::Integer(_) | Tree::Number(_)) => self.sample(key, node),
+            (Takes::IntegerList(from, to), Tree::Integer(_) | Tree::Huge) => self.integers(key, std::slice::from_ref(node), from, to),
             (Takes::TextList | Takes::ColumnList, Tree::Text(_)) => self.list(key, std::slice::from_ref(node)),
-            (Takes::TextList | Takes::ColumnList, Tree::List(items)) if items.is_empty() => {
+            (Takes::TextList | Takes::ColumnList | Takes::IntegerList(..), Tree::List(items)) if items.is_empty() => {
                 self.empty(key, node, "the list of");
                 None
             }
             (Takes::TextList | Takes::ColumnList, Tree::List(items)) => self.list(key, items),
+            (Takes::IntegerList(from, to), Tree::List(items)) => self.integers(key, items, from, to),
             _ => {
                 self.wrong_type(key, node);
                 None
@@ -328,6 +341,34 @@ impl<'a> Reading<'a> {
         }
         // A list with a bad entry still serves to check the good ones.
         (!list.is_empty() || before == self.problems.len()).then_some(Value::List(list))
+    }
+
+    fn integers(&mut self, key: &Key, items: &[Node], from: i64, to: i64) -> Option<Value> {
+        let mut list: Vec<i64> = Vec::with_capacity(items.len());
+        let before = self.problems.len();
+        for item in items {
+            match &item.value {
+                Tree::Integer(number) if list.contains(number) => {
+                    let message = format!("{number} stands twice in `{}`", key.name);
+                    self.problems.add(item.span.clone(), message, "again", "remove one of the two");
+                }
+                Tree::Integer(number) if (from..=to).contains(number) => list.push(*number),
+                Tree::Integer(_) | Tree::Huge => {
+                    let message = format!("{} stands in `{}`, but must be from {from} to {to}", self.words(&item.span), key.name);
+                    self.problems.add(item.span.clone(), message, format!("not from {from} to {to}"), "remove it");
+                }
+                other => {
+                    let noun = other.noun();
+                    let help = match other {
+                        Tree::Text(text) if text.trim().parse::<i64>().is_ok() => format!("write it without quotes: {}", text.trim()),
+                        Tree::Number(number) if number.is_finite() => format!("write {}", number.round()),
+                        _ => format!("write for example {}", self.sample_of(key)),
+                    };
+                    self.problems.add(item.span.clone(), format!("`{}` takes whole numbers, not {noun}", key.name), noun, help);
+                }
+            }
+        }
+        (!list.is_empty() || before == self.problems.len()).then_some(Value::Integers(list))
     }
 
     fn wrong_item(&mut self, key: &Key, item: &Node) {

@@ -76,7 +76,7 @@ pub const COMMON: &[Key] = &[ID, COLUMNS, EXCLUDE, TIME, CLUSTER_BY, WEIGHTS, MI
 
 /// Keys of steps whose meaning is fixed, but which need not be in this version.
 pub(crate) const LATER_IN_STEPS: &[&str] =
-    &["lags", "group_by", "k", "scale", "model", "baseline", "fields", "source_column", "clean_sources", "text", "edges", "threshold"];
+    &["k", "scale", "model", "baseline", "fields", "source_column", "clean_sources", "text", "edges", "threshold"];
 /// Keys of sources that are not in this version.
 pub(crate) const LATER_IN_SOURCES: &[&str] = &["sql"];
 

@@ -34,6 +34,7 @@ pub(super) fn sample_literal(key: &Key) -> String {
         (None, Takes::Sample) => "1000",
         (None, Takes::Column) => "\"COLUMN\"",
         (None, Takes::ColumnList) => "[\"COLUMN\"]",
+        (None, Takes::IntegerList(..)) => "[1, 2]",
         (None, Takes::TextList) => match key.name {
             "path" => "\"data/*.parquet\"",
             "from" => "\"NAME\"",
@@ -52,6 +53,10 @@ pub(super) fn default_of(key: &Key) -> Option<Value> {
         Takes::Flag => default.parse().ok().map(Value::Flag),
         Takes::Integer(..) => default.parse().ok().map(Value::Integer),
         Takes::Number(..) => default.parse().ok().map(Value::Number),
+        Takes::IntegerList(..) => {
+            let items = default.trim_matches(['[', ']']).split(',').filter_map(|item| item.trim().parse().ok());
+            Some(Value::Integers(items.collect()))
+        }
         Takes::Bytes => units::parse_bytes(&bare()).ok().map(Value::Bytes),
         Takes::Sample => default.parse().ok().map(|rows| Value::Sample(Sample::Rows(rows))),
         Takes::TextList | Takes::ColumnList => {
@@ -74,6 +79,7 @@ pub(super) const fn wanted(takes: Takes) -> &'static str {
         Takes::TextList => "a list of texts",
         Takes::Column => "a column",
         Takes::ColumnList => "a list of columns",
+        Takes::IntegerList(..) => "a list of whole numbers",
         Takes::Sample => "a number of rows or a share",
     }
 }
@@ -100,6 +106,8 @@ pub(super) fn meant(key: &Key, value: &Tree, words: &str) -> Option<String> {
         (Takes::Flag, Tree::Integer(number)) => Some((*number != 0).to_string()),
         (Takes::Integer(..), Tree::Text(text)) => text.trim().parse::<i64>().ok().map(|number| number.to_string()),
         (Takes::Integer(..), Tree::Number(number)) if number.is_finite() => Some(format!("{}", number.round())),
+        (Takes::IntegerList(..), Tree::Text(text)) => text.trim().parse::<i64>().ok().map(|number| format!("[{number}]")),
+        (Takes::IntegerList(..), Tree::Number(number)) if number.is_finite() => Some(format!("[{}]", number.round())),
         (Takes::Number(..) | Takes::Sample, Tree::Text(text)) => number_in(text),
         (Takes::Text | Takes::Column, Tree::Integer(_) | Tree::Number(_) | Tree::Huge) => Some(quoted(words)),
         (Takes::TextList | Takes::ColumnList, Tree::Integer(_) | Tree::Number(_) | Tree::Huge) => Some(quoted(words)),

@@ -299,6 +299,12 @@ impl StepSpec {
         self.values.integer(key)
     }
 
+    /// Returns a list of whole numbers; empty where it was not written.
+    #[must_use]
+    pub fn integers(&self, key: &str) -> &[i64] {
+        self.values.integers(key)
+    }
+
     /// Returns a flag; the default where it was not written, else `false`.
     #[must_use]
     pub fn flag(&self, key: &str) -> bool {

@@ -64,6 +64,10 @@ fn property(key: &Key) -> Value {
         Takes::Integer(from, to) => json!({ "type": "integer", "minimum": from, "maximum": to }),
         Takes::Number(from, to) => json!({ "type": "number", "minimum": from, "maximum": to }),
         Takes::Bytes => json!({ "anyOf": [text, { "type": "integer", "minimum": keys::byte_range().0 }] }),
+        Takes::IntegerList(from, to) => {
+            let item = json!({ "type": "integer", "minimum": from, "maximum": to });
+            json!({ "anyOf": [{ "type": "array", "items": item, "minItems": 1, "uniqueItems": true }, item] })
+        }
         Takes::TextList | Takes::ColumnList => json!({ "anyOf": [list, text] }),
         Takes::Sample => json!({ "type": "number", "minimum": 0 }),
     };

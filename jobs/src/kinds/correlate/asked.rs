@@ -21,6 +21,10 @@ pub(super) struct Asked {
     pub(super) within: Vec<usize>,
     /// Columns that are held fixed.
     pub(super) controls: Vec<usize>,
+    /// Columns whose values are groups.
+    pub(super) group_by: Vec<usize>,
+    /// The column of weights.
+    pub(super) weights: Option<usize>,
     /// The column of entities that vary independently.
     pub(super) cluster_by: Option<usize>,
     /// The column of time.
@@ -38,15 +42,28 @@ impl Asked {
         let index = |column: &Spanned<String>| schema.column_with_name(&column.value).map(|(at, _)| at);
         let all = |key: &str| step.list(key).iter().filter_map(index).collect::<Vec<usize>>();
         let (targets, within, controls) = (all("target"), all("within"), all("controls"));
-        let (time, cluster_by) = (step.time.as_ref().and_then(index), step.cluster_by.as_ref().and_then(index));
-        let mut asked = Self { used: Vec::new(), n_targets: 0, within, controls, cluster_by, time, left_out: Vec::new(), method };
+        let one = |column: &Option<Spanned<String>>| column.as_ref().and_then(index);
+        let mut asked = Self {
+            used: Vec::new(),
+            n_targets: 0,
+            within,
+            controls,
+            group_by: all("group_by"),
+            weights: one(&step.weights),
+            cluster_by: one(&step.cluster_by),
+            time: one(&step.time),
+            left_out: Vec::new(),
+            method,
+        };
         for &at in &targets {
             if asked.take(schema, at) {
                 asked.n_targets += 1;
             }
         }
         for at in wanted(step, schema) {
-            let has_a_part = asked.within.contains(&at) || asked.cluster_by == Some(at) || asked.time == Some(at);
+            let has_a_part = asked.within.contains(&at)
+                || asked.group_by.contains(&at)
+                || [asked.weights, asked.cluster_by, asked.time].contains(&Some(at));
             let is_related = !has_a_part || is_named(step, schema.field(at).name());
             if !targets.contains(&at) && !asked.controls.contains(&at) && is_related {
                 asked.take(schema, at);
@@ -68,16 +85,20 @@ impl Asked {
         usable
     }
 
-    /// Returns every column that has to be read: those that are related, then strata, controls, entities and
-    /// time.
+    /// Returns every column that has to be read: those that are related, then strata, controls, groups, weights, entities
+    /// and time.
     pub(super) fn read(&self) -> Vec<usize> {
-        self.used.iter().chain(&self.within).chain(&self.controls).copied().chain(self.cluster_by).chain(self.time).collect()
+        let lists = self.used.iter().chain(&self.within).chain(&self.controls).chain(&self.group_by);
+        lists.copied().chain(self.weights).chain(self.cluster_by).chain(self.time).collect()
     }
 
-    /// Returns how many times its columns the step may hold: ranks, permutations and bootstrap make copies of them.
+    /// Returns how many times its columns the step may hold: ranks, permutations and bootstrap make copies of them, groups and
+    /// the lags of many series too.
     pub(super) fn share_of_memory(&self, step: &StepSpec) -> u64 {
         let copies = step.integer("permutations") != Some(0) || step.integer("bootstrap").is_some_and(|n| n > 0);
-        if copies || self.method == MethodChoice::One(Method::Spearman) || !self.controls.is_empty() { 4 } else { 2 }
+        let copies = copies || self.method == MethodChoice::One(Method::Spearman) || !self.controls.is_empty();
+        let n_series_lags = if self.cluster_by.is_some() || !self.within.is_empty() { step.integers("lags").len() as u64 } else { 0 };
+        (if copies { 4 } else { 2 }) + u64::from(!self.group_by.is_empty()) + 2 * n_series_lags
     }
 
     /// Returns whether the step asks for more than the streaming engine gives: all rows in memory are needed.
@@ -89,6 +110,8 @@ impl Asked {
             || turns("bootstrap")
             || !self.within.is_empty()
             || !self.controls.is_empty()
+            || !self.group_by.is_empty()
+            || self.weights.is_some()
             || self.time.is_some()
     }
 }
@@ -117,8 +140,8 @@ pub(super) fn method(step: &StepSpec) -> MethodChoice {
     let word = step.text("method").unwrap_or("auto");
     match Method::ALL.into_iter().find(|method| method.word() == word) {
         Some(method) => MethodChoice::One(method),
-        // Controls are held fixed among numbers alone.
-        None if !step.list("controls").is_empty() => MethodChoice::One(Method::Pearson),
+        // Controls are held fixed, and weights are taken, among numbers alone.
+        None if !step.list("controls").is_empty() || step.weights.is_some() => MethodChoice::One(Method::Pearson),
         None => MethodChoice::Auto,
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use gristmill_engine::columns::{self, Width};
-use gristmill_engine::correlate::{self as engine, Adjust, Correlation, Method, PairRow, Verdict};
+use gristmill_engine::correlate::{self as engine, Adjust, Correlation, Method, PairRow, Simpson, Verdict, Within};
 use gristmill_engine::findings::{Evidence, Finding};
 
+use super::roles::GroupWords;
 use crate::kinds::Table;
 use crate::manifest::LeftOut;
 use crate::spec::StepSpec;
@@ -36,6 +37,21 @@ pub(super) fn notes(found: &Correlation) -> Vec<String> {
             ));
         }
     }
+    for (within, words) in [
+        (Within::Flips, "turn within groups"),
+        (Within::Vanishes, "are there over all rows and gone within groups"),
+        (Within::Appears, "are there within groups and hidden over all rows"),
+    ] {
+        let names: Vec<String> =
+            found.simpson.iter().filter(|pair| pair.within == within).map(|pair| pair_name(found, pair.x, pair.y)).collect();
+        if !names.is_empty() {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            notes.push(format!("{} pairs {words}: {} (table `simpson`)", names.len(), crate::spec::listed(&names)));
+        }
+    }
+    if let Some(power) = found.power().first().filter(|power| power.group.is_none()) {
+        notes.push(power_words(power));
+    }
     if found.wide {
         notes.push(format!(
             "wide table: {} pairs were compared group by group, and the best {} are kept",
@@ -51,6 +67,27 @@ pub(super) fn notes(found: &Correlation) -> Vec<String> {
         ));
     }
     notes
+}
+
+fn pair_name(found: &Correlation, x: usize, y: usize) -> String {
+    format!("{} ~ {}", found.columns[x].name, found.columns[y].name)
+}
+
+/// Says what a family of so many pairs over so many rows could show.
+fn power_words(power: &engine::Power) -> String {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rows are counted in u64")]
+    let rows = grouped(power.n.round() as u64);
+    let seen = format!(
+        "over {rows} rows and among {} pairs an |r| of {} is found four times in five",
+        grouped(power.family),
+        short(power.detectable)
+    );
+    match power.n_needed {
+        Some(n) if power.detectable > power.min_effect => {
+            format!("{seen}; `min_effect` = {} would take {} rows", power.min_effect, grouped(n))
+        }
+        _ => seen,
+    }
 }
 
 /// What guards say of pairs that are no finding all the same.
@@ -77,39 +114,112 @@ fn nulls(found: &Correlation) -> String {
     }
 }
 
-/// Returns the findings, best first.
-pub(super) fn findings(found: &Correlation, step: &StepSpec, job: &str) -> Vec<Finding> {
-    found.findings().into_iter().filter_map(|pair| finding(found, pair, step, job)).collect()
+/// A correlation, and the words for its groups.
+pub(super) struct Said<'a> {
+    pub(super) found: &'a Correlation,
+    pub(super) groups: &'a [GroupWords],
+    pub(super) step: &'a StepSpec,
 }
 
-fn finding(found: &Correlation, pair: &PairRow, step: &StepSpec, job: &str) -> Option<Finding> {
-    let (x, y) = (&found.columns[pair.x].name, &found.columns[pair.y].name);
-    let value = pair.r?;
-    #[allow(clippy::cast_precision_loss, reason = "a share needs few digits")]
-    let support = pair.n as f64 / found.n_rows.max(1) as f64;
-    Some(Finding {
-        job: job.to_owned(),
-        step: step.name.value.clone(),
-        kind: "correlate".to_owned(),
-        subject: format!("{x} ~ {y}"),
-        filter: format!("{} is not null and {} is not null", quoted(x), quoted(y)),
-        effect: value,
-        effect_unit: if pair.method == Method::Pearson { "r" } else { pair.method.word() }.to_owned(),
-        lo: pair.interval.map(|(lo, _)| lo),
-        hi: pair.interval.map(|(_, hi)| hi),
-        n: pair.n,
-        support,
-        p: pair.p,
-        p_min_attainable: pair.p_min_attainable,
-        q: if found.permutations > 0 { pair.p_perm } else { pair.q },
-        q_method: adjustment(found),
-        evidence: if step.list("controls").is_empty() { Evidence::Association } else { Evidence::Adjusted },
-        // What one row makes is no finding, so that a finding that was looked at is not fragile.
-        fragile: pair.leverage_max.map(|_| false),
-        confirmed_out_of_time: pair.confirmed,
-        as_of: None,
-        sentence: sentence(found, pair, value, step),
-    })
+impl Said<'_> {
+    /// Returns the findings, best first.
+    pub(super) fn findings(&self, job: &str) -> Vec<Finding> {
+        self.found.findings().into_iter().filter_map(|pair| self.finding(pair, job)).collect()
+    }
+
+    fn group(&self, pair: &PairRow) -> Option<&GroupWords> {
+        self.groups.get(pair.group?)
+    }
+
+    /// Returns what becomes of a pair of all rows within the groups.
+    fn within(&self, pair: &PairRow) -> Option<&Simpson> {
+        let is_it = |simpson: &&Simpson| (simpson.x, simpson.y, simpson.lag) == (pair.x, pair.y, pair.lag);
+        self.found.simpson.iter().find(is_it).filter(|_| pair.group.is_none())
+    }
+
+    fn finding(&self, pair: &PairRow, job: &str) -> Option<Finding> {
+        let found = self.found;
+        let (x, y) = (&found.columns[pair.x].name, &found.columns[pair.y].name);
+        let value = pair.r?;
+        #[allow(clippy::cast_precision_loss, reason = "a share needs few digits")]
+        let support = pair.n as f64 / found.n_rows.max(1) as f64;
+        let group = self.group(pair);
+        let mut subject = format!("{x} ~ {y}");
+        if let Some(lag) = pair.lag.filter(|lag| *lag != 0) {
+            subject.push_str(&format!(" (lag {lag})"));
+        }
+        if let Some(group) = group {
+            subject.push_str(&format!(" ({})", group.words));
+        }
+        let mut filter = format!("{} is not null and {} is not null", quoted(x), quoted(y));
+        if let Some(group) = group {
+            filter.push_str(&format!(" and {}", group.filter));
+        }
+        let is_made_by_groups = self.within(pair).is_some_and(|simpson| matches!(simpson.within, Within::Flips | Within::Vanishes));
+        Some(Finding {
+            job: job.to_owned(),
+            step: self.step.name.value.clone(),
+            kind: "correlate".to_owned(),
+            subject,
+            filter,
+            effect: value,
+            effect_unit: if pair.method == Method::Pearson { "r" } else { pair.method.word() }.to_owned(),
+            lo: pair.interval.map(|(lo, _)| lo),
+            hi: pair.interval.map(|(_, hi)| hi),
+            n: pair.n,
+            support,
+            p: pair.p,
+            p_min_attainable: pair.p_min_attainable,
+            q: if found.permutations > 0 { pair.p_perm } else { pair.q },
+            q_method: adjustment(found),
+            evidence: if self.step.list("controls").is_empty() { Evidence::Association } else { Evidence::Adjusted },
+            // What one row makes is no finding, so that a finding that was looked at does not rest on a row; it may rest on groups.
+            fragile: if is_made_by_groups { Some(true) } else { pair.leverage_max.map(|_| false) },
+            confirmed_out_of_time: pair.confirmed,
+            as_of: None,
+            sentence: self.sentence(pair, value),
+        })
+    }
+
+    /// Says a finding in one sentence with its numbers.
+    fn sentence(&self, pair: &PairRow, value: f64) -> String {
+        let found = self.found;
+        let (x, y) = (found.columns[pair.x].name.as_str(), found.columns[pair.y].name.as_str());
+        let interval =
+            pair.interval.map(|(lo, hi)| format!(" ({:.0} % interval {} to {})", 100.0 * (1.0 - found.alpha()), short(lo), short(hi)));
+        let said = said(found, pair, value, &interval.unwrap_or_default());
+        let lag = match pair.lag {
+            Some(lag) if lag != 0 => {
+                let (first, then) = if lag > 0 { (y, x) } else { (x, y) };
+                let rows = lag.unsigned_abs();
+                format!(", {first} {} row{} before {then}", grouped(rows), if rows == 1 { "" } else { "s" })
+            }
+            _ => String::new(),
+        };
+        let within = self.group(pair).map_or_else(String::new, |group| format!("where {}: ", group.words));
+        let controls: Vec<&str> = self.step.list("controls").iter().map(|control| control.value.as_str()).collect();
+        let fixed = if controls.is_empty() { String::new() } else { format!(", with {} held fixed", crate::spec::listed(&controls)) };
+        let weights = self.step.weights.as_ref().map_or_else(String::new, |weights| format!(", weighed by {}", weights.value));
+        let by = || self.step.list("group_by").iter().map(|by| by.value.as_str()).collect::<Vec<_>>().join(" x ");
+        let simpson = match self.within(pair) {
+            Some(simpson) if simpson.within == Within::Flips => format!("; within {} it turns, to {}", by(), short(simpson.r_within)),
+            Some(simpson) if simpson.within == Within::Vanishes => format!("; within {} it is gone ({})", by(), short(simpson.r_within)),
+            _ => String::new(),
+        };
+        format!("{within}{said}{lag} over {} rows{fixed}{weights}{simpson}", grouped(pair.n))
+    }
+
+    /// Returns the tables of the step.
+    pub(super) fn tables(&self, schema: &Schema, used: &[usize], left_out: &[LeftOut]) -> Vec<Table> {
+        let by: Vec<&str> = self.step.list("group_by").iter().map(|by| by.value.as_str()).collect();
+        let one = |name: &'static str, batch: RecordBatch| Table { name, schema: batch.schema(), batches: vec![batch] };
+        vec![
+            Table { name: "pairs", schema: Correlation::pairs_schema(), batches: self.found.pairs_table() },
+            one("columns", columns_table(self.found, schema, used, self.step, left_out)),
+            one("simpson", self.found.simpson_table(&by.join(" x "))),
+            one("power", self.found.power_table()),
+        ]
+    }
 }
 
 /// Names the adjustment, with the size of the family.
@@ -127,12 +237,10 @@ fn quoted(column: &str) -> String {
     format!("\"{}\"", column.replace('"', "\"\""))
 }
 
-/// Says a finding in one sentence with its numbers.
-fn sentence(found: &Correlation, pair: &PairRow, value: f64, step: &StepSpec) -> String {
+/// Says what a value means.
+fn said(found: &Correlation, pair: &PairRow, value: f64, interval: &str) -> String {
     let (x, y) = (found.columns[pair.x].name.as_str(), found.columns[pair.y].name.as_str());
-    let interval =
-        pair.interval.map(|(lo, hi)| format!(" ({:.0} % interval {} to {})", 100.0 * (1.0 - found.alpha()), short(lo), short(hi)));
-    let said = match pair.method {
+    match pair.method {
         Method::Pearson | Method::Spearman | Method::Kendall => {
             let together = if value > 0.0 { "rise together" } else { "move against each other" };
             let symbol = match pair.method {
@@ -140,7 +248,7 @@ fn sentence(found: &Correlation, pair: &PairRow, value: f64, step: &StepSpec) ->
                 Method::Kendall => "Kendall's tau-b",
                 _ => "r",
             };
-            format!("{x} and {y} {together}: {symbol} = {}{}", short(value), interval.unwrap_or_default())
+            format!("{x} and {y} {together}: {symbol} = {}{interval}", short(value))
         }
         Method::EtaSquared => {
             let (groups, numbers) = if found.columns[pair.x].mean.is_none() { (x, y) } else { (y, x) };
@@ -153,10 +261,7 @@ fn sentence(found: &Correlation, pair: &PairRow, value: f64, step: &StepSpec) ->
         Method::MutualInformation => format!("{x} and {y} share {} nats of information", short(value)),
         Method::Xi => format!("{y} follows {x}: Chatterjee's xi = {}", short(value)),
         Method::Distance => format!("{x} and {y} depend on each other: distance correlation = {}", short(value)),
-    };
-    let controls: Vec<&str> = step.list("controls").iter().map(|control| control.value.as_str()).collect();
-    let fixed = if controls.is_empty() { String::new() } else { format!(", with {} held fixed", crate::spec::listed(&controls)) };
-    format!("{said} over {} rows{fixed}", grouped(pair.n))
+    }
 }
 
 /// Writes a correlation with two digits, or as many as tell it from 1.
@@ -179,15 +284,6 @@ fn grouped(n: u64) -> String {
     text
 }
 
-/// Returns the tables of the step.
-pub(super) fn tables(found: &Correlation, schema: &Schema, used: &[usize], step: &StepSpec, left_out: &[LeftOut]) -> Vec<Table> {
-    let columns = columns_table(found, schema, used, step, left_out);
-    vec![
-        Table { name: "pairs", schema: Correlation::pairs_schema(), batches: found.pairs_table() },
-        Table { name: "columns", schema: columns.schema(), batches: vec![columns] },
-    ]
-}
-
 /// Every column of the input, in its order: what it is, and why it was not used.
 fn columns_table(found: &Correlation, schema: &Schema, used: &[usize], step: &StepSpec, left_out: &[LeftOut]) -> RecordBatch {
     let fields = schema.fields();
@@ -204,6 +300,11 @@ fn columns_table(found: &Correlation, schema: &Schema, used: &[usize], step: &St
         Some(by_type.unwrap_or_else(|| if excluded { "excluded by the spec".to_owned() } else { "not asked for".to_owned() }))
     };
     let each = 0..fields.len();
+    let copy_of = |at: usize| {
+        let &position = positions.get(&at)?;
+        let first = found.copies.get(position).copied().filter(|first| *first != position)?;
+        Some(found.columns[first].name.as_str())
+    };
     let number = |of: fn(&engine::ColumnRow) -> Option<f64>| -> ArrayRef {
         Arc::new(each.clone().map(|at| row(at).and_then(of)).collect::<Float64Array>())
     };
@@ -227,6 +328,7 @@ fn columns_table(found: &Correlation, schema: &Schema, used: &[usize], step: &St
             Field::new("constant", DataType::Boolean, true),
             Arc::new(each.clone().map(|at| row(at).map(engine::ColumnRow::constant)).collect::<BooleanArray>()),
         ),
+        (Field::new("copy_of", DataType::Utf8, true), Arc::new(each.clone().map(copy_of).collect::<StringArray>())),
     ];
     let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("every column has one cell a field of the input")
