@@ -90,7 +90,7 @@ pub fn collect(columns: &[usize], budget_bytes: u64, step: &StepSpec, on: &StepR
     if least_bytes > budget_bytes {
         return Ok(Collected::TooLarge { needed_bytes: least_bytes, budget_bytes });
     }
-    let builder = TableBuilder::new(&named, budget_bytes).map_err(|error| engine_error(step, error))?;
+    let builder = TableBuilder::new(&named, budget_bytes).map_err(|error| engine_error(step, error))?.expecting(n_rows.unwrap_or(0));
     let failed: Mutex<Option<EngineError>> = Mutex::new(None);
     let read_error = |error| JobError::Read { source_name: step.from.value.name.clone(), error: Box::new(error) };
     let mut scan = on.source.scan(columns).map_err(read_error)?;

@@ -221,6 +221,20 @@ impl TableBuilder {
         Ok(Self { columns: columns.iter().map(growing).collect::<Result<_, _>>()?, budget_bytes })
     }
 
+    /// Makes room for as many rows as are expected, within the budget: a column that grows is copied again and again.
+    #[must_use]
+    pub fn expecting(self, n_rows: u64) -> Self {
+        let share = self.budget_bytes / self.columns.len().max(1) as u64;
+        for (_, growing) in &self.columns {
+            match &mut *growing.lock().unwrap_or_else(PoisonError::into_inner) {
+                Growing::Numbers(cells) => cells.reserve_exact(usize::try_from(n_rows.min(share / 8)).unwrap_or(0)),
+                Growing::Levels { codes, .. } => codes.reserve_exact(usize::try_from(n_rows.min(share / 4)).unwrap_or(0)),
+                Growing::TooMany(_) => {}
+            }
+        }
+        self
+    }
+
     /// Appends the cells of `array` to a column.
     ///
     /// # Errors

@@ -33,6 +33,7 @@ use crate::columns::{Cells, Levels, MISSING, TableColumn, batch_of};
 use crate::stats::{fisher_interval, ln_pearson_p, normal_quantile};
 use arrow::array::{ArrayRef, Float64Array};
 use arrow::datatypes::{DataType, Field};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -208,7 +209,7 @@ impl<'a> Work<'a> {
             let column = &self.slice.table.columns[at];
             let cells = match self.ranks.get(at) {
                 Some(ranks) if ranked && self.basis.is_none() => ranks.clone(),
-                _ => Float64Array::from(self.residual_of(at, ranked)),
+                _ => Float64Array::from(self.residual_of(at, ranked).into_owned()),
             };
             (Field::new(&column.name, DataType::Float64, true), Arc::new(cells) as ArrayRef)
         };
@@ -217,22 +218,22 @@ impl<'a> Work<'a> {
 
     /// Returns the numbers of a column, or their ranks, less what the controls explain; zeros where they explain everything.
     /// A column with missing cells is regressed over its own rows.
-    pub(super) fn residual_of(&self, at: usize, ranked: bool) -> Vec<f64> {
-        let cells = match self.ranks.get(at) {
-            Some(ranks) if ranked => ranks.values().to_vec(),
-            _ => self.slice.table.columns[at].numbers().unwrap_or_default().to_vec(),
+    pub(super) fn residual_of(&self, at: usize, ranked: bool) -> Cow<'_, [f64]> {
+        let cells: &[f64] = match self.ranks.get(at) {
+            Some(ranks) if ranked => ranks.values(),
+            _ => self.slice.table.columns[at].numbers().unwrap_or_default(),
         };
-        let Some(basis) = &self.basis else { return cells };
+        let Some(basis) = &self.basis else { return Cow::Borrowed(cells) };
         let rows: Vec<usize> = (0..cells.len()).filter(|&row| cells[row].is_finite()).collect();
         if rows.len() == cells.len() {
-            return basis.residual(&cells).unwrap_or_else(|| vec![0.0; cells.len()]);
+            return Cow::Owned(basis.residual(cells).unwrap_or_else(|| vec![0.0; cells.len()]));
         }
         let part = |cells: &[f64]| rows.iter().map(|&row| cells[row]).collect::<Vec<f64>>();
         let controls: Vec<Vec<f64>> = self.slice.controls.iter().map(|control| part(control)).collect();
         let mut left = vec![f64::NAN; cells.len()];
-        let residual = Basis::of(&controls, rows.len()).residual(&part(&cells)).unwrap_or_else(|| vec![0.0; rows.len()]);
+        let residual = Basis::of(&controls, rows.len()).residual(&part(cells)).unwrap_or_else(|| vec![0.0; rows.len()]);
         rows.iter().zip(residual).for_each(|(&row, x)| left[row] = x);
-        left
+        Cow::Owned(left)
     }
 
     /// Gives a row of residuals the p and interval that the controls leave it.
@@ -372,7 +373,7 @@ fn judge(frame: &Frame, works: &[Work<'_>], mut rows: Vec<PairRow>, null: &Null)
     }
     let n_rows = frame.table.n_rows as u64;
     Correlation {
-        columns: frame.table.columns.iter().map(|column| column_row(column, n_rows)).collect(),
+        columns: frame.table.columns.par_iter().map(|column| column_row(column, n_rows)).collect(),
         n_pairs: rows.len() as u64,
         pairs: rows,
         n_rows,
@@ -492,6 +493,9 @@ fn two_valued(side: View<'_>, counts: impl Fn(usize) -> bool) -> Option<u64> {
     }
 }
 
+/// Rows of a column that are looked at at a time: they stay in the second-level cache.
+const ROWS_AT_ONCE: usize = 16_384;
+
 fn column_row(column: &TableColumn, n_rows: u64) -> ColumnRow {
     let n = column.n_present() as u64;
     let of_levels = || {
@@ -512,8 +516,12 @@ fn column_row(column: &TableColumn, n_rows: u64) -> ColumnRow {
         return ColumnRow { name: column.name.clone(), n, missing: n_rows - n, mean: None, sd: None, min: None, max: None };
     };
     let origin = reach.origin();
-    let mut deviations = vec![0.0; cells.len()];
-    let (sum, squares) = crate::simd::write_deviations(cells, &mut deviations, origin);
+    let mut deviations = vec![0.0; cells.len().min(ROWS_AT_ONCE)];
+    let (mut sum, mut squares) = (0.0, 0.0);
+    for cells in cells.chunks(ROWS_AT_ONCE) {
+        let of_part = crate::simd::write_deviations(cells, &mut deviations[..cells.len()], origin);
+        (sum, squares) = (sum + of_part.0, squares + of_part.1);
+    }
     #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
     let rows = n as f64;
     let spread = libm::sqrt((squares - sum * (sum / rows)).max(0.0) / (rows - 1.0));

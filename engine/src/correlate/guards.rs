@@ -12,6 +12,7 @@
 //! Absent   leverage of coefficients other than Pearson's and Spearman's (there the ranks of all rows are kept).
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
@@ -20,8 +21,8 @@ use super::finish::{PairRow, Verdict};
 use super::method::Method;
 use super::plan::Parts;
 use super::{effective, weighted};
-use crate::columns::MISSING;
-use crate::simd::{PIECE, extremes};
+use crate::columns::{MISSING, TableColumn};
+use crate::simd::{PIECE, extremes, reach};
 
 /// Effect from which one column is a copy of the other.
 const COPY: f64 = 0.999;
@@ -30,13 +31,13 @@ const COPY: f64 = 0.999;
 pub(super) fn guard(work: &Work<'_>, rows: &mut [PairRow]) -> Vec<usize> {
     let first_copy = first_copies(work, rows);
     let options = &work.options.correlate;
-    let units = units_of_survivors(work, rows);
+    let columns = Columns::of_survivors(work, rows);
     rows.par_iter_mut().filter(|row| row.slice == work.at).for_each(|row| {
         let large = row.r.is_some_and(|r| row.method.effect_size(r) >= options.min_effect);
         if row.verdict != Verdict::Survives || !large {
             return;
         }
-        let made_by_one = leverage(work, &units, row);
+        let made_by_one = leverage(work, &columns, row);
         row.leverage_max = made_by_one.map(|(largest, _)| largest);
         row.confirmed = confirmed(work, row);
         row.verdict = if leaks(work, row) {
@@ -66,14 +67,17 @@ fn leaks(work: &Work<'_>, row: &PairRow) -> bool {
 fn first_copies(work: &Work<'_>, rows: &[PairRow]) -> Vec<usize> {
     let columns = &work.slice.table.columns;
     let mut first: Vec<usize> = (0..columns.len()).collect();
-    let key = |at: &usize| match View::of(&columns[*at]) {
-        View::Numbers(cells) => *blake3::hash(bytemuck::cast_slice(cells)).as_bytes(),
-        View::Levels(levels) => *blake3::hash(bytemuck::cast_slice(levels.codes)).as_bytes(),
-    };
-    let keys: Vec<[u8; 32]> = first.par_iter().map(key).collect();
-    let mut seen: HashMap<[u8; 32], usize> = HashMap::new();
-    for (at, key) in keys.into_iter().enumerate() {
-        join(&mut first, *seen.entry(key).or_insert(at), at);
+    // Few columns share a sample of their cells; those alone are compared whole.
+    let mut alike: HashMap<Vec<u64>, Vec<usize>> = HashMap::new();
+    for (at, column) in columns.iter().enumerate() {
+        alike.entry(sample(column)).or_default().push(at);
+    }
+    for of_sample in alike.values().filter(|of_sample| of_sample.len() > 1) {
+        let keys: Vec<[u8; 32]> = of_sample.par_iter().map(|&at| hash(&columns[at])).collect();
+        let mut seen: HashMap<[u8; 32], usize> = HashMap::new();
+        for (&at, key) in of_sample.iter().zip(keys) {
+            join(&mut first, *seen.entry(key).or_insert(at), at);
+        }
     }
     let rows = rows.iter().filter(|row| row.slice == work.at);
     for row in rows.filter(|row| row.r.is_some_and(|r| !row.method.is_directed() && row.method.effect_size(r) >= COPY)) {
@@ -83,6 +87,24 @@ fn first_copies(work: &Work<'_>, rows: &[PairRow]) -> Vec<usize> {
         }
     }
     (0..columns.len()).map(|at| root(&first, at)).collect()
+}
+
+fn hash(column: &TableColumn) -> [u8; 32] {
+    match View::of(column) {
+        View::Numbers(cells) => *blake3::hash(bytemuck::cast_slice(cells)).as_bytes(),
+        View::Levels(levels) => *blake3::hash(bytemuck::cast_slice(levels.codes)).as_bytes(),
+    }
+}
+
+/// Returns the bits of some of a column's cells, and of what sort it is.
+fn sample(column: &TableColumn) -> Vec<u64> {
+    fn some(n: usize) -> impl Iterator<Item = usize> {
+        (0..n).step_by(n.div_ceil(64).max(1))
+    }
+    match View::of(column) {
+        View::Numbers(cells) => std::iter::once(0).chain(some(cells.len()).map(|row| cells[row].to_bits())).collect(),
+        View::Levels(levels) => std::iter::once(1).chain(some(levels.codes.len()).map(|row| levels.codes[row].into())).collect(),
+    }
 }
 
 fn root(first: &[usize], mut at: usize) -> usize {
@@ -103,22 +125,71 @@ fn is_redundant(first_copy: &[usize], row: &PairRow) -> bool {
     if x == y { row.x != x && row.y != y } else { row.x != x || row.y != y }
 }
 
-/// Returns the complete columns of the survivors by position in the table: numbers or ranks, centred, with a sum of squares
-/// of 1.
-fn units_of_survivors(work: &Work<'_>, rows: &[PairRow]) -> Vec<Option<Vec<f64>>> {
-    let parts = Parts::of(&work.slice.table);
-    let mut ranked = vec![None; work.slice.table.columns.len()];
-    for row in rows.iter().filter(|row| row.slice == work.at && row.verdict == Verdict::Survives) {
-        if matches!(row.method, Method::Pearson | Method::Spearman) {
-            (ranked[row.x], ranked[row.y]) = (Some(row.method == Method::Spearman), Some(row.method == Method::Spearman));
-        }
-    }
-    let unit = |(at, ranked): (usize, &Option<bool>)| {
-        let ranked = ranked.filter(|_| parts.is_complete(at))?;
-        Some(normal(work.residual_of(at, ranked), work.slice.weights.as_deref()))
-    };
-    ranked.par_iter().enumerate().map(unit).collect()
+/// The complete columns of the survivors, by position in the table.
+struct Columns<'a> {
+    work: &'a Work<'a>,
+    /// Whether ranks are taken of the column; none for those that take no part.
+    ranked: Vec<Option<bool>>,
+    /// Largest square of a cell, of numbers or ranks, centred, with a sum of squares of 1.
+    peaks: Vec<Option<f64>>,
+    /// Those cells, of columns that are looked at closely.
+    units: Vec<OnceLock<Vec<f64>>>,
 }
+
+impl<'a> Columns<'a> {
+    fn of_survivors(work: &'a Work<'a>, rows: &[PairRow]) -> Self {
+        let parts = Parts::of(&work.slice.table);
+        let n_columns = work.slice.table.columns.len();
+        let mut ranked = vec![None; n_columns];
+        for row in rows.iter().filter(|row| row.slice == work.at && row.verdict == Verdict::Survives) {
+            if matches!(row.method, Method::Pearson | Method::Spearman) {
+                for at in [row.x, row.y].into_iter().filter(|&at| parts.is_complete(at)) {
+                    ranked[at] = Some(row.method == Method::Spearman);
+                }
+            }
+        }
+        // Of weighted rows the largest cell says too little.
+        let peak = |(at, ranked): (usize, &Option<bool>)| {
+            ranked.filter(|_| work.slice.weights.is_none()).and_then(|ranked| peak(&work.residual_of(at, ranked)))
+        };
+        let peaks = ranked.par_iter().enumerate().map(peak).collect();
+        Self { work, ranked, peaks, units: (0..n_columns).map(|_| OnceLock::new()).collect() }
+    }
+
+    fn unit(&self, at: usize) -> Option<&[f64]> {
+        let ranked = self.ranked[at]?;
+        Some(self.units[at].get_or_init(|| normal(self.work.residual_of(at, ranked).into_owned(), self.work.slice.weights.as_deref())))
+    }
+}
+
+/// Returns the largest square of a cell once cells are centred and have a sum of squares of 1, from above.
+#[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
+fn peak(cells: &[f64]) -> Option<f64> {
+    let reach = reach(cells).filter(|reach| reach.min < reach.max)?;
+    let (centre, n) = (reach.origin().centre, cells.len() as f64);
+    let sums = |(sum, squares): (f64, f64), x: &f64| (sum + (x - centre), squares + (x - centre) * (x - centre));
+    let (sum, squares) = cells.iter().fold((0.0, 0.0), sums);
+    let mean = centre + sum / n;
+    let furthest = f64::max(reach.max - mean, mean - reach.min);
+    Some(furthest * furthest / (squares - sum * sum / n) * (1.0 + 1e-9)).filter(|peak| peak.is_finite())
+}
+
+/// Returns how far the removal of any one row can move r, where the largest squares of the cells are known: their row need
+/// not be the same one.
+#[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
+fn most_moved(r: f64, peaks: (f64, f64), n_rows: usize) -> f64 {
+    let share = share(1.0, n_rows as f64);
+    let (xx, yy) = (share * peaks.0, share * peaks.1);
+    if xx >= 0.5 || yy >= 0.5 {
+        return 2.0;
+    }
+    // r' = (r - xy) / sqrt((1 - xx)(1 - yy)) with |xy| <= sqrt(xx yy): the root moves it outwards, the product either way.
+    let product = libm::sqrt(xx * yy);
+    (r.abs() + product) / libm::sqrt((1.0 - xx) * (1.0 - yy)) - r.abs()
+}
+
+/// Change of r below which no row needs a closer look: the bound then stands for the change itself.
+const SLIGHT: f64 = 1e-3;
 
 /// Centres cells, weighs them, and brings their sum of squares to 1; a constant column becomes zeros.
 #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
@@ -139,12 +210,25 @@ fn normal(mut cells: Vec<f64>, weights: Option<&[f64]>) -> Vec<f64> {
 }
 
 /// Returns how far the removal of one row moves r at the most, and whether one row makes the pair.
-fn leverage(work: &Work<'_>, units: &[Option<Vec<f64>>], row: &PairRow) -> Option<(f64, bool)> {
+fn leverage(work: &Work<'_>, columns: &Columns<'_>, row: &PairRow) -> Option<(f64, bool)> {
     if !matches!(row.method, Method::Pearson | Method::Spearman) {
         return None;
     }
     let (r, weights) = (row.r?, work.slice.weights.as_deref());
-    let moved = match (&units[row.x], &units[row.y]) {
+    let options = &work.options.correlate;
+    #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
+    let n = row.effective_n.unwrap_or(row.n as f64);
+    let makes = |least: f64| {
+        let sure = effective::ln_p(least, n - 1.0).is_some_and(|p| p <= libm::log(options.alpha));
+        least.abs() < options.min_effect || least * r <= 0.0 || !sure
+    };
+    if let (Some(x), Some(y)) = (columns.peaks[row.x], columns.peaks[row.y]) {
+        let most = most_moved(r, (x, y), work.slice.table.n_rows);
+        if most <= SLIGHT && r.abs() > most && !makes(r - most * r.signum()) {
+            return Some((most, false));
+        }
+    }
+    let moved = match (columns.unit(row.x), columns.unit(row.y)) {
         (Some(x), Some(y)) => moved_by_any(r, x, y, weights),
         _ => {
             let ranked = row.method == Method::Spearman;
@@ -155,12 +239,7 @@ fn leverage(work: &Work<'_>, units: &[Option<Vec<f64>>], row: &PairRow) -> Optio
             moved_by_any(r, &normal(part(&x), weights.as_deref()), &normal(part(&y), weights.as_deref()), weights.as_deref())
         }
     };
-    let options = &work.options.correlate;
-    let least = moved.least;
-    #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
-    let n = row.effective_n.unwrap_or(row.n as f64);
-    let sure = effective::ln_p(least, n - 1.0).is_some_and(|p| p <= libm::log(options.alpha));
-    Some((moved.largest, least.abs() < options.min_effect || least * r <= 0.0 || !sure))
+    Some((moved.largest, makes(moved.least)))
 }
 
 /// What leaving one row out does to r.
@@ -285,6 +364,23 @@ mod tests {
             let (x, y) = (normal(x, None), normal(y, None));
             let all = moved(r, &x, &y, None, 0..x.len());
             assert_eq!(moved_by_any(r, &x, &y, None), all, "{n} rows");
+        }
+    }
+
+    #[test]
+    fn no_row_moves_r_further_than_the_largest_cells_allow() {
+        for n in [30, 200, 3000] {
+            let [x, y] = columns(n);
+            let r = definition::pearson(&x, &y).1.unwrap_or(f64::NAN);
+            let peaks = (peak(&x).unwrap_or(f64::NAN), peak(&y).unwrap_or(f64::NAN));
+            let (x, y) = (normal(x, None), normal(y, None));
+            let due = x.iter().map(|x| x * x).fold(0.0, f64::max);
+            assert!((peaks.0 - due).abs() < 1e-8 && peaks.0 >= due, "{n} rows: {peaks:?}, but {due}");
+            let all = moved(r, &x, &y, None, 0..x.len());
+            let bound = most_moved(r, peaks, x.len());
+            assert!(all.largest <= bound && bound < 30.0 * all.largest, "{n} rows: {all:?}, but at most {bound}");
+            // Half of the peak would be no bound.
+            assert!(most_moved(r, (peaks.0 / 9.0, peaks.1 / 9.0), x.len()) < all.largest);
         }
     }
 

@@ -504,7 +504,7 @@ impl Families<'_> {
 /// Returns a column in the order of the strata, centred, with a sum of squares of 1; zeros where it is constant.
 pub(super) fn unit_column(work: &Work<'_>, at: usize, ranked: bool, exchange: &Exchange) -> Vec<f64> {
     let cells = match &work.slice.table.columns[at].cells {
-        Cells::Numbers(_) => work.residual_of(at, ranked),
+        Cells::Numbers(_) => work.residual_of(at, ranked).into_owned(),
         Cells::Levels(levels) => levels.codes.iter().map(|code| f64::from(*code)).collect(),
     };
     let cells = exchange.arranged(&cells);
