@@ -147,9 +147,7 @@ impl<'a, A: Analysis> PassRun<'a, A> {
         next: impl FnOnce(usize, &crate::columns::Put<'_>) -> Result<usize, E>,
     ) -> Result<usize, E> {
         let rows = self.builder.fill(next)?;
-        if let Some(block) = self.builder.take_full() {
-            self.queue(block);
-        }
+        self.queue_full();
         Ok(rows)
     }
 
@@ -158,16 +156,17 @@ impl<'a, A: Analysis> PassRun<'a, A> {
     /// # Errors
     /// As [`Self::fill`].
     pub fn push(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
-        let mut full = Vec::new();
-        self.builder.push(batch, |block| full.push(block))?;
-        for block in full {
-            self.queue(block);
+        // A block at a time: a batch may hold all rows of a table.
+        let mut start = 0;
+        while start < batch.num_rows() {
+            start += self.builder.fill_from(batch, start)?;
+            self.queue_full();
         }
         Ok(())
     }
 
-    fn queue(&mut self, block: Block) {
-        self.waiting.push(block);
+    fn queue_full(&mut self) {
+        self.waiting.extend(self.builder.take_full());
         if self.waiting.len() == self.window {
             self.absorb();
         }

@@ -77,20 +77,22 @@ pub enum Collected {
 /// Rows that are asked for at a time.
 const ROWS_AT_ONCE: usize = 16_384;
 
-/// Reads columns, by index into the source's schema, into memory of at most `budget_bytes`.
+/// Reads columns, by index into the source's schema, into memory of at most `budget_bytes`; texts of those at the positions `keys` only
+/// have to be told apart.
 ///
 /// # Errors
 /// When the source cannot be read, a column has no usable type, or the run was asked to stop.
-pub fn collect(columns: &[usize], budget_bytes: u64, step: &StepSpec, on: &StepRun<'_>) -> Result<Collected, JobError> {
+pub fn collect(columns: &[usize], keys: &[usize], budget_bytes: u64, step: &StepSpec, on: &StepRun<'_>) -> Result<Collected, JobError> {
     let schema = on.source.schema();
     let named: Vec<_> = columns.iter().map(|&at| (schema.field(at).name().clone(), schema.field(at).data_type().clone())).collect();
     let n_rows = on.source.n_rows();
-    // A number takes 8 bytes and a code 4: what certainly does not fit is not begun.
-    let least_bytes = n_rows.unwrap_or(0).saturating_mul(4 * columns.len() as u64);
+    // A number takes 8 bytes and a code 2: what certainly does not fit is not begun.
+    let least_bytes = n_rows.unwrap_or(0).saturating_mul(2 * columns.len() as u64);
     if least_bytes > budget_bytes {
         return Ok(Collected::TooLarge { needed_bytes: least_bytes, budget_bytes });
     }
-    let builder = TableBuilder::new(&named, budget_bytes).map_err(|error| engine_error(step, error))?.expecting(n_rows.unwrap_or(0));
+    let builder = TableBuilder::new(&named, budget_bytes).map_err(|error| engine_error(step, error))?;
+    let builder = keys.iter().fold(builder, |builder, &key| builder.as_key(key)).expecting(n_rows.unwrap_or(0));
     let failed: Mutex<Option<EngineError>> = Mutex::new(None);
     let read_error = |error| JobError::Read { source_name: step.from.value.name.clone(), error: Box::new(error) };
     let mut scan = on.source.scan(columns).map_err(read_error)?;

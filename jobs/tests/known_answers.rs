@@ -10,8 +10,9 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Float64Type;
+use arrow::util::display::array_value_to_string;
 use common::{Job, Pair, repository, say, shared};
 use gristmill_engine::backend::{Backend, PlaceChoice};
 use serde_json::Value;
@@ -292,6 +293,153 @@ fn analyses_of_variance_of_nist_have_the_digits_of_numpy() {
         as_good(&format!("{name} r"), measured.r.abs(), numpy_r.abs(), file.certified("Certified R-Squared").sqrt()).unwrap();
         as_good(&format!("{name} sd"), measured.sd, numpy_sd, (total / (n - 1.0)).sqrt()).unwrap();
     }
+}
+
+/// Returns the text of a table's row, by column.
+fn cells(table: &RecordBatch, row: usize) -> BTreeMap<String, String> {
+    let schema = table.schema();
+    let cell = |column: usize| array_value_to_string(table.column(column), row).unwrap();
+    (0..table.num_columns()).map(|column| (schema.field(column).name().clone(), cell(column))).collect()
+}
+
+/// Returns the row of a table where some columns have these texts.
+fn row_of(table: &RecordBatch, wanted: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let fits = |row: &BTreeMap<String, String>| wanted.iter().all(|(column, text)| row[*column] == *text);
+    (0..table.num_rows()).map(|row| cells(table, row)).find(fits).unwrap_or_else(|| panic!("no row {wanted:?}"))
+}
+
+fn number(row: &BTreeMap<String, String>, column: &str) -> f64 {
+    row[column].parse().unwrap_or_else(|_| panic!("{column} is {:?}", row[column]))
+}
+
+/// Berkeley 1973 (Bickel, Hammel and O'Connell 1975): men are admitted more often, 44.52 against 30.35 %, and within
+/// departments they are not; department A turns it round, 62.1 against 82.4 %.
+#[test]
+fn the_admissions_of_berkeley_vanish_within_departments() {
+    let Some(file) = shared("domain/ucb_admissions.csv") else { return };
+    let job = Job::new();
+    let mut lines = vec!["admitted,male,department,applicants".to_owned()];
+    for line in fs::read_to_string(file).unwrap().lines().skip(1) {
+        let [_, admit, gender, department, count] = line.split(',').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let flag = |is: bool| u8::from(is);
+        for _ in 0..count.parse::<u32>().unwrap() {
+            lines.push(format!("{},{},{department},1", flag(admit == "Admitted"), flag(gender == "Male")));
+        }
+    }
+    assert_eq!(lines.len(), 4527, "4,526 applicants");
+    job.write("berkeley.csv", lines.join("\n") + "\n");
+    let spec = "name = \"berkeley\"\n[source.t]\npath = \"berkeley.csv\"\n[step.admissions]\nkind = \"correlate\"\nfrom = \"t\"\n\
+                columns = [\"admitted\", \"male\"]\ngroup_by = \"department\"\n";
+    let run = job.run(spec, "out");
+    // phi of the 2 x 2 table: 1,198 of 2,691 men and 557 of 1,835 women were admitted.
+    let (a, b, c, d) = (1198.0, 1493.0, 557.0, 1278.0_f64);
+    let phi = (a * d - b * c) / ((a + b) * (c + d) * (a + c) * (b + d)).sqrt();
+    let pairs = run.table("pairs");
+    let all = row_of(&pairs, &[("group", "")]);
+    assert!((number(&all, "r") - phi).abs() < 1e-12 && all["verdict"] == "survives", "{all:?}, but {phi}");
+    let simpson = cells(&run.table("simpson"), 0);
+    assert_eq!((simpson["within"].as_str(), simpson["n_groups"].as_str(), simpson["by"].as_str()), ("vanishes", "6", "department"));
+    assert!(number(&simpson, "r_within") < 0.0 && number(&simpson, "p_differs") < 0.01, "{simpson:?}");
+    // Department A: 512 of 825 men, 89 of 108 women.
+    let in_a = row_of(&pairs, &[("group", "A")]);
+    let (a, b, c, d) = (512.0, 313.0, 89.0, 19.0_f64);
+    let phi = (a * d - b * c) / ((a + b) * (c + d) * (a + c) * (b + d)).sqrt();
+    assert!((number(&in_a, "r") - phi).abs() < 1e-12 && phi < -0.1, "{in_a:?}, but {phi}");
+    let findings = run.findings();
+    let finding = row_of(&findings, &[("subject", "admitted ~ male")]);
+    assert!(finding["fragile"] == "true" && finding["sentence"].contains("within department it is gone"), "{finding:?}");
+    let finding = row_of(&findings, &[("subject", "admitted ~ male (department = A)")]);
+    assert!(finding["filter"].ends_with("and \"department\" = 'A'") && finding["n"] == "933", "{finding:?}");
+}
+
+/// Bike sharing: all hours are casual and registered ones, and weather of the hour before goes with them.
+#[test]
+fn the_hours_of_bike_sharing_add_up() {
+    let Some(file) = shared("domain/bike_sharing_hour.csv.gz") else { return };
+    let spec = format!(
+        "name = \"bike\"\n[source.t]\npath = {:?}\n[step.hours]\nkind = \"correlate\"\nfrom = \"t\"\n\
+         target = \"cnt\"\ncolumns = [\"casual\", \"registered\", \"temp\"]\ntime = \"instant\"\nlags = [0, 1, 24]\n",
+        file.display().to_string()
+    );
+    let job = Job::new();
+    let run = job.run(&spec, "out");
+    let columns = run.table("columns");
+    let total = |name: &str| {
+        let row = row_of(&columns, &[("column", name)]);
+        (number(&row, "n") * number(&row, "mean")).round() as u64
+    };
+    assert_eq!((total("cnt"), total("casual"), total("registered")), (3_292_679, 620_017, 2_672_662));
+    let pairs = run.table("pairs");
+    let of = |lag: &str, y: &str| row_of(&pairs, &[("x", "cnt"), ("y", y), ("lag", lag)]);
+    // A part of the sum tells it: no finding at lag 0, one an hour and a day before.
+    assert_eq!(of("0", "registered")["verdict"], "leak");
+    assert_eq!((of("1", "registered")["n"].as_str(), of("24", "registered")["n"].as_str()), ("17378", "17355"));
+    assert!(number(&of("24", "registered"), "r") > number(&of("1", "temp"), "r"));
+    assert!(number(&of("0", "temp"), "effective_n") < 2_000.0, "hours resemble the hour before");
+}
+
+/// Means and standard deviations of the raw lines of a shop, returns of 80,995 pieces and negative prices among them.
+#[test]
+fn the_lines_of_online_retail_have_their_published_moments() {
+    let Some(file) = shared("domain/online_retail_2010_2011.parquet") else { return };
+    let spec = format!(
+        "name = \"retail\"\n[source.t]\npath = {:?}\n[step.lines]\nkind = \"correlate\"\nfrom = \"t\"\n\
+         columns = [\"Quantity\", \"UnitPrice\"]\n",
+        file.display().to_string()
+    );
+    let job = Job::new();
+    let run = job.run(&spec, "out");
+    let columns = run.table("columns");
+    for (name, mean, sd, min, max) in
+        [("Quantity", 9.55225, 218.081_158, -80_995.0, 80_995.0), ("UnitPrice", 4.611_114, 96.759_853, -11_062.06, 38_970.0)]
+    {
+        let row = row_of(&columns, &[("column", name)]);
+        assert_eq!((number(&row, "n"), number(&row, "min"), number(&row, "max")), (541_909.0, min, max));
+        assert!((number(&row, "mean") - mean).abs() < 5e-6 && (number(&row, "sd") - sd).abs() < 5e-6, "{row:?}");
+    }
+}
+
+/// The call's duration is known only when its answer is: the bank's own note says to discard it.
+#[test]
+fn what_is_known_after_the_call_is_a_leak() {
+    let job = Job::new();
+    let spec = format!(
+        "name = \"bank\"\n[source.t]\npath = {:?}\n[step.answers]\nkind = \"correlate\"\nfrom = \"t\"\ntarget = \"y\"\n\
+         known_after = [\"duration\"]\nmin_effect = 0.1\npermutations = 0\n",
+        sample("bank_additional_full.csv.gz")
+    );
+    let run = job.run(&spec, "out");
+    let pairs = run.table("pairs");
+    let verdict = |y: &str| row_of(&pairs, &[("x", "y"), ("y", y)])["verdict"].clone();
+    assert_eq!(
+        (verdict("duration").as_str(), verdict("nr.employed").as_str(), verdict("poutcome").as_str()),
+        ("leak", "survives", "survives")
+    );
+    let findings = run.findings();
+    let subjects: Vec<String> = (0..findings.num_rows()).map(|row| cells(&findings, row)["subject"].clone()).collect();
+    assert!(
+        subjects.iter().any(|subject| subject == "y ~ nr.employed") && !subjects.iter().any(|subject| subject.contains("duration")),
+        "{subjects:?}"
+    );
+}
+
+/// 10,324 deliveries, of which 360 name no shipment mode, in windows-1252.
+#[test]
+fn the_deliveries_of_scms_miss_what_they_miss() {
+    let Some(file) = shared("domain/scms_delivery_history.tsv.gz") else { return };
+    let spec = format!(
+        "name = \"scms\"\n[source.t]\npath = {:?}\nformat = \"csv\"\ndelimiter = \"\\t\"\nencoding = \"windows-1252\"\n\
+         null_values = [\"N/A\"]\n[step.deliveries]\nkind = \"correlate\"\nfrom = \"t\"\npermutations = 0\n\
+         columns = [\"Shipment Mode\", \"Country\", \"Vendor\", \"Manufacturing Site\", \"Line Item Value\"]\n",
+        file.display().to_string()
+    );
+    let job = Job::new();
+    let run = job.run(&spec, "out");
+    assert_eq!(run.manifest()["steps"][0]["n_rows"].as_u64(), Some(10_324));
+    let mode = row_of(&run.table("columns"), &[("column", "Shipment Mode")]);
+    assert_eq!((mode["n"].as_str(), mode["nulls"].as_str()), ("9964", "360"));
+    // V of mode and country over the deliveries that name both.
+    assert_eq!(row_of(&run.table("pairs"), &[("x", "Shipment Mode"), ("y", "Country")])["n"], "9964");
 }
 
 /// r of Norris by `numpy.corrcoef` 2.4.6.

@@ -97,25 +97,17 @@ impl BlockBuilder {
         Ok(rows)
     }
 
-    /// Takes a batch whose columns are those of the pass, and gives every block that it completes to `full`.
+    /// Takes rows of a batch from `start` on, as many as the block has room for; returns how many.
     ///
     /// # Errors
     /// As [`Self::fill`].
-    pub fn push(&mut self, batch: &RecordBatch, mut full: impl FnMut(Block)) -> Result<(), EngineError> {
-        let mut start = 0;
-        while start < batch.num_rows() {
-            let rows = self.room().min(batch.num_rows() - start);
-            let piece = batch.slice(start, rows);
-            self.fill(|_, put| {
-                piece.columns().par_iter().enumerate().for_each(|(at, array)| put(at, 0, array));
-                Ok::<_, EngineError>(rows)
-            })?;
-            start += rows;
-            if let Some(block) = self.take_full() {
-                full(block);
-            }
-        }
-        Ok(())
+    pub fn fill_from(&mut self, batch: &RecordBatch, start: usize) -> Result<usize, EngineError> {
+        let rows = self.room().min(batch.num_rows().saturating_sub(start));
+        let piece = batch.slice(start, rows);
+        self.fill(|_, put| {
+            piece.columns().par_iter().enumerate().for_each(|(at, array)| put(at, 0, array));
+            Ok(rows)
+        })
     }
 
     /// Returns the block under construction if it is full, and starts the next one.

@@ -18,7 +18,7 @@ pub use block::{Block, BlockColumn, Mask};
 pub use builder::{BlockBuilder, Put};
 pub use numeric::{Unit, type_words, unit};
 pub use table::{Cells, Levels, MOST_LEVELS, Table, TableBuilder, TableColumn, is_text};
-pub(crate) use table::{MISSING, batch_of};
+pub(crate) use table::{Code, MISSING, batch_of};
 
 use arrow::datatypes::Schema;
 

@@ -2,10 +2,11 @@
 //!
 //! What     numbers as f64 (see [`super::numeric`]), texts as codes of a dictionary in order of first appearance.
 //! Nulls    NaN, infinite and null numbers are missing (NaN here); null texts are missing.
-//! Memory   8 bytes a number, 4 a text, and each different text once; what would pass the budget is refused while it grows.
+//! Memory   8 bytes a number, 2 a text (8 as a key), and each different text once; what would pass the budget is refused while it grows.
 //! Absent   a text column with more than [`MOST_LEVELS`] different texts: it names rows rather than groups of them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
@@ -19,8 +20,14 @@ use crate::EngineError;
 /// Most different texts of a column that is taken as a category.
 pub const MOST_LEVELS: usize = 4096;
 
+/// Code of a level.
+pub(crate) type Code = u16;
+
 /// Code of a missing cell.
-pub(crate) const MISSING: u32 = u32::MAX;
+pub(crate) const MISSING: Code = Code::MAX;
+
+/// Bytes of a known text beside its letters: its place in a table that is half full, and its own allocation.
+const BYTES_OF_KEY: usize = 96;
 
 /// What is known of a cell of a column.
 #[derive(Debug, Clone)]
@@ -35,7 +42,7 @@ pub enum Cells {
 #[derive(Debug, Clone)]
 pub struct Levels {
     /// Level of every row, or [`MISSING`].
-    pub(crate) codes: ScalarBuffer<u32>,
+    pub(crate) codes: ScalarBuffer<Code>,
     /// The levels in order of first appearance.
     pub names: Vec<String>,
 }
@@ -190,15 +197,22 @@ pub(crate) fn batch_of(columns: Vec<(Field, ArrayRef)>) -> RecordBatch {
 pub struct TableBuilder {
     columns: Vec<(String, Mutex<Growing>)>,
     budget_bytes: u64,
+    /// Bytes of all columns so far.
+    held_bytes: AtomicU64,
 }
 
 #[derive(Debug)]
 enum Growing {
     Numbers(Vec<f64>),
     Levels {
-        codes: Vec<u32>,
-        known: HashMap<String, u32>,
+        codes: Vec<Code>,
+        known: HashMap<String, Code>,
         names: Vec<String>,
+    },
+    /// Texts that only have to be told apart: a number for each.
+    Keys {
+        cells: Vec<f64>,
+        known: HashMap<String, u32>,
     },
     /// More different texts than a category has; how many rows came.
     TooMany(usize),
@@ -218,17 +232,32 @@ impl TableBuilder {
             };
             Ok((name.clone(), Mutex::new(growing)))
         };
-        Ok(Self { columns: columns.iter().map(growing).collect::<Result<_, _>>()?, budget_bytes })
+        Ok(Self { columns: columns.iter().map(growing).collect::<Result<_, _>>()?, budget_bytes, held_bytes: AtomicU64::new(0) })
+    }
+
+    /// Takes the texts of a column as keys that only have to be told apart, however many there are: the column becomes one of
+    /// numbers. Columns of numbers stay as they are.
+    #[must_use]
+    pub fn as_key(self, column: usize) -> Self {
+        if let Some((_, growing)) = self.columns.get(column) {
+            let mut growing = growing.lock().unwrap_or_else(PoisonError::into_inner);
+            if matches!(*growing, Growing::Levels { .. }) {
+                *growing = Growing::Keys { cells: Vec::new(), known: HashMap::new() };
+            }
+        }
+        self
     }
 
     /// Makes room for as many rows as are expected, within the budget: a column that grows is copied again and again.
     #[must_use]
     pub fn expecting(self, n_rows: u64) -> Self {
-        let share = self.budget_bytes / self.columns.len().max(1) as u64;
+        // Room that is not filled takes no memory; what does not fit is refused while it is filled.
+        let most = usize::try_from(n_rows.min(self.budget_bytes / 8)).unwrap_or(0);
         for (_, growing) in &self.columns {
             match &mut *growing.lock().unwrap_or_else(PoisonError::into_inner) {
-                Growing::Numbers(cells) => cells.reserve_exact(usize::try_from(n_rows.min(share / 8)).unwrap_or(0)),
-                Growing::Levels { codes, .. } => codes.reserve_exact(usize::try_from(n_rows.min(share / 4)).unwrap_or(0)),
+                Growing::Numbers(cells) => cells.reserve_exact(most),
+                Growing::Levels { codes, .. } => codes.reserve_exact(most),
+                Growing::Keys { cells, .. } => cells.reserve_exact(most),
                 Growing::TooMany(_) => {}
             }
         }
@@ -248,7 +277,7 @@ impl TableBuilder {
                 if !append(array, cells) {
                     return Err(refused());
                 }
-                self.fits(cells.len() * 8)?;
+                self.hold(8 * array.len())?;
             }
             Growing::Levels { codes, known, names } => {
                 let texts = cast(array, &DataType::Utf8).map_err(|_| refused())?;
@@ -259,23 +288,41 @@ impl TableBuilder {
                 if names.len() > MOST_LEVELS {
                     *growing = Growing::TooMany(codes.len());
                 } else {
-                    self.fits(codes.len() * 4)?;
+                    self.hold(array.len() * size_of::<Code>())?;
                 }
+            }
+            Growing::Keys { cells, known } => {
+                let mut text_bytes = 0;
+                let texts = cast(array, &DataType::Utf8).map_err(|_| refused())?;
+                for text in texts.as_string::<i32>() {
+                    let Some(text) = text else {
+                        cells.push(f64::NAN);
+                        continue;
+                    };
+                    let next = known.len();
+                    let key = match known.get(text) {
+                        Some(key) => *key,
+                        None => {
+                            text_bytes += text.len() + BYTES_OF_KEY;
+                            *known.entry(text.to_owned()).or_insert(u32::try_from(next).unwrap_or(u32::MAX))
+                        }
+                    };
+                    cells.push(key.into());
+                }
+                self.hold(8 * array.len() + text_bytes)?;
             }
             Growing::TooMany(rows) => *rows += array.len(),
         }
         Ok(())
     }
 
-    fn fits(&self, column_bytes: usize) -> Result<(), EngineError> {
-        let share = self.budget_bytes / self.columns.len().max(1) as u64;
-        let needed_bytes = column_bytes as u64;
-        if needed_bytes <= share {
+    fn hold(&self, bytes: usize) -> Result<(), EngineError> {
+        let needed_bytes = self.held_bytes.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        if needed_bytes <= self.budget_bytes {
             return Ok(());
         }
-        let n = self.columns.len() as u64;
-        let what = format!("{n} columns in memory");
-        Err(EngineError::Budget { what, needed_bytes: needed_bytes * n, budget_bytes: self.budget_bytes })
+        let what = format!("{} columns in memory", self.columns.len());
+        Err(EngineError::Budget { what, needed_bytes, budget_bytes: self.budget_bytes })
     }
 
     /// Returns the table, and the names of columns with too many different texts, which it leaves out.
@@ -287,6 +334,7 @@ impl TableBuilder {
         for (name, growing) in self.columns {
             let growing = growing.into_inner().unwrap_or_else(PoisonError::into_inner);
             let (found, cells) = match growing {
+                Growing::Keys { cells, .. } => (cells.len(), Some(Cells::Numbers(cells.into()))),
                 Growing::Numbers(mut cells) => {
                     for x in &mut cells {
                         *x = if x.is_finite() { *x } else { f64::NAN };
@@ -310,11 +358,11 @@ impl TableBuilder {
 }
 
 /// Returns the code of a text, giving it one at first sight.
-fn code(text: &str, known: &mut HashMap<String, u32>, names: &mut Vec<String>) -> u32 {
+fn code(text: &str, known: &mut HashMap<String, Code>, names: &mut Vec<String>) -> Code {
     if let Some(&code) = known.get(text) {
         return code;
     }
-    let code = u32::try_from(names.len()).unwrap_or(MISSING - 1);
+    let code = Code::try_from(names.len()).unwrap_or(MISSING - 1);
     // Beyond the limit the column is given up at the end of the piece; its texts are not kept any more.
     if names.len() <= MOST_LEVELS {
         known.insert(text.to_owned(), code);
@@ -366,9 +414,23 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_told_apart_however_many_there_are() {
+        let texts = StringArray::from_iter((0..10_000).map(|row| (row != 7).then(|| format!("customer {}", row / 2))));
+        let builder = TableBuilder::new(&[("id".to_owned(), DataType::Utf8)], 10 << 20).unwrap().as_key(0).expecting(10_000);
+        builder.put(0, &(Arc::new(texts) as ArrayRef)).unwrap();
+        let (table, left_out) = builder.finish().unwrap();
+        let column = &table.columns[0];
+        assert!(left_out.is_empty() && column.is_missing(7) && !column.is_missing(6));
+        assert!(column.key(0) == column.key(1) && column.key(1) != column.key(2) && column.key(9998) == column.key(9999));
+        let small = TableBuilder::new(&[("id".to_owned(), DataType::Utf8)], 100_000).unwrap().as_key(0);
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..5_000).map(|row| format!("customer {row}"))));
+        assert!(matches!(small.put(0, &texts), Err(EngineError::Budget { .. })), "texts count too");
+    }
+
+    #[test]
     fn a_table_past_its_budget_is_refused_while_it_grows() {
         let numbers: ArrayRef = Arc::new(Int32Array::from_iter_values(0..1000));
         let error = build(&[("a", Arc::clone(&numbers)), ("b", numbers)], 10_000).unwrap_err();
-        assert!(matches!(error, EngineError::Budget { needed_bytes: 16_000, budget_bytes: 10_000, .. }), "{error:?}");
+        assert!(matches!(error, EngineError::Budget { needed_bytes: 12_000, budget_bytes: 10_000, .. }), "{error:?}");
     }
 }

@@ -21,15 +21,13 @@
 //! Cost     a pass over the rows of a pair of categories, two over a category and numbers.
 
 use super::stat::Stat;
+use crate::columns::Code;
 use crate::stats::{deviance, ln_chi_square_sf, ln_f_sf, ln_hypergeometric_two_sided};
 
-/// The code of a missing cell.
-pub(crate) const MISSING: u32 = u32::MAX;
-
-/// A column of categories: a cell is a level below `n_levels`, or [`MISSING`].
+/// A column of categories: a cell is a level below `n_levels`, or [`crate::columns::MISSING`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Codes<'a> {
-    pub(crate) codes: &'a [u32],
+    pub(crate) codes: &'a [Code],
     pub(crate) n_levels: usize,
 }
 
@@ -260,7 +258,7 @@ fn count_densely(x: Codes<'_>, y: Codes<'_>) -> Vec<Cell> {
     let stride = if size <= SMALL { size } else { 0 };
     let mut counts = vec![0_u32; if size <= SMALL { LANES * size } else { size }];
     // Wrapping, because the table has at most four million cells, and a block fits its counters.
-    let place = |x: u32, y: u32| x.min(x_missing).wrapping_mul(width).wrapping_add(y.min(y_missing)) as usize;
+    let place = |x: Code, y: Code| u32::from(x).min(x_missing).wrapping_mul(width).wrapping_add(u32::from(y).min(y_missing)) as usize;
     let (xs, x_rest) = x.codes.as_chunks::<LANES>();
     let (ys, y_rest) = y.codes.as_chunks::<LANES>();
     for (xs, ys) in xs.iter().zip(ys) {
@@ -296,9 +294,9 @@ fn cells_of(counts: &[u32], n_rows: usize, n_columns: usize) -> Vec<Cell> {
 
 fn count_by_sorting(x: Codes<'_>, y: Codes<'_>) -> Vec<Cell> {
     let rows = x.codes.iter().zip(y.codes).filter(|(at, of)| (**at as usize) < x.n_levels && (**of as usize) < y.n_levels);
-    let mut pairs: Vec<(u32, u32)> = rows.map(|(x, y)| (*x, *y)).collect();
+    let mut pairs: Vec<(Code, Code)> = rows.map(|(x, y)| (*x, *y)).collect();
     pairs.sort_unstable();
-    pairs.chunk_by(|one, next| one == next).map(|rows| Cell { x: rows[0].0, y: rows[0].1, rows: rows.len() as u64 }).collect()
+    pairs.chunk_by(|one, next| one == next).map(|rows| Cell { x: rows[0].0.into(), y: rows[0].1.into(), rows: rows.len() as u64 }).collect()
 }
 
 /// The rows of one level of x.
@@ -317,9 +315,9 @@ struct Group {
 /// Returns the place of a row among the levels of x, behind the last one where x or y is missing.
 ///
 /// Through bits, because a branch would be mispredicted with every other null: 6.7 instead of 4 ms a million rows.
-fn place(code: u32, y: f64, missing: u32) -> usize {
+fn place(code: Code, y: f64, missing: u32) -> usize {
     let hidden = u32::from(!y.is_finite()).wrapping_neg();
-    (code | hidden).min(missing) as usize
+    (u32::from(code) | hidden).min(missing) as usize
 }
 
 /// Returns the groups of all levels, and behind them an empty one, for the rows that do not count.
@@ -333,7 +331,7 @@ fn groups(x: Codes<'_>, y: &[f64]) -> Vec<Group> {
     let mut firsts = vec![f64::NAN; size];
     // Rows that do not count look for no first one.
     firsts[x.n_levels] = 0.0;
-    let mut add = |lane: usize, code: u32, y: f64| {
+    let mut add = |lane: usize, code: Code, y: f64| {
         let place = place(code, y, missing);
         let first = &mut firsts[place];
         if first.is_nan() {
@@ -378,12 +376,12 @@ fn within(groups: &[Group], x: Codes<'_>, y: &[f64]) -> f64 {
     // Sums of a block stay small beside the sum of all, whose rounding then grows with the blocks and not with the rows.
     const BLOCK: usize = 4_096;
     let missing = level(x.n_levels);
-    let square = |code: u32, y: f64| {
+    let square = |code: Code, y: f64| {
         let group = &groups[place(code, y, missing)];
         let away = (y - group.first) - group.mean;
         f64::from_bits((away * away).to_bits() & group.kept)
     };
-    let block = |(codes, y): (&[u32], &[f64])| {
+    let block = |(codes, y): (&[Code], &[f64])| {
         let (xs, x_rest) = codes.as_chunks::<LANES>();
         let (ys, y_rest) = y.as_chunks::<LANES>();
         let mut sums = [0.0; LANES];
@@ -398,9 +396,9 @@ fn within(groups: &[Group], x: Codes<'_>, y: &[f64]) -> f64 {
     x.codes.chunks(BLOCK).zip(y.chunks(BLOCK)).map(block).sum()
 }
 
-/// Returns a number of levels as a code.
+/// Returns a number of levels as a place beyond the last of them.
 fn level(n_levels: usize) -> u32 {
-    u32::try_from(n_levels).unwrap_or(MISSING)
+    u32::try_from(n_levels).unwrap_or(u32::MAX)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
@@ -422,24 +420,25 @@ fn difference(a: u128, b: u128) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::columns::MISSING;
 
     /// Returns a column of `n` cells of `n_levels` levels, the `nulls`-th part of them missing.
-    fn column(seed: u64, n: usize, n_levels: u32, nulls: u32) -> Vec<u32> {
+    fn column(seed: u64, n: usize, n_levels: Code, nulls: Code) -> Vec<Code> {
         let mut state = seed;
-        let mut draw = |below: u32| {
+        let mut draw = |below: Code| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            u32::try_from((state >> 33) % u64::from(below)).unwrap_or(0)
+            Code::try_from((state >> 33) % u64::from(below)).unwrap_or(0)
         };
         (0..n).map(|_| if nulls > 0 && draw(nulls) == 0 { MISSING } else { draw(n_levels) }).collect()
     }
 
     /// Returns the two columns of a table of counts.
-    fn columns<const K: usize>(table: &[[usize; K]]) -> (Vec<u32>, Vec<u32>) {
+    fn columns<const K: usize>(table: &[[usize; K]]) -> (Vec<Code>, Vec<Code>) {
         let rows = (0..).zip(table).flat_map(|(x, row)| (0..).zip(row).flat_map(move |(y, &rows)| vec![(x, y); rows]));
         rows.unzip()
     }
 
-    fn of(codes: &[u32], n_levels: usize) -> Codes<'_> {
+    fn of(codes: &[Code], n_levels: usize) -> Codes<'_> {
         Codes { codes, n_levels }
     }
 
@@ -497,7 +496,7 @@ mod tests {
     #[test]
     fn a_function_of_x_is_all_that_x_determines() {
         let x = column(1, 400, 9, 0);
-        let y: Vec<u32> = x.iter().map(|x| x % 4).collect();
+        let y: Vec<Code> = x.iter().map(|x| x % 4).collect();
         let (x, y) = (of(&x, 9), of(&y, 4));
         assert_eq!(theils_u(x, y).value, Some(1.0));
         assert!(theils_u(y, x).value < Some(0.8));
@@ -506,7 +505,7 @@ mod tests {
 
     #[test]
     fn constants_and_identifiers() {
-        let (one, two, id): (Vec<u32>, Vec<u32>, Vec<u32>) = (vec![0; 12], (0..12).map(|row| row % 2).collect(), (0..12).collect());
+        let (one, two, id): (Vec<Code>, Vec<Code>, Vec<Code>) = (vec![0; 12], (0..12).map(|row| row % 2).collect(), (0..12).collect());
         let (one, two, id) = (of(&one, 1), of(&two, 2), of(&id, 12));
         let answer = |stat: Stat| (stat.value, stat.ln_p.is_some());
         assert_eq!(answer(cramers_v(one, two)), (None, false));
@@ -538,7 +537,7 @@ mod tests {
     fn sums_match_the_textbook() {
         let (x, y) = (column(5, 20_000, 6, 9), column(6, 20_000, 4, 0));
         let table = Contingency::count(of(&x, 6), of(&y, 4));
-        let count = |i: u32, j: u32| x.iter().zip(&y).filter(|(x, y)| (**x, **y) == (i, j)).count() as f64;
+        let count = |i: Code, j: Code| x.iter().zip(&y).filter(|(x, y)| (**x, **y) == (i, j)).count() as f64;
         let (mut chi2, mut information, n) = (0.0, 0.0, real(table.n));
         for (i, j) in (0..6).flat_map(|i| (0..4).map(move |j| (i, j))) {
             let (row, column) = ((0..4).map(|j| count(i, j)).sum::<f64>(), (0..6).map(|i| count(i, j)).sum::<f64>());
@@ -577,7 +576,7 @@ mod tests {
     fn eta_squared_matches_the_textbook() {
         let x = column(9, 9_999, 5, 11);
         let y: Vec<f64> = column(10, 9_999, 1_000, 0).iter().zip(&x).map(|(y, x)| f64::from(*y).sqrt() + f64::from(x % 5)).collect();
-        let squares = |rows: &dyn Fn(u32) -> bool| {
+        let squares = |rows: &dyn Fn(Code) -> bool| {
             let kept: Vec<f64> = x.iter().zip(&y).filter(|(x, _)| rows(**x)).map(|(_, y)| *y).collect();
             let mean = kept.iter().sum::<f64>() / kept.len() as f64;
             kept.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>()
@@ -588,9 +587,9 @@ mod tests {
 
     #[test]
     fn eta_squared_without_variance() {
-        let (one, two, id): (Vec<u32>, Vec<u32>, Vec<u32>) = (vec![0; 12], (0..12).map(|row| row % 2).collect(), (0..12).collect());
+        let (one, two, id): (Vec<Code>, Vec<Code>, Vec<Code>) = (vec![0; 12], (0..12).map(|row| row % 2).collect(), (0..12).collect());
         let steps: Vec<f64> = two.iter().map(|level| 0.1 + f64::from(*level) / 3.0).collect();
-        let answer = |x: &[u32], n_levels: usize, y: &[f64]| {
+        let answer = |x: &[Code], n_levels: usize, y: &[f64]| {
             let stat = correlation_ratio(of(x, n_levels), y);
             (stat.value, stat.ln_p)
         };

@@ -21,7 +21,7 @@ use super::finish::{PairRow, Verdict};
 use super::method::Method;
 use super::plan::Parts;
 use super::{effective, weighted};
-use crate::columns::{MISSING, TableColumn};
+use crate::columns::{Code, MISSING, TableColumn};
 use crate::simd::{PIECE, extremes, reach};
 
 /// Effect from which one column is a copy of the other.
@@ -156,9 +156,12 @@ impl<'a> Columns<'a> {
         Self { work, ranked, peaks, units: (0..n_columns).map(|_| OnceLock::new()).collect() }
     }
 
-    fn unit(&self, at: usize) -> Option<&[f64]> {
-        let ranked = self.ranked[at]?;
-        Some(self.units[at].get_or_init(|| normal(self.work.residual_of(at, ranked).into_owned(), self.work.slice.weights.as_deref())))
+    /// Returns the cells of two columns; none where one of them is not complete, so that a pair has rows of its own.
+    fn units(&self, x: usize, y: usize) -> Option<(&[f64], &[f64])> {
+        let (of_x, of_y) = (self.ranked[x]?, self.ranked[y]?);
+        let weights = self.work.slice.weights.as_deref();
+        let unit = |at: usize, ranked| self.units[at].get_or_init(|| normal(self.work.residual_of(at, ranked).into_owned(), weights));
+        Some((unit(x, of_x), unit(y, of_y)))
     }
 }
 
@@ -228,9 +231,9 @@ fn leverage(work: &Work<'_>, columns: &Columns<'_>, row: &PairRow) -> Option<(f6
             return Some((most, false));
         }
     }
-    let moved = match (columns.unit(row.x), columns.unit(row.y)) {
-        (Some(x), Some(y)) => moved_by_any(r, x, y, weights),
-        _ => {
+    let moved = match columns.units(row.x, row.y) {
+        Some((x, y)) => moved_by_any(r, x, y, weights),
+        None => {
             let ranked = row.method == Method::Spearman;
             let (x, y) = (work.residual_of(row.x, ranked), work.residual_of(row.y, ranked));
             let rows: Vec<usize> = (0..x.len()).filter(|&row| x[row].is_finite() && y[row].is_finite()).collect();
@@ -303,7 +306,7 @@ fn moved_by_any(r: f64, x: &[f64], y: &[f64], weights: Option<&[f64]>) -> Moved 
 /// Returns whether the later rows alone show the pair; none where no time is named.
 fn confirmed(work: &Work<'_>, row: &PairRow) -> Option<bool> {
     let later = work.slice.later.as_ref()?;
-    let part = |at: usize| -> (Vec<f64>, Vec<u32>, usize) {
+    let part = |at: usize| -> (Vec<f64>, Vec<Code>, usize) {
         match View::of(&work.slice.table.columns[at]) {
             View::Numbers(cells) => (cells.iter().zip(later).map(|(x, later)| if *later { *x } else { f64::NAN }).collect(), Vec::new(), 0),
             View::Levels(levels) => {
@@ -319,7 +322,7 @@ fn confirmed(work: &Work<'_>, row: &PairRow) -> Option<bool> {
     Some(same_sign && sure)
 }
 
-fn view(part: &(Vec<f64>, Vec<u32>, usize)) -> View<'_> {
+fn view(part: &(Vec<f64>, Vec<Code>, usize)) -> View<'_> {
     match part {
         (_, codes, n_levels) if *n_levels > 0 => View::Levels(super::categories::Codes { codes, n_levels: *n_levels }),
         (cells, _, _) => View::Numbers(cells),

@@ -34,7 +34,7 @@ use super::method::Method;
 use super::plan::Parts;
 use super::stat::Stat;
 use super::{cpu, ranks};
-use crate::columns::Cells;
+use crate::columns::{Cells, Code};
 use crate::simd::{Matrix, Multiply, dot, reach, write_deviations};
 use crate::stats::{Purpose, Stream, ln_normal_sf};
 
@@ -225,7 +225,7 @@ fn reaches(score: f64, observed: f64) -> bool {
 /// The cells of a column, arranged.
 enum Arranged {
     Numbers(Vec<f64>),
-    Codes(Vec<u32>, usize),
+    Codes(Vec<Code>, usize),
 }
 
 impl Arranged {

@@ -271,8 +271,11 @@ fn cut(batch: &RecordBatch, lengths: &[usize]) -> Vec<RecordBatch> {
 fn partials(batch: &RecordBatch, width: Width) -> Vec<Moments> {
     let names = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
     let mut builder = BlockBuilder::new(names, Stored::Deviations(width), 1024);
-    let mut blocks = Vec::new();
-    builder.push(batch, |block| blocks.push(block)).unwrap();
+    let (mut blocks, mut start) = (Vec::new(), 0);
+    while start < batch.num_rows() {
+        start += builder.fill_from(batch, start).unwrap();
+        blocks.extend(builder.take_full());
+    }
     blocks.extend(builder.finish());
     blocks.iter().map(|block| Moments::of(block, Compared::All, &Backend::cpu())).collect()
 }

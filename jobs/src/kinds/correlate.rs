@@ -317,7 +317,7 @@ fn in_memory(asked: &mut Asked, step: &StepSpec, on: &StepRun<'_>, schema: &Sche
         let rows = engine::affordable_rows(asked.used.len(), asked.n_targets);
         budget_bytes = budget_bytes.min(rows.saturating_mul(8 * asked.read().len() as u64));
     }
-    match pass::collect(&asked.read(), budget_bytes, step, on)? {
+    match pass::collect(&asked.read(), &asked.keys(), budget_bytes, step, on)? {
         Collected::Table(table, too_many) => relate(asked, step, on, schema, table, &too_many).map(Some),
         Collected::TooLarge { .. } if !is_asked => Ok(None),
         Collected::TooLarge { needed_bytes, .. } => Err(JobError::Budget {
@@ -352,6 +352,12 @@ fn relate(
         asked.left_out.push(LeftOut { column: column.clone(), data_type: "text".to_owned(), reason });
     }
     asked.used.retain(|at| !too_many.contains(name(*at)));
+    let with_levels = |key: &'static str| step.list(key).iter().map(move |column| (key, column));
+    if let Some((key, column)) = with_levels("controls").chain(with_levels("group_by")).find(|(_, column)| too_many.contains(&column.value))
+    {
+        let message = format!("`{key}`: column `{}` has more than {} different texts", column.value, columns::MOST_LEVELS);
+        return Err(JobError::Data { step: step.name.value.clone(), message });
+    }
     let parts = Parts::new(parts, asked, &mut table, step, schema)?;
     let mut options = Parts::options(asked, step, on, &table);
     let frame = Frame::new(table, &parts.roles, asked.n_targets);

@@ -92,10 +92,18 @@ impl Asked {
         lists.copied().chain(self.weights).chain(self.cluster_by).chain(self.time).collect()
     }
 
+    /// Returns the positions, among those read, of columns whose values only have to be told apart: strata and entities.
+    pub(super) fn keys(&self) -> Vec<usize> {
+        let (first, n) = (self.used.len(), self.within.len());
+        let entities = first + n + self.controls.len() + self.group_by.len() + usize::from(self.weights.is_some());
+        (first..first + n).chain(self.cluster_by.map(|_| entities)).collect()
+    }
+
     /// Returns how many times its columns the step may hold: ranks, permutations and bootstrap make copies of them, groups and
     /// the lags of many series too.
     pub(super) fn share_of_memory(&self, step: &StepSpec) -> u64 {
-        let copies = step.integer("permutations") != Some(0) || step.integer("bootstrap").is_some_and(|n| n > 0);
+        // Permutations that nobody asked for are run over small tables alone.
+        let copies = step.integer("permutations").is_some_and(|n| n > 0) || step.integer("bootstrap").is_some_and(|n| n > 0);
         let copies = copies || self.method == MethodChoice::One(Method::Spearman) || !self.controls.is_empty();
         let n_series_lags = if self.cluster_by.is_some() || !self.within.is_empty() { step.integers("lags").len() as u64 } else { 0 };
         (if copies { 4 } else { 2 }) + u64::from(!self.group_by.is_empty()) + 2 * n_series_lags
