@@ -12,14 +12,14 @@ mod pages;
 mod scan;
 mod thrift;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Type as PhysicalType;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetStatisticsPolicy;
-use parquet::schema::types::SchemaDescriptor;
+use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetStatisticsPolicy, RowGroupMetaData};
+use parquet::schema::types::{SchemaDescriptor, Type};
 
 use crate::fence::fenced;
 use crate::input::InputFile;
@@ -33,10 +33,21 @@ pub(crate) struct ParquetFile {
     /// The same with INT96 timestamps in seconds, which none of them overflows.
     seconds: Option<ArrowReaderMetadata>,
     columns: Vec<Column>,
+    /// Parts of the metadata of a wide file, each made when one of its columns is read.
+    parts: Vec<OnceLock<Option<Narrow>>>,
     rows: u64,
     /// Whether its writer compressed pages that it called uncompressed.
     always_compressed: bool,
 }
+
+/// The metadata of some neighbouring columns: a reader of one column looks at every column that its metadata has.
+struct Narrow {
+    metadata: ArrowReaderMetadata,
+    first_leaf: usize,
+}
+
+/// Columns of a part.
+const COLUMNS_OF_PART: usize = 64;
 
 /// A top-level column.
 struct Column {
@@ -78,8 +89,59 @@ pub(crate) fn open(file: InputFile) -> Result<ParquetFile, ReadError> {
         let seconds = has_int96.then(|| with(TimeUnit::Second).map_err(corrupt)).transpose()?;
         let metadata = with(TimeUnit::Microsecond).map_err(corrupt)?;
         let always_compressed = metadata.metadata().file_metadata().created_by().is_some_and(is_arrow_cpp_before_3);
-        Ok(ParquetFile { file: file.clone(), metadata, seconds, columns, rows, always_compressed })
+        let parts = (0..columns.len().div_ceil(COLUMNS_OF_PART)).map(|_| OnceLock::new()).collect();
+        Ok(ParquetFile { file: file.clone(), metadata, seconds, columns, parts, rows, always_compressed })
     })
+}
+
+impl ParquetFile {
+    /// Returns metadata that has a column, and the leaf that is its first one there; the whole where a part cannot be made.
+    fn narrow(&self, column: usize) -> (&ArrowReaderMetadata, usize) {
+        let whole = (&self.metadata, 0);
+        if self.columns.len() <= 2 * COLUMNS_OF_PART {
+            return whole;
+        }
+        let at = column / COLUMNS_OF_PART;
+        let made = self.parts[at].get_or_init(|| self.part(at * COLUMNS_OF_PART).ok());
+        made.as_ref().map_or(whole, |part| (&part.metadata, part.first_leaf))
+    }
+
+    fn part(&self, first: usize) -> Result<Narrow, ParquetError> {
+        let columns = &self.columns[first..(first + COLUMNS_OF_PART).min(self.columns.len())];
+        let leaves: Vec<usize> = columns.iter().flat_map(|column| &column.leaves).copied().collect();
+        let (whole, first_leaf) = (self.metadata.metadata(), leaves.first().copied().unwrap_or(0));
+        let descriptor = whole.file_metadata().schema_descr();
+        let roots = columns.iter().filter_map(|column| column.leaves.first()).map(|leaf| descriptor.get_column_root_ptr(*leaf));
+        let root = Type::group_type_builder(descriptor.root_schema().name()).with_fields(roots.collect()).build()?;
+        let schema = Arc::new(SchemaDescriptor::new(Arc::new(root)));
+        let group = |group: &RowGroupMetaData| {
+            let chunks = leaves.iter().enumerate().map(|(at, leaf)| {
+                let old = group.column(*leaf);
+                ColumnChunkMetaData::builder(schema.column(at))
+                    .set_encodings(old.encodings().collect())
+                    .set_compression(old.compression())
+                    .set_num_values(old.num_values())
+                    .set_total_compressed_size(old.compressed_size())
+                    .set_total_uncompressed_size(old.uncompressed_size())
+                    .set_data_page_offset(old.data_page_offset())
+                    .set_dictionary_page_offset(old.dictionary_page_offset())
+                    .build()
+            });
+            RowGroupMetaData::builder(Arc::clone(&schema))
+                .set_num_rows(group.num_rows())
+                .set_total_byte_size(group.total_byte_size())
+                .set_column_metadata(chunks.collect::<Result<_, _>>()?)
+                .build()
+        };
+        let groups = whole.row_groups().iter().map(group).collect::<Result<Vec<_>, _>>()?;
+        let old = whole.file_metadata();
+        let created_by = old.created_by().map(str::to_owned);
+        let file = FileMetaData::new(old.version(), old.num_rows(), created_by, None, Arc::clone(&schema), None);
+        let fields = &self.metadata.schema().fields()[first..first + columns.len()];
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields.to_vec())));
+        let metadata = ArrowReaderMetadata::try_new(Arc::new(ParquetMetaData::new(file, groups)), options)?;
+        Ok(Narrow { metadata, first_leaf })
+    }
 }
 
 impl Part for ParquetFile {

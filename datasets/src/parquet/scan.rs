@@ -204,16 +204,23 @@ impl Unit {
             }
             array_rows = array_rows.min(self.safe_rows(chunk, &bytes)?);
         }
-        let reader = self.reader(&self.file.metadata, &bytes, array_rows)?;
+        let (metadata, first_leaf) = self.file.narrow(self.column);
+        let reader = self.reader(metadata, first_leaf, &bytes, array_rows)?;
         let seconds = match (&self.file.seconds, column.int96) {
-            (Some(seconds), Int96::Whole) => Some(self.reader(seconds, &bytes, array_rows)?),
+            (Some(seconds), Int96::Whole) => Some(self.reader(seconds, 0, &bytes, array_rows)?),
             _ => None,
         };
         Ok(Readers { reader, bytes, seconds })
     }
 
-    fn reader(&self, metadata: &ArrowReaderMetadata, bytes: &ChunkBytes, array_rows: usize) -> Result<ParquetRecordBatchReader, ReadError> {
-        let leaves = self.file.columns[self.column].leaves.iter().copied();
+    fn reader(
+        &self,
+        metadata: &ArrowReaderMetadata,
+        first_leaf: usize,
+        bytes: &ChunkBytes,
+        array_rows: usize,
+    ) -> Result<ParquetRecordBatchReader, ReadError> {
+        let leaves = self.file.columns[self.column].leaves.iter().map(|leaf| leaf - first_leaf);
         let mask = ProjectionMask::leaves(metadata.parquet_schema(), leaves);
         ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata.clone())
             .with_row_groups(vec![self.group])

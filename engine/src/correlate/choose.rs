@@ -9,6 +9,8 @@
 //! Whether a pair then *counts* as settled is decided from its f64 values alone, by a rule a little narrower than the
 //! choice: so the settled rows, their ranks and their q-values do not depend on the last digits of screening.
 
+use std::collections::HashMap;
+
 use rayon::prelude::*;
 
 use super::CorrelateOptions;
@@ -52,6 +54,8 @@ pub(super) struct Screened {
     /// Pairs that could reach the level: the family.
     pub(super) family: u64,
     pub(super) wide: bool,
+    /// In wide mode the largest logarithm of p that the last of the best pairs so far can have.
+    cut: Option<f64>,
     width: Width,
     options: CorrelateOptions,
 }
@@ -59,7 +63,7 @@ pub(super) struct Screened {
 impl Screened {
     pub(super) fn new(n_columns: usize, options: &CorrelateOptions, width: Width, wide: bool) -> Self {
         let columns = vec![None; n_columns];
-        Self { n_rows: 0, columns, pairs: Vec::new(), n_pairs: 0, family: 0, wide, width, options: options.clone() }
+        Self { n_rows: 0, columns, pairs: Vec::new(), n_pairs: 0, family: 0, wide, cut: None, width, options: options.clone() }
     }
 
     /// Returns the columns of the pair at a position.
@@ -74,23 +78,68 @@ impl Screened {
             self.columns[at].get_or_insert_with(|| column.clone());
         }
         let compared: Vec<(usize, usize)> = moments.compared().collect();
-        let judge = |&(i, j): &(usize, usize)| {
+        self.n_pairs += compared.len() as u64;
+        if !self.wide {
+            let stats: Vec<PairStat> = compared.par_iter().map(|&pair| self.stat(moments, positions, pair)).collect();
+            self.family += stats.iter().filter(|stat| stat.ln_p.is_some()).count() as u64;
+            self.pairs.extend(stats);
+            return;
+        }
+        // Piece by piece: the best of one tell which of the next need no closer look.
+        for pairs in compared.chunks(PAIRS_AT_ONCE) {
+            let of_part = |pairs: &[(usize, usize)]| self.contenders(moments, positions, pairs);
+            let parts: Vec<(u64, Vec<PairStat>)> = pairs.par_chunks(PAIRS_AT_ONCE / 64).map(of_part).collect();
+            for (family, stats) in parts {
+                self.family += family;
+                self.pairs.extend(stats);
+            }
+            self.keep_best();
+        }
+    }
+
+    /// Judges one compared pair.
+    fn stat(&self, moments: &Moments, positions: &[usize], (i, j): (usize, usize)) -> PairStat {
+        let pair = moments.pair(i, j);
+        let columns = [&moments.columns[i], &moments.columns[j]];
+        let at = |position: usize| u32::try_from(positions[position]).expect("columns are counted in u32");
+        let frames = columns.map(|column| column.frame);
+        let shaky = shaky(&pair, columns, self.width);
+        let judged = self.judge(&pair, columns, frames);
+        PairStat { i: at(i), j: at(j), exact: self.width == Width::F64 && !shaky, shaky, ..judged.with_p() }
+    }
+
+    /// Returns how many of some compared pairs belong to the family, and those of them that could still be among the best.
+    ///
+    /// The logarithm of p costs many times what the product of the pair does, and falls with |r|: at an n seen before, the
+    /// |r| that the cut asks for is known.
+    fn contenders(&self, moments: &Moments, positions: &[usize], pairs: &[(usize, usize)]) -> (u64, Vec<PairStat>) {
+        let slack = if self.width == Width::F64 { 0.0 } else { BAND };
+        let mut known: HashMap<u64, f64> = HashMap::new();
+        // Most pairs have the n of the one before.
+        let mut last = (0, 0.0);
+        let (mut family, mut kept) = (0, Vec::new());
+        for &(i, j) in pairs {
             let pair = moments.pair(i, j);
             let columns = [&moments.columns[i], &moments.columns[j]];
-            let at = |position: usize| u32::try_from(positions[position]).expect("columns are counted in u32");
-            let frames = columns.map(|column| column.frame);
-            let shaky = shaky(&pair, columns, self.width);
-            PairStat { i: at(i), j: at(j), exact: self.width == Width::F64 && !shaky, shaky, ..self.judge(&pair, columns, frames) }
-        };
-        let stats: Vec<PairStat> = compared.par_iter().map(judge).collect();
-        self.n_pairs += stats.len() as u64;
-        self.family += stats.iter().filter(|stat| stat.ln_p.is_some()).count() as u64;
-        if self.wide {
-            self.pairs.extend(stats.into_iter().filter(|stat| stat.ln_p.is_some() || stat.shaky));
-            self.keep_best();
-        } else {
-            self.pairs.extend(stats);
+            let is_shaky = shaky(&pair, columns, self.width);
+            if !is_shaky {
+                let judged = self.judge(&pair, columns, columns.map(|column| column.frame));
+                let Some(r) = judged.r.filter(|_| judged.is_tested()) else { continue };
+                if let Some(cut) = self.cut.filter(|_| pair.n != last.0) {
+                    last = (pair.n, *known.entry(pair.n).or_insert_with(|| least_r(pair.n, cut)));
+                }
+                family += 1;
+                if r.abs() + slack < last.1 {
+                    continue;
+                }
+            }
+            let stat = self.stat(moments, positions, (i, j));
+            family += u64::from(is_shaky && stat.ln_p.is_some());
+            if is_shaky || stat.ln_p.is_some() {
+                kept.push(stat);
+            }
         }
+        (family, kept)
     }
 
     /// Takes a source without rows: every pair is there, and none can be tested.
@@ -106,7 +155,7 @@ impl Screened {
         }
     }
 
-    /// Judges one pair by its moments; `i`, `j`, `exact` and `shaky` are the caller's to set.
+    /// Judges one pair by its moments; `i`, `j`, `exact` and `shaky` are the caller's to set, and its p is still 1.
     fn judge(&self, pair: &PairMoments, columns: [&ColumnMoments; 2], frames: [Frame; 2]) -> PairStat {
         let minors = minors(pair, columns, frames);
         let ln_p_min = ln_least_p(pair.n, minors);
@@ -115,7 +164,7 @@ impl Screened {
         let enough = pair.n >= self.options.min_n.max(3)
             && n_minor.is_none_or(|k| k >= FEWEST_CARRIERS)
             && ln_p_min.is_none_or(|p| p <= libm::log(self.options.alpha));
-        let ln_p = r.filter(|_| enough).and_then(|r| ln_pearson_p(r, pair.n));
+        let ln_p = r.filter(|_| enough).map(|_| 0.0);
         PairStat { i: 0, j: 0, n: pair.n, r, ln_p, n_minor, ln_p_min, exact: false, shaky: false }
     }
 
@@ -123,7 +172,10 @@ impl Screened {
     fn keep_best(&mut self) {
         let Some(top) = self.options.top.filter(|&top| self.pairs.len() > 4 * top.max(1000)) else { return };
         let bands = self.bands();
-        let cut = top_cut(&bands, top);
+        // What is shaky may turn out weaker, and must not push others out.
+        let firm: Vec<Option<(f64, f64)>> = self.pairs.iter().zip(&bands).map(|(stat, band)| band.filter(|_| !stat.shaky)).collect();
+        let cut = top_cut(&firm, top);
+        self.cut = Some(cut);
         let mut at = 0;
         self.pairs.retain(|stat| {
             at += 1;
@@ -201,7 +253,7 @@ impl Screened {
         for (&at, pair) in positions.iter().zip(settled) {
             let (i, j) = (self.pairs[at].i, self.pairs[at].j);
             let column = |at: u32| self.columns[at as usize].as_ref().expect("a screened pair has screened columns");
-            let stat = self.judge(&pair.moments, [column(i), column(j)], [pair.x, pair.y]);
+            let stat = self.judge(&pair.moments, [column(i), column(j)], [pair.x, pair.y]).with_p();
             let tested = u64::from(self.pairs[at].ln_p.is_some());
             self.family = self.family - tested + u64::from(stat.ln_p.is_some());
             self.pairs[at] = PairStat { i, j, exact: true, ..stat };
@@ -218,7 +270,31 @@ impl Screened {
     }
 }
 
+/// Pairs that are judged before the best are told from the others.
+const PAIRS_AT_ONCE: usize = 1 << 18;
+
+/// Returns an |r| below which every p over n rows is above the cut, with room for the rounding of p.
+fn least_r(n: u64, cut: f64) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..40 {
+        let middle = (low + high) / 2.0;
+        if ln_pearson_p(middle, n).is_some_and(|p| p <= cut) { high = middle } else { low = middle }
+    }
+    low - 1e-9
+}
+
 impl PairStat {
+    /// Returns whether the pair belongs to the family.
+    const fn is_tested(&self) -> bool {
+        self.ln_p.is_some()
+    }
+
+    /// Gives a pair of the family its p.
+    fn with_p(self) -> Self {
+        let ln_p = self.ln_p.and(self.r).and_then(|r| ln_pearson_p(r, self.n));
+        Self { ln_p, ..self }
+    }
+
     /// Returns the least and the largest logarithm that p can have within the band of r; none where it is not tested.
     fn band(&self, width: Width) -> Option<(f64, f64)> {
         let (r, ln_p) = (self.r?, self.ln_p?);

@@ -147,6 +147,9 @@ const WIDE_TOP: usize = 10_000;
 /// Bytes of a pair from its moments to its row in the table.
 const BYTES_PER_PAIR: u64 = 160;
 
+/// Bytes of a pair of two column groups in wide mode: its moments, and those of the block that is added to them.
+const BYTES_PER_PAIR_AT_ONCE: u64 = 96;
+
 /// The analysis: screening passes, then settling passes.
 #[derive(Debug)]
 pub struct Correlate {
@@ -199,11 +202,10 @@ impl Groups {
         let n_pairs = if n_targets > 0 { n_targets * n_others } else { n_columns * (n_columns.max(1) - 1) / 2 };
         let mut width = n_others.max(1);
         if n_pairs as u64 * BYTES_PER_PAIR > options.memory_bytes / 2 {
-            // Two groups at a time, or the targets and a group: few of these pairs are kept.
-            let at_once = |width: usize| width * if n_targets > 0 { n_targets } else { width };
-            while width > 64 && at_once(width) as u64 * BYTES_PER_PAIR > options.memory_bytes / 4 {
-                width = width.div_ceil(2);
-            }
+            // Two groups at a time, or the targets and a group: few of these pairs are kept, and of the others the moments.
+            let at_once = usize::try_from(options.memory_bytes / 4 / BYTES_PER_PAIR_AT_ONCE).unwrap_or(usize::MAX);
+            let fits = if n_targets > 0 { at_once / n_targets } else { at_once.isqrt() };
+            width = width.min(fits.max(64).next_multiple_of(64));
         }
         Self { n_columns, n_targets, width }
     }
