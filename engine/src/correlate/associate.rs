@@ -25,7 +25,7 @@ use super::partial::{Basis, partial};
 use super::permute::{self, Null};
 use super::plan::{Asked, Parts, pairs_of};
 use super::stat::Stat;
-use super::{Correlate, CorrelateOptions, bootstrap, distance, effective, guards, kendall, ranks, simpson, weighted, xi};
+use super::{Correlate, CorrelateOptions, bootstrap, distance, effective, guards, kendall, pictures, ranks, simpson, weighted, xi};
 use crate::EngineError;
 use crate::analysis::run_on_batches;
 use crate::backend::Backend;
@@ -106,11 +106,16 @@ pub fn associate(
     if options.bootstrap > 0 && !works.iter().all(|work| bootstrap::apply(work, &mut found.pairs)) {
         return Ok(None);
     }
+    let places: Vec<(usize, usize)> = found.pairs.iter().map(|row| (row.x, row.y)).collect();
     for row in &mut found.pairs {
         let slice = &frame.slices[row.slice];
         (row.group, row.lag) = (slice.group, slice.lag_of(row.x));
         (row.x, row.y) = (slice.origin(row.x), slice.origin(row.y));
     }
+    found.pictures = pictures::of_findings(&found, |pair| {
+        let columns = &frame.slices[found.pairs[pair].slice].table.columns;
+        (&columns[places[pair].0], &columns[places[pair].1])
+    });
     Ok(Some(found))
 }
 
@@ -386,6 +391,7 @@ fn judge(frame: &Frame, works: &[Work<'_>], mut rows: Vec<PairRow>, null: &Null)
         groups: frame.groups.clone(),
         copies,
         simpson: Vec::new(),
+        pictures: Vec::new(),
         alpha: options.alpha,
         min_effect: options.min_effect,
     }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::choose::{PairStat, Screened};
 use super::moments::ColumnMoments;
+use super::pictures::Picture;
 use super::simpson::Simpson;
 use super::{CorrelateOptions, Method};
 use crate::columns::Width;
@@ -158,6 +159,8 @@ pub struct Correlation {
     pub copies: Vec<usize>,
     /// What becomes of pairs within the groups; empty where there are none.
     pub simpson: Vec<Simpson>,
+    /// What the best findings look like; empty where that was not looked at.
+    pub pictures: Vec<Picture>,
     pub(super) alpha: f64,
     pub(super) min_effect: f64,
 }
@@ -168,12 +171,17 @@ impl Correlation {
     /// The order is by the end of the interval that is nearer to 0, or by the effect where there is no interval.
     #[must_use]
     pub fn findings(&self) -> Vec<&PairRow> {
+        self.finding_positions().into_iter().map(|at| &self.pairs[at]).collect()
+    }
+
+    /// Returns the positions of the findings among the pairs, in their order.
+    pub(super) fn finding_positions(&self) -> Vec<usize> {
         let effect = |pair: &PairRow| pair.r.map_or(0.0, |r| pair.method.effect_size(r));
         let sure = |pair: &PairRow| pair.interval.map_or_else(|| effect(pair), |(lo, hi)| lo.abs().min(hi.abs()));
         let found = |pair: &&PairRow| pair.verdict == Verdict::Survives && effect(pair) >= self.min_effect;
-        let mut findings: Vec<&PairRow> = self.pairs.iter().filter(found).collect();
-        findings.sort_by(|a, b| sure(b).total_cmp(&sure(a)).then((a.group, a.x, a.y, a.lag).cmp(&(b.group, b.x, b.y, b.lag))));
-        findings
+        let mut findings: Vec<(usize, &PairRow)> = self.pairs.iter().enumerate().filter(|(_, pair)| found(pair)).collect();
+        findings.sort_by(|(_, a), (_, b)| sure(b).total_cmp(&sure(a)).then((a.group, a.x, a.y, a.lag).cmp(&(b.group, b.x, b.y, b.lag))));
+        findings.into_iter().map(|(at, _)| at).collect()
     }
 
     /// Returns the level of tests and intervals.
@@ -229,6 +237,7 @@ pub(super) fn finish(screened: Screened, names: &[String], options: &CorrelateOp
         groups: Vec::new(),
         copies: Vec::new(),
         simpson: Vec::new(),
+        pictures: Vec::new(),
         alpha: options.alpha,
         min_effect: options.min_effect,
     }

@@ -42,6 +42,7 @@ mod moments;
 mod pair;
 mod partial;
 mod permute;
+mod pictures;
 mod plan;
 mod power;
 mod ranks;
@@ -71,6 +72,7 @@ pub use finish::{Adjust, ColumnRow, Correlation, PairRow, Verdict};
 pub use frame::{Frame, Roles};
 pub use layout::Layout;
 pub use method::{Method, MethodChoice};
+pub use pictures::{Drawn, Grid, LevelBox, Picture, Pictures, Shares};
 pub use plan::{affordable_permutations, affordable_rows};
 pub use power::Power;
 pub use simpson::{Simpson, Within};
@@ -204,7 +206,7 @@ impl Groups {
         if n_pairs as u64 * BYTES_PER_PAIR > options.memory_bytes / 2 {
             // Two groups at a time, or the targets and a group: few of these pairs are kept, and of the others the moments.
             let at_once = usize::try_from(options.memory_bytes / 4 / BYTES_PER_PAIR_AT_ONCE).unwrap_or(usize::MAX);
-            let fits = if n_targets > 0 { at_once / n_targets } else { at_once.isqrt() };
+            let fits = at_once.checked_div(n_targets).unwrap_or_else(|| at_once.isqrt());
             width = width.min(fits.max(64).next_multiple_of(64));
         }
         Self { n_columns, n_targets, width }

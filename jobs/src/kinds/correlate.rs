@@ -19,6 +19,7 @@ use crate::spec::{Problems, Spanned, StepSpec, keys};
 
 mod asked;
 mod outcome;
+mod pictures;
 mod roles;
 
 use asked::Asked;
@@ -157,6 +158,7 @@ impl JobKind for Correlate {
                 name: "simpson",
                 about: "with `group_by`: each pair over all rows and pooled within groups, and whether it turns there",
             },
+            TableDoc { name: "pictures", about: "what the best findings look like: rows by cell, boxes by level, levels by level" },
             TableDoc {
                 name: "power",
                 about: "the smallest |r| that these rows and this family could show, and the rows that `min_effect` needs",
@@ -229,7 +231,7 @@ impl JobKind for Correlate {
             None => streamed(&mut asked, step, on, &schema)?,
         };
         let Done { found, groups, backend, reason, more_notes } = done;
-        let mut notes = outcome::notes(&found);
+        let mut notes = outcome::notes(&found, step);
         notes.extend(more_notes);
         let said = outcome::Said { found: &found, groups: &groups, step };
         Ok(StepOutcome {
@@ -435,7 +437,10 @@ fn streamed(asked: &mut Asked, step: &StepSpec, on: &StepRun<'_>, schema: &Schem
         Some(cost) => pinned(cost, on),
         None => (Backend::cpu(), "products in f64 run on the CPU".to_owned()),
     };
-    let found = pass::run(&mut analysis, step, on, &backend)?;
+    let mut found = pass::run(&mut analysis, step, on, &backend)?;
+    if let Some(mut pictures) = engine::Pictures::new(&found, &asked.used) {
+        found.pictures = pass::run(&mut pictures, step, on, &Backend::cpu())?;
+    }
     let mut more_notes = Vec::new();
     if step.integer("permutations").is_none() {
         more_notes.push("no permutations: 1,000 of them would take long here; `permutations = 1000` asks for them".to_owned());

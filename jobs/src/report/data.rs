@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::looks::{self, Look};
 use super::pairs::{self, Level, PairData};
 use super::settings::Settings;
 use super::tables::{Batch, TableError, each_batch};
@@ -108,6 +109,8 @@ pub struct StepData {
     pub pairs: Option<PairData>,
     /// The table of columns.
     pub columns: Option<ColumnData>,
+    /// Pictures of the best findings.
+    pub looks: Vec<Look>,
 }
 
 /// Everything that a report shows.
@@ -163,7 +166,8 @@ fn read_step(run_dir: &Path, record: &StepRecord, level: Level) -> Result<StepDa
     let dir = run_dir.join(&record.name);
     let pairs = pairs::read(&dir.join("pairs.parquet"), level).map_err(failed)?;
     let columns = read_columns(&dir.join("columns.parquet")).map_err(failed)?;
-    Ok(StepData { pairs, columns, ..StepData::default() })
+    let looks = looks::read(&dir.join("pictures.parquet")).map_err(failed)?;
+    Ok(StepData { pairs, columns, looks, ..StepData::default() })
 }
 
 /// Says whether a name of the manifest is one folder, not a way out of the run folder.

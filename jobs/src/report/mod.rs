@@ -12,6 +12,7 @@
 mod data;
 mod facts;
 mod heatmap;
+mod looks;
 mod order;
 mod pairs;
 mod sections;
@@ -26,12 +27,13 @@ use std::path::Path;
 use askama::Template;
 
 pub use data::{ColumnData, ColumnRow, FindingRow, ReportData, StepData};
+pub use looks::{Look, Mark};
 pub use pairs::{Bin, Cell, Heat, PairData, PairRow};
 
 use crate::JobError;
 use crate::outputs;
 use facts::{FileTable, RunFacts};
-use sections::{ColumnsView, FindingsView, MapView, TestedView};
+use sections::{ColumnsView, FindingsView, LooksView, MapView, TestedView};
 use settings::Settings;
 use text::Html;
 use verdict::{Alert, Banner, Figure};
@@ -151,6 +153,7 @@ struct Page {
     findings: Vec<FindingsView>,
     nothing: Option<String>,
     legend: Html,
+    looks: Vec<LooksView>,
     maps: Vec<MapView>,
     tested: Vec<TestedView>,
     inputs: FileTable,
@@ -180,6 +183,7 @@ impl Page {
             findings: steps().filter_map(|(at, step, name)| FindingsView::new(step, settings.min_effect(at), name, limits)).collect(),
             nothing: verdict::nothing(data),
             legend: heatmap::legend(HATCH),
+            looks: steps().filter_map(|(_, step, name)| LooksView::new(step, name, limits)).collect(),
             maps: steps().filter_map(|(_, step, name)| MapView::new(step, name, limits)).collect(),
             tested: steps()
                 .filter_map(|(at, step, name)| TestedView::new(step, data.manifest.steps[at].family, settings.min_effect(at), name, limits))

@@ -3,6 +3,7 @@
 use gristmill_engine::correlate::Method;
 
 use super::data::{ColumnRow, FindingRow, StepData};
+use super::looks::LookView;
 use super::pairs::{PairData, PairRow, SURVIVES, TOO_WEAK};
 use super::svg;
 use super::text::{self, Html, correlation, count, counted, name, percent, probability, value};
@@ -108,6 +109,19 @@ fn chips(row: &FindingRow) -> Vec<Chip> {
         None => {}
     }
     out
+}
+
+/// What the best findings of a step look like.
+pub(super) struct LooksView {
+    pub(super) step: Option<Html>,
+    pub(super) looks: Vec<LookView>,
+}
+
+impl LooksView {
+    pub(super) fn new(step: &StepData, heading: Option<Html>, limits: &Limits) -> Option<Self> {
+        let looks = LookView::of_step(step, limits);
+        (!looks.is_empty()).then_some(Self { step: heading, looks })
+    }
 }
 
 /// The heat map of a step.

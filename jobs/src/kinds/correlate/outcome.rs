@@ -8,14 +8,15 @@ use gristmill_engine::columns::{self, Width};
 use gristmill_engine::correlate::{self as engine, Adjust, Correlation, Method, PairRow, Simpson, Verdict, Within};
 use gristmill_engine::findings::{Evidence, Finding};
 
+use super::pictures;
 use super::roles::GroupWords;
 use crate::kinds::Table;
 use crate::manifest::LeftOut;
 use crate::spec::StepSpec;
 
 /// Returns what a person should know beside the findings.
-pub(super) fn notes(found: &Correlation) -> Vec<String> {
-    let mut notes = vec![nulls(found)];
+pub(super) fn notes(found: &Correlation, step: &StepSpec) -> Vec<String> {
+    let mut notes = vec![nulls(found, step)];
     let constant: Vec<&str> = found.columns.iter().filter(|column| column.constant()).map(|column| column.name.as_str()).collect();
     if !constant.is_empty() {
         notes.push(format!("constant, so without any correlation: {}", crate::spec::listed(&constant)));
@@ -24,17 +25,15 @@ pub(super) fn notes(found: &Correlation) -> Vec<String> {
     if too_few > 0 {
         notes.push(format!("{too_few} of {} pairs could not reach the level and left the family: too few rows, fewer than 5 outside of the most frequent value, or a constant column", found.n_pairs));
     }
-    for (verdict, words) in GUARDS {
-        let n = found.pairs.iter().filter(|pair| pair.verdict == verdict).count();
+    for (verdict, why) in GUARDS {
+        let n = found.pairs.iter().filter(|pair| pair.verdict == verdict).count() as u64;
         if n > 0 {
-            notes.push(format!(
-                "{} {words}",
-                if n == 1 {
-                    "1 pair survives the test and".to_owned()
-                } else {
-                    format!("{} pairs survive the test and", grouped(n as u64))
-                }
-            ));
+            let pairs = if n == 1 {
+                "1 pair survives the test and is".to_owned()
+            } else {
+                format!("{} pairs survive the test and are", grouped(n))
+            };
+            notes.push(format!("{pairs} no finding, because {why} (verdict `{}`)", verdict.word()));
         }
     }
     for (within, words) in [
@@ -92,23 +91,26 @@ fn power_words(power: &engine::Power) -> String {
 
 /// What guards say of pairs that are no finding all the same.
 const GUARDS: [(Verdict, &str); 4] = [
-    (Verdict::Leverage, "rest on one row: without it the effect is gone; no finding (verdict `leverage`)"),
-    (Verdict::Redundant, "repeat another pair with a copy of its column; no finding (verdict `redundant`)"),
-    (Verdict::Leak, "tell the target rather than go with it; no finding (verdict `leak`)"),
-    (Verdict::Unconfirmed, "do not show in the later rows alone; no finding (verdict `unconfirmed`)"),
+    (Verdict::Leverage, "one row makes the effect"),
+    (Verdict::Redundant, "a copy of a column stands in the same relation"),
+    (Verdict::Leak, "a column tells the target rather than goes with it"),
+    (Verdict::Unconfirmed, "the later rows alone do not show it"),
 ];
 
 /// Says what the pairs were compared with.
-fn nulls(found: &Correlation) -> String {
-    let rows = "rows are taken as independent: order, repeats and groups of rows are not looked at";
+fn nulls(found: &Correlation, step: &StepSpec) -> String {
+    let rows = match (&step.time, &step.cluster_by) {
+        (None, None) => "; rows are taken as independent: order, repeats and groups of rows are not looked at",
+        _ => "",
+    };
     match (found.permutations, found.n_targets) {
-        (0, _) => rows.to_owned(),
+        (0, _) => format!("each pair is held against its own null alone, and q against the family{rows}"),
         (n, 0) => format!(
-            "each pair is held against the best pair of all in {} permutations of every column (p_perm: Westfall-Young, min-P, under the complete null that no pair is related); {rows}",
+            "each pair is held against the best pair of all in {} permutations of every column (p_perm: Westfall-Young, min-P, under the complete null that no pair is related){rows}",
             grouped(n.into())
         ),
         (n, _) => format!(
-            "each pair is held against the best of itself and all weaker ones in {} permutations of the targets' rows (p_perm: Westfall-Young, min-P, step-down); {rows}",
+            "each pair is held against the best of itself and all weaker ones in {} permutations of the targets' rows (p_perm: Westfall-Young, min-P, step-down){rows}",
             grouped(n.into())
         ),
     }
@@ -137,6 +139,19 @@ impl Said<'_> {
         self.found.simpson.iter().find(is_it).filter(|_| pair.group.is_none())
     }
 
+    /// Names the pair, with its lag and its group.
+    fn subject(&self, pair: &PairRow) -> String {
+        let found = self.found;
+        let mut subject = pair_name(found, pair.x, pair.y);
+        if let Some(lag) = pair.lag.filter(|lag| *lag != 0) {
+            subject.push_str(&format!(" (lag {lag})"));
+        }
+        if let Some(group) = self.group(pair) {
+            subject.push_str(&format!(" ({})", group.words));
+        }
+        subject
+    }
+
     fn finding(&self, pair: &PairRow, job: &str) -> Option<Finding> {
         let found = self.found;
         let (x, y) = (&found.columns[pair.x].name, &found.columns[pair.y].name);
@@ -144,13 +159,6 @@ impl Said<'_> {
         #[allow(clippy::cast_precision_loss, reason = "a share needs few digits")]
         let support = pair.n as f64 / found.n_rows.max(1) as f64;
         let group = self.group(pair);
-        let mut subject = format!("{x} ~ {y}");
-        if let Some(lag) = pair.lag.filter(|lag| *lag != 0) {
-            subject.push_str(&format!(" (lag {lag})"));
-        }
-        if let Some(group) = group {
-            subject.push_str(&format!(" ({})", group.words));
-        }
         let mut filter = format!("{} is not null and {} is not null", quoted(x), quoted(y));
         if let Some(group) = group {
             filter.push_str(&format!(" and {}", group.filter));
@@ -160,7 +168,7 @@ impl Said<'_> {
             job: job.to_owned(),
             step: self.step.name.value.clone(),
             kind: "correlate".to_owned(),
-            subject,
+            subject: self.subject(pair),
             filter,
             effect: value,
             effect_unit: if pair.method == Method::Pearson { "r" } else { pair.method.word() }.to_owned(),
@@ -217,6 +225,7 @@ impl Said<'_> {
             Table { name: "pairs", schema: Correlation::pairs_schema(), batches: self.found.pairs_table() },
             one("columns", columns_table(self.found, schema, used, self.step, left_out)),
             one("simpson", self.found.simpson_table(&by.join(" x "))),
+            one("pictures", pictures::table(self.found, |pair| self.subject(pair))),
             one("power", self.found.power_table()),
         ]
     }
