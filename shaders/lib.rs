@@ -61,6 +61,18 @@ pub static GRAM: Shader = Shader {
     variants: &[Variant { name: "tile_64", constants: &[("TILE", 64)] }, Variant { name: "tile_128", constants: &[("TILE", 128)] }],
 };
 
+/// Bits of pairs of rows, of every column: which cell is larger, and whether the two differ.
+pub static ROW_PAIRS: Shader = Shader {
+    name: "row_pairs",
+    path: "correlate/row_pairs.wgsl",
+    parts: &[INDEX, include_str!("correlate/row_pairs.wgsl")],
+    variants: PLAIN,
+};
+
+/// In how many pairs of rows two columns disagree, and in how many neither ties.
+pub static KENDALL: Shader =
+    Shader { name: "kendall", path: "correlate/kendall.wgsl", parts: &[INDEX, include_str!("correlate/kendall.wgsl")], variants: PLAIN };
+
 /// Counts loop trips, to tell drivers that end loops early.
 pub static LOOP_COUNT: Shader =
     Shader { name: "loop_count", path: "selftest/loop_count.wgsl", parts: &[include_str!("selftest/loop_count.wgsl")], variants: PLAIN };
@@ -70,4 +82,4 @@ pub static HASHES: Shader =
     Shader { name: "hash", path: "selftest/hash.wgsl", parts: &[INDEX, HASH, include_str!("selftest/hash.wgsl")], variants: PLAIN };
 
 /// Every shader.
-pub static SHADERS: &[&Shader] = &[&GRAM, &LOOP_COUNT, &HASHES];
+pub static SHADERS: &[&Shader] = &[&GRAM, &ROW_PAIRS, &KENDALL, &LOOP_COUNT, &HASHES];

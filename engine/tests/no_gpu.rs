@@ -69,7 +69,7 @@ fn checks() {
     }
 
     let auto = Backend::open(PlaceChoice::Auto).unwrap();
-    let vast = Cost { flops: 1e16, bytes_up: 1 << 30, bytes_down: 1 << 20 };
+    let vast = Cost { flops: 1e16, cpu_flops: 1e16, bytes_up: 1 << 30, bytes_down: 1 << 20 };
     assert!(!auto.prefer_gpu(vast));
     assert!(auto.place_reason().contains("no adapter"), "{}", auto.place_reason());
 
@@ -87,7 +87,7 @@ fn checks() {
 #[test]
 fn small_work_never_opens_a_device() {
     let auto = Backend::open(PlaceChoice::Auto).unwrap();
-    assert!(!auto.prefer_gpu(Cost { flops: 1e6, bytes_up: 1000, bytes_down: 100 }));
+    assert!(!auto.prefer_gpu(Cost { flops: 1e6, cpu_flops: 1e6, bytes_up: 1000, bytes_down: 100 }));
     assert_eq!(auto.adapter(), None);
     assert!(auto.place_reason().contains("does not pay"), "{}", auto.place_reason());
 }

@@ -19,8 +19,10 @@ const MARGIN: f64 = 1.25;
 /// The work of one kernel call, or of a whole job.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Cost {
-    /// Floating-point operations; a multiply-add counts as two.
+    /// Floating-point operations on the device, or others that take as long; a multiply-add counts as two.
     pub flops: f64,
+    /// The same on the CPU, which may know a shorter way.
+    pub cpu_flops: f64,
     /// Bytes that go to the device.
     pub bytes_up: u64,
     /// Bytes that come back.
@@ -31,7 +33,7 @@ impl Cost {
     /// Returns the seconds on `n_threads` CPU threads.
     #[must_use]
     pub fn cpu_seconds(&self, n_threads: usize) -> f64 {
-        self.flops / (CPU_FLOPS * n_threads.max(1) as f64)
+        self.cpu_flops / (CPU_FLOPS * n_threads.max(1) as f64)
     }
 
     /// Returns the seconds on a GPU, with start-up unless the device `is_open`.
@@ -55,7 +57,7 @@ mod tests {
     use super::Cost;
 
     fn gram(n_rows: f64, p: f64) -> Cost {
-        Cost { flops: n_rows * p * p, bytes_up: (4.0 * n_rows * p) as u64, bytes_down: (4.0 * p * p) as u64 }
+        Cost { flops: n_rows * p * p, cpu_flops: n_rows * p * p, bytes_up: (4.0 * n_rows * p) as u64, bytes_down: (4.0 * p * p) as u64 }
     }
 
     #[test]

@@ -128,7 +128,7 @@ pub(crate) struct Upload<'t, 'g> {
 
 impl Upload<'_, '_> {
     /// Appends values.
-    pub(crate) fn put(&mut self, values: &[f32]) -> Result<(), GpuError> {
+    pub(crate) fn put<T: Pod>(&mut self, values: &[T]) -> Result<(), GpuError> {
         let mut bytes: &[u8] = bytemuck::cast_slice(values);
         while !bytes.is_empty() {
             let filling = self.room()?;

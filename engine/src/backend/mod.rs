@@ -324,7 +324,8 @@ impl Backend {
 #[doc(hidden)]
 #[must_use]
 pub fn contracts() -> Vec<&'static Contract> {
-    vec![&crate::correlate::gpu::GRAM, &selftest::LOOP_COUNT, &selftest::HASH]
+    use crate::correlate::{gpu, kendall};
+    vec![&gpu::GRAM, &kendall::gpu::ROW_PAIRS, &kendall::gpu::KENDALL, &selftest::LOOP_COUNT, &selftest::HASH]
 }
 
 /// Runs the device's side of a kernel; a panic in it is an error like any other.

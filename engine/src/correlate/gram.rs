@@ -74,11 +74,8 @@ impl Kernel for Gram {
 #[allow(clippy::cast_precision_loss, reason = "a cost is a rough figure")]
 pub(crate) fn cost(n_rows: u64, layout: &Layout) -> Cost {
     let columns = if layout.symmetric() { layout.n_left() } else { layout.n_left() + layout.n_right() };
-    Cost {
-        flops: 2.0 * n_rows as f64 * layout.n_entries() as f64,
-        bytes_up: 4 * n_rows * columns as u64,
-        bytes_down: 4 * (layout.n_left() * layout.n_right()) as u64,
-    }
+    let flops = 2.0 * n_rows as f64 * layout.n_entries() as f64;
+    Cost { flops, cpu_flops: flops, bytes_up: 4 * n_rows * columns as u64, bytes_down: 4 * (layout.n_left() * layout.n_right()) as u64 }
 }
 
 /// Returns the products of every column with every other one in f64, on the CPU, in the tiles of their layout.

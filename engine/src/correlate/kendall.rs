@@ -17,10 +17,13 @@
 //!          y (Knight 1966, with counters in place of a merge). Memory: 8 bytes a cell, 20 where the column has ties.
 //! Absent   tau-c, weighted tau, one-sided tests.
 
+pub(crate) mod gpu;
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::stat::Stat;
+use crate::backend::{Backend, Cost, Cpu, Gpu, GpuError, Kernel};
 use crate::simd::bits;
 use crate::stats::{KENDALL_EXACT_ROWS, ln_kendall_exact, ln_normal_sf};
 
@@ -42,18 +45,77 @@ const CELLS_OF_TASK: usize = 1 << 18;
 pub(crate) fn tau_b(x: &[f64], y: &[f64]) -> Stat {
     let (x, y): (Vec<f64>, Vec<f64>) = x.iter().zip(y).filter(|(x, y)| x.is_finite() && y.is_finite()).unzip();
     let (x, y) = if x.len() < ROWS_FOR_TWO { (Sorted::of(&x), Sorted::of(&y)) } else { rayon::join(|| Sorted::of(&x), || Sorted::of(&y)) };
-    let (n, x, y) = (x.order.len(), Ready::of(x), Ready::of(y));
-    let score = Room::new(n).score(&x, &y);
-    Counts { score, n, x: x.sorted.ties(), y: y.sorted.ties() }.stat()
+    let n = x.order.len();
+    let score = Room::new(n).score(&Ready::of(&x), &Ready::of(&y));
+    Counts { score, n, x: x.ties(), y: y.ties() }.stat()
 }
 
 /// Returns tau-b of pairs of columns that have the same rows and no missing cell, in the order of `pairs`; none where
 /// `on_progress`, called now and then, returned true.
-pub(crate) fn all_pairs(columns: &[&[f64]], pairs: &[(u32, u32)], on_progress: &(dyn Fn() -> bool + Sync)) -> Option<Vec<Stat>> {
-    all_pairs_by(None, columns, pairs, on_progress)
+pub(crate) fn all_pairs(
+    on: &Backend,
+    columns: &[&[f64]],
+    pairs: &[(u32, u32)],
+    on_progress: &(dyn Fn() -> bool + Sync),
+) -> Option<Vec<Stat>> {
+    let sorted = columns.par_iter().map(|column| (!on_progress()).then(|| Sorted::of(column))).collect::<Option<Vec<_>>>()?;
+    let scores = on.run(&Kendall, KendallInput { columns: &sorted, pairs, on_progress }).output?;
+    Some(stats(&sorted, pairs, scores))
 }
 
-/// How scores are counted.
+/// Returns what scores come to.
+fn stats(columns: &[Sorted], pairs: &[(u32, u32)], scores: Vec<i64>) -> Vec<Stat> {
+    let n = columns.first().map_or(0, |column| column.order.len());
+    let ties: Vec<Ties> = columns.iter().map(Sorted::ties).collect();
+    let counts = pairs.par_iter().zip(scores).map(|((x, y), score)| Counts { score, n, x: ties[*x as usize], y: ties[*y as usize] });
+    counts.map(|counts| counts.stat()).collect()
+}
+
+/// The kernel: scores of pairs of columns.
+#[derive(Debug, Clone, Copy)]
+struct Kendall;
+
+/// Columns, the pairs of them asked for, and what says that they are no longer wanted.
+#[derive(Clone, Copy)]
+struct KendallInput<'a> {
+    columns: &'a [Sorted],
+    pairs: &'a [(u32, u32)],
+    on_progress: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Kernel for Kendall {
+    const NAME: &'static str = "kendall";
+    type Input<'a> = KendallInput<'a>;
+    type Output = Option<Vec<i64>>;
+
+    fn cost(&self, input: KendallInput<'_>) -> Cost {
+        cost(input.columns.first().map_or(0, |column| column.order.len()), input.columns.len(), input.pairs.len())
+    }
+
+    fn on_cpu(&self, _: &Cpu, input: KendallInput<'_>) -> Option<Vec<i64>> {
+        Way::of(input.columns).scores(input)
+    }
+
+    fn on_gpu(&self, gpu: &Gpu, input: KendallInput<'_>) -> Result<Option<Vec<i64>>, GpuError> {
+        gpu::scores(gpu, input)
+    }
+}
+
+/// Returns the cost of the scores of pairs.
+#[allow(clippy::cast_precision_loss, reason = "a cost is a rough figure")]
+pub(super) fn cost(n_rows: usize, n_columns: usize, n_pairs: usize) -> Cost {
+    let (n, p, pairs) = (n_rows as f64, n_columns as f64, n_pairs as f64);
+    // 32 pairs of rows a word; the CPU counts them 64 at a time, or walks along the rows at 8 ns each.
+    let of_cpu = if n_rows <= BIT_ROWS_OF_VECTORS { 0.12 * n * n } else { 480.0 * n };
+    Cost {
+        flops: n * n / 64.0 * (gpu::OPS_TO_COUNT * pairs + gpu::OPS_TO_WRITE * p),
+        cpu_flops: of_cpu * pairs,
+        bytes_up: 4 * (n_rows * n_columns) as u64,
+        bytes_down: 64 * n_pairs as u64,
+    }
+}
+
+/// How scores are counted on the CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Bits,
@@ -61,39 +123,29 @@ enum Way {
 }
 
 impl Way {
-    fn of(columns: &[Sorted], n: usize) -> Self {
+    fn of(columns: &[Sorted]) -> Self {
+        let n = columns.first().map_or(0, |column| column.order.len());
         let most = if bits::counts_vectors() { BIT_ROWS_OF_VECTORS } else { BIT_ROWS };
         // Columns of few levels are counted in tables, which beat both.
         let n_coarse = columns.iter().filter(|column| column.is_tied() && column.n_levels().saturating_mul(column.n_levels()) <= n).count();
         if n <= most && 2 * n_coarse <= columns.len() { Self::Bits } else { Self::Walks }
     }
-}
 
-/// By the way asked for, or by that which suits the columns.
-fn all_pairs_by(
-    asked: Option<Way>,
-    columns: &[&[f64]],
-    pairs: &[(u32, u32)],
-    on_progress: &(dyn Fn() -> bool + Sync),
-) -> Option<Vec<Stat>> {
-    let n = columns.first().map_or(0, |column| column.len());
-    let sorted = columns.par_iter().map(|column| (!on_progress()).then(|| Sorted::of(column))).collect::<Option<Vec<_>>>()?;
-    let ties: Vec<Ties> = sorted.iter().map(Sorted::ties).collect();
-    let scores = match asked.unwrap_or_else(|| Way::of(&sorted, n)) {
-        Way::Bits => {
-            let ranks: Vec<Vec<u32>> = sorted.par_iter().map(Sorted::ranks).collect();
-            bits::scores(&ranks.iter().map(Vec::as_slice).collect::<Vec<_>>(), pairs, on_progress)?
+    fn scores(self, input: KendallInput<'_>) -> Option<Vec<i64>> {
+        match self {
+            Self::Bits => {
+                let ranks: Vec<Vec<u32>> = input.columns.par_iter().map(Sorted::ranks).collect();
+                bits::scores(&ranks.iter().map(Vec::as_slice).collect::<Vec<_>>(), input.pairs, input.on_progress)
+            }
+            Self::Walks => walk_pairs(input),
         }
-        Way::Walks => walk_pairs(sorted, pairs, on_progress)?,
-    };
-    let counts = pairs.par_iter().zip(scores).map(|((x, y), score)| Counts { score, n, x: ties[*x as usize], y: ties[*y as usize] });
-    Some(counts.map(|counts| counts.stat()).collect())
+    }
 }
 
 /// Scores of pairs by walks and tables.
-fn walk_pairs(sorted: Vec<Sorted>, pairs: &[(u32, u32)], on_progress: &(dyn Fn() -> bool + Sync)) -> Option<Vec<i64>> {
-    let n = sorted.first().map_or(0, |column| column.order.len());
-    let ready: Vec<Ready> = sorted.into_par_iter().map(Ready::of).collect();
+fn walk_pairs(KendallInput { columns, pairs, on_progress }: KendallInput<'_>) -> Option<Vec<i64>> {
+    let n = columns.first().map_or(0, |column| column.order.len());
+    let ready: Vec<Ready<'_>> = columns.par_iter().map(Ready::of).collect();
     let order = bits::tile_order(pairs);
     let of_task = (CELLS_OF_TASK / n.max(1)).clamp(1, 256);
     let scores = order.par_chunks(of_task).map(|task| {
@@ -236,8 +288,8 @@ pub(crate) struct Ties {
 }
 
 /// A column, ready for pairs. What a walk reads of a row lies apart from the rest: it then stays in the first-level cache.
-struct Ready {
-    sorted: Sorted,
+struct Ready<'a> {
+    sorted: &'a Sorted,
     /// Where a row stands in the order of cells; rows with equal cells stand at different places.
     places: Vec<u32>,
     /// First place of a row's equals and the one past the last, and dense rank; empty where the column has no ties.
@@ -245,8 +297,8 @@ struct Ready {
     ranks: Vec<u32>,
 }
 
-impl Ready {
-    fn of(sorted: Sorted) -> Self {
+impl<'a> Ready<'a> {
+    fn of(sorted: &'a Sorted) -> Self {
         let mut places = vec![0; sorted.order.len()];
         for (place, row) in (0..).zip(&sorted.order) {
             places[*row as usize] = place;
@@ -272,7 +324,7 @@ impl Room {
         Self { seen: Seen::new(n), table: Vec::new(), columns: Vec::new() }
     }
 
-    fn score(&mut self, x: &Ready, y: &Ready) -> i64 {
+    fn score(&mut self, x: &Ready<'_>, y: &Ready<'_>) -> i64 {
         // A table of all levels costs a step a row and a step a cell, a walk several steps a row.
         let is_tied = x.sorted.is_tied() && y.sorted.is_tied();
         if is_tied && x.sorted.n_levels().saturating_mul(y.sorted.n_levels()) <= x.places.len() {
@@ -281,7 +333,7 @@ impl Room {
         self.score_by_walk(x, y)
     }
 
-    fn score_by_table(&mut self, x: &Ready, y: &Ready) -> i64 {
+    fn score_by_table(&mut self, x: &Ready<'_>, y: &Ready<'_>) -> i64 {
         let width = y.sorted.n_levels();
         self.table.clear();
         self.table.resize(x.sorted.n_levels() * width, 0);
@@ -307,7 +359,7 @@ impl Room {
         score
     }
 
-    fn score_by_walk(&mut self, x: &Ready, y: &Ready) -> i64 {
+    fn score_by_walk(&mut self, x: &Ready<'_>, y: &Ready<'_>) -> i64 {
         self.seen.clear();
         // In the order of a column without ties, one look a row is enough. The score is the same both ways.
         let (x, y) = if x.sorted.is_tied() && !y.sorted.is_tied() { (&y.sorted, x) } else { (&x.sorted, y) };
@@ -324,7 +376,7 @@ impl Room {
 
 struct Walk<'a> {
     x: &'a Sorted,
-    y: &'a Ready,
+    y: &'a Ready<'a>,
     seen: &'a mut Seen,
 }
 
@@ -354,7 +406,7 @@ impl Walk<'_> {
 }
 
 #[inline(always)]
-fn over<S: Simd>(simd: S, x: &Sorted, y: &Ready, seen: &mut impl Taken<S>) -> u64 {
+fn over<S: Simd>(simd: S, x: &Sorted, y: &Ready<'_>, seen: &mut impl Taken<S>) -> u64 {
     match (x.is_tied(), y.sorted.is_tied()) {
         (true, _) => walk_runs(simd, x, y, seen),
         (false, true) => walk_apart::<S, true>(simd, x, y, seen),
@@ -364,7 +416,7 @@ fn over<S: Simd>(simd: S, x: &Sorted, y: &Ready, seen: &mut impl Taken<S>) -> u6
 
 /// Twice the rows seen before and below, where x has no ties: what y ties is then known, and one look is enough.
 #[inline(always)]
-fn walk_apart<S: Simd, const TIED: bool>(simd: S, x: &Sorted, y: &Ready, seen: &mut impl Taken<S>) -> u64 {
+fn walk_apart<S: Simd, const TIED: bool>(simd: S, x: &Sorted, y: &Ready<'_>, seen: &mut impl Taken<S>) -> u64 {
     let mut sum = 0_u64;
     for row in &x.order {
         let place = y.places[*row as usize];
@@ -376,7 +428,7 @@ fn walk_apart<S: Simd, const TIED: bool>(simd: S, x: &Sorted, y: &Ready, seen: &
 
 /// Rows seen before and below, and those before and not above, where both columns have ties.
 #[inline(always)]
-fn walk_runs<S: Simd>(simd: S, x: &Sorted, y: &Ready, seen: &mut impl Taken<S>) -> u64 {
+fn walk_runs<S: Simd>(simd: S, x: &Sorted, y: &Ready<'_>, seen: &mut impl Taken<S>) -> u64 {
     let mut sum = 0_u64;
     for (start, end) in x.runs() {
         // Rows that x ties see none of one another: all look before any is added.
@@ -605,7 +657,8 @@ mod tests {
 
     /// Scores of one pair by a walk both ways, whatever would be chosen, and by a table of levels where both have ties.
     fn all_ways(x: &[f64], y: &[f64]) -> Vec<i64> {
-        let (x, y) = (Ready::of(Sorted::of(x)), Ready::of(Sorted::of(y)));
+        let (x, y) = (Sorted::of(x), Sorted::of(y));
+        let (x, y) = (Ready::of(&x), Ready::of(&y));
         let mut room = Room::new(x.places.len());
         let mut scores = vec![room.score(&x, &y), room.score_by_walk(&x, &y), room.score_by_walk(&y, &x)];
         if x.sorted.is_tied() && y.sorted.is_tied() {
@@ -653,15 +706,20 @@ mod tests {
         assert_eq!(tau_b(&[1.0, 2.0], &[5.0, 3.0]), Stat { n: 2, value: Some(-1.0), ln_p: Some(0.0), n_minor: None });
     }
 
+    fn by_way(way: Way, columns: &[&[f64]], pairs: &[(u32, u32)], on_progress: &(dyn Fn() -> bool + Sync)) -> Option<Vec<Stat>> {
+        let columns: Vec<Sorted> = columns.iter().map(|column| Sorted::of(column)).collect();
+        Some(stats(&columns, pairs, way.scores(KendallInput { columns: &columns, pairs, on_progress })?))
+    }
+
     #[test]
     fn every_way_counts_the_same() {
         for n in SIZES {
             let cells = columns(n);
             let slices: Vec<&[f64]> = cells.iter().map(Vec::as_slice).collect();
             let pairs = pairs_of(cells.len());
-            let by_bits = all_pairs_by(Some(Way::Bits), &slices, &pairs, &|| false).unwrap();
-            assert_eq!(by_bits, all_pairs_by(Some(Way::Walks), &slices, &pairs, &|| false).unwrap(), "{n} rows");
-            assert_eq!(by_bits, all_pairs(&slices, &pairs, &|| false).unwrap(), "{n} rows");
+            let by_bits = by_way(Way::Bits, &slices, &pairs, &|| false).unwrap();
+            assert_eq!(by_bits, by_way(Way::Walks, &slices, &pairs, &|| false).unwrap(), "{n} rows");
+            assert_eq!(by_bits, all_pairs(&Backend::cpu(), &slices, &pairs, &|| false).unwrap(), "{n} rows");
             for ((x, y), stat) in pairs.iter().zip(by_bits) {
                 let (x, y) = (slices[*x as usize], slices[*y as usize]);
                 agree(&all_ways(x, y), score(x, y)).unwrap();
@@ -707,8 +765,9 @@ mod tests {
         #[cfg(target_arch = "x86_64")]
         processors.extend(pulp::x86::V3::try_new().map(Arch::V3));
         for (x, y) in [(0, 0), (0, 300), (500, 300)] {
-            let [x, y] = [column(3000, x, 5), column(3000, y, 6)].map(|cells| Ready::of(Sorted::of(&cells)));
-            let found = processors.iter().map(|arch| arch.dispatch(Walk { x: &x.sorted, y: &y, seen: &mut Seen::new(3000) }));
+            let sorted = [column(3000, x, 5), column(3000, y, 6)].map(|cells| Sorted::of(&cells));
+            let [x, y] = [Ready::of(&sorted[0]), Ready::of(&sorted[1])];
+            let found = processors.iter().map(|arch| arch.dispatch(Walk { x: x.sorted, y: &y, seen: &mut Seen::new(3000) }));
             let found: Vec<u64> = found.collect();
             assert!(found.iter().all(|sum| *sum == found[0]), "{found:?}");
         }
@@ -719,9 +778,9 @@ mod tests {
         let cells = columns(65);
         let slices: Vec<&[f64]> = cells.iter().map(Vec::as_slice).collect();
         for way in [Way::Bits, Way::Walks] {
-            assert_eq!(all_pairs_by(Some(way), &slices, &[(0, 1), (2, 3)], &|| true), None);
+            assert_eq!(by_way(way, &slices, &[(0, 1), (2, 3)], &|| true), None);
         }
-        assert_eq!(all_pairs(&[], &[], &|| false), Some(Vec::new()));
+        assert_eq!(all_pairs(&Backend::cpu(), &[], &[], &|| false), Some(Vec::new()));
     }
 
     #[test]
@@ -731,7 +790,7 @@ mod tests {
         let pairs = pairs_of(cells.len());
         let run = |n_threads: usize, way: Way| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
-            pool.install(|| all_pairs_by(Some(way), &slices, &pairs, &|| false))
+            pool.install(|| by_way(way, &slices, &pairs, &|| false))
         };
         for way in [Way::Bits, Way::Walks] {
             assert_eq!(run(1, way), run(3, way));

@@ -35,7 +35,7 @@ mod frame;
 pub(crate) mod gpu;
 pub mod gram;
 mod guards;
-mod kendall;
+pub(crate) mod kendall;
 mod layout;
 mod method;
 mod moments;
@@ -67,7 +67,7 @@ use choose::Screened;
 use moments::{Compared, Moments};
 use settle::Settled;
 
-pub use associate::{AssociateOptions, associate};
+pub use associate::{AssociateOptions, associate, device_cost};
 pub use finish::{Adjust, ColumnRow, Correlation, PairRow, Verdict};
 pub use frame::{Frame, Roles};
 pub use layout::Layout;

@@ -386,18 +386,12 @@ fn relate(
     Ok(Done { found, groups: parts.groups, backend, reason, more_notes })
 }
 
-/// Pins the place of products in f32, of which permutations are many; everything else in memory runs on the CPU.
+/// Pins the place of what a device can do; everything else in memory runs on the CPU.
 fn place_in_memory(frame: &Frame, options: &AssociateOptions, on: &StepRun<'_>) -> (Backend, String) {
-    let (n, p) = (frame.n_rows() as f64, frame.n_columns() as f64);
-    let narrow = options.correlate.precision.width(frame.n_columns()) == columns::Width::F32;
-    // Targets are permuted in f64; screening in f32 is one product more.
-    let turns = if options.correlate.n_targets > 0 { 0.0 } else { f64::from(options.permutations) } + f64::from(u8::from(narrow));
-    if turns == 0.0 {
-        return (Backend::cpu(), "pairs in memory are computed on the CPU".to_owned());
+    match engine::device_cost(frame, options) {
+        Some(cost) => pinned(cost, on),
+        None => (Backend::cpu(), "pairs in memory are computed on the CPU".to_owned()),
     }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cost is a rough figure")]
-    let cost = Cost { flops: turns * n * p * p, bytes_up: (turns * 4.0 * n * p) as u64, bytes_down: (turns * 4.0 * p * p) as u64 };
-    pinned(cost, on)
 }
 
 fn pinned(cost: Cost, on: &StepRun<'_>) -> (Backend, String) {

@@ -1,4 +1,4 @@
-//! Permutations on a device: the same p-values as on the CPU, to the bit, also after the device is lost in the middle.
+//! Permutations and Kendall's tau on a device: the same table as on the CPU, to the bit, also after the device is lost in the middle.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Float64Array};
 use gristmill_engine::backend::{Backend, Fault, Faults, Place, PlaceChoice};
 use gristmill_engine::columns::{Table, TableBuilder};
-use gristmill_engine::correlate::{AssociateOptions, CorrelateOptions, Frame, MethodChoice, PairRow, associate};
+use gristmill_engine::correlate::{AssociateOptions, CorrelateOptions, Frame, Method, MethodChoice, PairRow, associate};
 
 /// Columns enough for products in f32; some have few values, so that turns tie.
 fn table() -> Table {
@@ -56,6 +56,23 @@ fn p_is_the_same_on_a_device_and_after_it_is_lost() {
     let faults = Faults::default().at(7, Fault::Lost);
     let lost = Backend::with_faults(PlaceChoice::Software, faults).unwrap().pinned(Place::Software);
     assert_eq!(pairs(&table, &lost), on_cpu);
+    assert!(!lost.fallbacks().is_empty());
+}
+
+#[test]
+fn tau_is_the_same_on_a_device_and_after_it_is_lost() {
+    let table = table();
+    let of = |on: &Backend| {
+        let options = AssociateOptions::of(CorrelateOptions::default(), MethodChoice::One(Method::Kendall));
+        associate(&Frame::whole(table.clone(), 0), &options, on, &|| false).unwrap().unwrap().pairs
+    };
+    let on_cpu = of(&Backend::cpu());
+    let Ok(backend) = Backend::open(PlaceChoice::Software) else { return };
+    let backend = backend.pinned(Place::Software);
+    assert_eq!(of(&backend), on_cpu);
+    assert_eq!(backend.place(), Place::Software, "the device did no work");
+    let lost = Backend::with_faults(PlaceChoice::Software, Faults::default().at(1, Fault::Lost)).unwrap().pinned(Place::Software);
+    assert_eq!(of(&lost), on_cpu);
     assert!(!lost.fallbacks().is_empty());
 }
 
