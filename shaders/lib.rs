@@ -11,6 +11,8 @@
 
 const INDEX: &str = include_str!("common/index.wgsl");
 const HASH: &str = include_str!("common/hash.wgsl");
+const GRAM_TILE: &str = include_str!("common/gram_tile.wgsl");
+const PHILOX: &str = include_str!("common/philox.wgsl");
 
 /// One compute shader.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,14 +53,38 @@ impl Shader {
     }
 }
 
+/// Sides of a tile of products: small ones fill a device with little work, wide ones do more work a load.
+const TILES: &[Variant] =
+    &[Variant { name: "tile_64", constants: &[("TILE", 64)] }, Variant { name: "tile_128", constants: &[("TILE", 128)] }];
+
 const PLAIN: &[Variant] = &[Variant { name: "", constants: &[] }];
 
 /// Products of every column of one matrix with every column of another.
-pub static GRAM: Shader = Shader {
-    name: "gram",
-    path: "correlate/gram.wgsl",
-    parts: &[INDEX, include_str!("correlate/gram.wgsl")],
-    variants: &[Variant { name: "tile_64", constants: &[("TILE", 64)] }, Variant { name: "tile_128", constants: &[("TILE", 128)] }],
+pub static GRAM: Shader =
+    Shader { name: "gram", path: "correlate/gram.wgsl", parts: &[INDEX, GRAM_TILE, include_str!("correlate/gram.wgsl")], variants: TILES };
+
+/// A copy of every column for every turn, shifted in a circle where time is kept.
+pub static ARRANGE: Shader = Shader {
+    name: "arrange",
+    path: "correlate/arrange.wgsl",
+    parts: &[INDEX, PHILOX, include_str!("correlate/arrange.wgsl")],
+    variants: PLAIN,
+};
+
+/// New orders of rows or entities within strata, of every column of every turn.
+pub static SHUFFLE: Shader = Shader {
+    name: "shuffle",
+    path: "correlate/shuffle.wgsl",
+    parts: &[INDEX, PHILOX, include_str!("correlate/shuffle.wgsl")],
+    variants: PLAIN,
+};
+
+/// The largest product of every column with the columns of a tile, turn by turn.
+pub static PERMUTED_GRAM: Shader = Shader {
+    name: "permuted_gram",
+    path: "correlate/permuted_gram.wgsl",
+    parts: &[INDEX, GRAM_TILE, include_str!("correlate/permuted_gram.wgsl")],
+    variants: TILES,
 };
 
 /// Bits of pairs of rows, of every column: which cell is larger, and whether the two differ.
@@ -82,4 +108,4 @@ pub static HASHES: Shader =
     Shader { name: "hash", path: "selftest/hash.wgsl", parts: &[INDEX, HASH, include_str!("selftest/hash.wgsl")], variants: PLAIN };
 
 /// Every shader.
-pub static SHADERS: &[&Shader] = &[&GRAM, &ROW_PAIRS, &KENDALL, &LOOP_COUNT, &HASHES];
+pub static SHADERS: &[&Shader] = &[&GRAM, &ARRANGE, &SHUFFLE, &PERMUTED_GRAM, &ROW_PAIRS, &KENDALL, &LOOP_COUNT, &HASHES];

@@ -53,7 +53,7 @@ fn p_is_the_same_on_a_device_and_after_it_is_lost() {
     let backend = backend.pinned(Place::Software);
     assert_eq!(pairs(&table, &backend), on_cpu);
     assert_eq!(backend.place(), Place::Software, "the device did no work");
-    let faults = Faults::default().at(7, Fault::Lost);
+    let faults = Faults::default().at(2, Fault::Lost);
     let lost = Backend::with_faults(PlaceChoice::Software, faults).unwrap().pinned(Place::Software);
     assert_eq!(pairs(&table, &lost), on_cpu);
     assert!(!lost.fallbacks().is_empty());

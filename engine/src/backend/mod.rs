@@ -324,8 +324,17 @@ impl Backend {
 #[doc(hidden)]
 #[must_use]
 pub fn contracts() -> Vec<&'static Contract> {
-    use crate::correlate::{gpu, kendall};
-    vec![&gpu::GRAM, &kendall::gpu::ROW_PAIRS, &kendall::gpu::KENDALL, &selftest::LOOP_COUNT, &selftest::HASH]
+    use crate::correlate::{gpu, kendall, permuted};
+    vec![
+        &gpu::GRAM,
+        &permuted::gpu::ARRANGE,
+        &permuted::gpu::SHUFFLE,
+        &permuted::gpu::PERMUTED_GRAM,
+        &kendall::gpu::ROW_PAIRS,
+        &kendall::gpu::KENDALL,
+        &selftest::LOOP_COUNT,
+        &selftest::HASH,
+    ]
 }
 
 /// Runs the device's side of a kernel; a panic in it is an error like any other.

@@ -26,7 +26,7 @@ use super::permute::{self, Null};
 use super::plan::{Asked, Parts, pairs_of};
 use super::ranks::{self, Sorter};
 use super::stat::Stat;
-use super::{Correlate, CorrelateOptions, bootstrap, distance, effective, guards, kendall, pictures, simpson, weighted, xi};
+use super::{Correlate, CorrelateOptions, bootstrap, distance, effective, guards, kendall, permuted, pictures, simpson, weighted, xi};
 use crate::EngineError;
 use crate::analysis::run_on_batches;
 use crate::backend::{Backend, Cost};
@@ -122,25 +122,16 @@ pub fn associate(
 
 /// Returns the cost of what a device can do of the work on all rows; none where the CPU does all of it.
 #[must_use]
-#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a cost is a rough figure")]
 pub fn device_cost(frame: &Frame, options: &AssociateOptions) -> Option<Cost> {
     let (n, p, n_targets) = (frame.n_rows(), frame.n_columns(), options.correlate.n_targets);
     let n_pairs = if n_targets > 0 { n_targets * (p - n_targets.min(p)) } else { p * p.saturating_sub(1) / 2 };
     if options.method == MethodChoice::One(Method::Kendall) {
         return Some(kendall::cost(n, p, n_pairs));
     }
-    let is_narrow = options.correlate.precision.width(p) == Width::F32;
     // Targets are permuted in f64; screening in f32 is one product more.
-    let products = if n_targets > 0 { 0.0 } else { f64::from(options.permutations) } + f64::from(u8::from(is_narrow));
-    let flops = products * 2.0 * n as f64 * n_pairs as f64;
-    let cells = (n * p) as f64;
-    // Permutations are made on the device, and their best pairs come back alone.
-    let bytes_down = 4 * (p * p * usize::from(is_narrow)) as u64 + (products * p as f64) as u64;
-    (products > 0.0).then_some(Cost { flops, cpu_flops: flops + products * SHUFFLE_FLOPS * cells, bytes_up: 4 * cells as u64, bytes_down })
+    let n_turns = if n_targets > 0 { 0 } else { options.permutations } + u32::from(options.correlate.precision.width(p) == Width::F32);
+    (n_turns > 0).then(|| permuted::cost(n, p, n_pairs, n_turns))
 }
-
-/// What giving a cell a new place costs a CPU, in operations of a product.
-const SHUFFLE_FLOPS: f64 = 60.0;
 
 /// Bytes of a row from its statistic to the table.
 const BYTES_PER_ROW: u64 = 288;

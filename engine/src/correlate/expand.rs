@@ -14,10 +14,11 @@
 
 use std::ops::Range;
 
+use super::exchange::Exchange;
 use super::finish::PairRow;
 use super::layout::Layout;
 use super::method::Method;
-use super::permute::{Exchange, score_of_r, unit_column};
+use super::permute::{score_of_r, unit_column};
 use super::plan::Parts;
 use super::{associate::Work, cpu};
 use crate::columns::Cells;

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-use super::permute::Exchange;
+use super::exchange::Exchange;
 use crate::columns::{Table, TableColumn};
 
 /// What is known of the rows beside the columns that are related: one cell a row each.

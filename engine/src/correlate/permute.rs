@@ -18,7 +18,6 @@
 //!          are computed again in f64, so that p does not depend on the place. Targets: f64.
 //! Random   Philox, keyed by (seed, column, turn): no turn depends on threads or on another turn.
 
-use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,20 +25,18 @@ use rayon::prelude::*;
 
 use super::associate::{View, Work, statistic};
 use super::categories::Codes;
+use super::cpu;
+use super::exchange::Exchange;
 use super::expand::Expanded;
 use super::finish::PairRow;
-use super::gram::{Gram, GramInput};
 use super::layout::Layout;
 use super::method::Method;
+use super::permuted::{Permuted, PermutedMaximum, Turns};
 use super::plan::Parts;
 use super::stat::Stat;
-use super::{cpu, ranks};
 use crate::columns::{Cells, Code};
-use crate::simd::{Matrix, Multiply, dot, reach, write_deviations};
+use crate::simd::{Matrix, reach, write_deviations};
 use crate::stats::{Purpose, Stream, ln_normal_sf};
-
-/// How far an r of f32 products can be off: twice the proven bound.
-const BAND: f64 = 4e-5;
 
 /// Scores closer than this, relatively, are equal: sums over another order of rows round differently.
 const TIE: f64 = 1e-9;
@@ -47,137 +44,11 @@ const TIE: f64 = 1e-9;
 /// Columns of one product of permuted targets: enough of them that packing the features does not count.
 const TARGETS_AT_ONCE: usize = 192;
 
+/// Turns of one call of the kernel.
+const TURNS_AT_ONCE: u32 = 1024;
+
 /// Most columns of a table whose pairs are all taken from one product in f64.
 const FEW_COLUMNS: usize = 64;
-
-/// Which rows may change places: units of rows within a stratum.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Exchange {
-    /// Rows, those of a unit side by side and units of a stratum side by side, in order of time where there is one.
-    order: Vec<u32>,
-    strata: Vec<Stratum>,
-    /// Whether units of a stratum are shifted in a circle, which keeps their neighbours, or put into any order.
-    shifts: bool,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Stratum {
-    /// Where it ends in the order.
-    end: usize,
-    /// Rows of each of its units.
-    unit: usize,
-}
-
-impl Exchange {
-    /// Rows change places within a stratum (rows with the same `stratum`), and are shifted in a circle in order of `time`
-    /// where there is one. Rows without a time come last.
-    pub(super) fn new(n_rows: usize, stratum: Option<&[u32]>, time: Option<&[f64]>) -> Self {
-        let mut order = in_time(n_rows, time);
-        let of = |row: u32| stratum.map_or(0, |stratum| stratum[row as usize]);
-        order.sort_by_key(|&row| of(row));
-        let ends = ends(&order, |a, b| of(a) == of(b));
-        let strata = ends.into_iter().map(|end| Stratum { end, unit: 1 }).collect();
-        Self { order, strata, shifts: time.is_some() }
-    }
-
-    /// Whole entities (rows with the same `entity`) change places with others of the same size and stratum; within an entity
-    /// rows stay in order of time. An entity of a size of its own keeps its place.
-    pub(super) fn of_entities(entity: &[u32], stratum: Option<&[u32]>, time: Option<&[f64]>) -> Self {
-        let mut order = in_time(entity.len(), time);
-        let of = |row: u32| (stratum.map_or(0, |stratum| stratum[row as usize]), entity[row as usize]);
-        let mut sizes: HashMap<(u32, u32), usize> = HashMap::new();
-        for &row in &order {
-            *sizes.entry(of(row)).or_default() += 1;
-        }
-        let key = |row: u32| (of(row).0, sizes[&of(row)], of(row).1);
-        order.sort_by_key(|&row| key(row));
-        let ends = ends(&order, |a, b| (key(a).0, key(a).1) == (key(b).0, key(b).1));
-        let strata = ends.into_iter().map(|end| Stratum { end, unit: key(order[end - 1]).1 }).collect();
-        Self { order, strata, shifts: false }
-    }
-
-    /// Returns whether rows are shifted in a circle, in order of time.
-    pub(super) const fn shifts(&self) -> bool {
-        self.shifts
-    }
-
-    /// Returns how many units there are, and how many have no other unit to change places with.
-    pub(super) fn n_units(&self) -> (usize, usize) {
-        let (mut start, mut n, mut alone) = (0, 0, 0);
-        for stratum in &self.strata {
-            let units = (stratum.end - start) / stratum.unit.max(1);
-            start = stratum.end;
-            n += units;
-            alone += usize::from(units == 1);
-        }
-        (n, alone)
-    }
-
-    /// Calls `body` with the rows of each unit, by position in the order; single rows come `block` at a time.
-    pub(super) fn each_unit(&self, block: usize, mut body: impl FnMut(Range<usize>)) {
-        let mut start = 0;
-        for stratum in &self.strata {
-            let unit = if stratum.unit > 1 { stratum.unit } else { block.max(1) };
-            (start..stratum.end).step_by(unit).for_each(|first| body(first..(first + unit).min(stratum.end)));
-            start = stratum.end;
-        }
-    }
-
-    /// Returns cells in the order of the strata.
-    pub(super) fn arranged<T: Copy>(&self, cells: &[T]) -> Vec<T> {
-        self.order.iter().map(|&row| cells[row as usize]).collect()
-    }
-
-    /// Gives arranged cells a new order.
-    #[allow(clippy::cast_possible_truncation, reason = "a table has fewer than 2^32 rows")]
-    pub(super) fn shuffle<T: Copy>(&self, cells: &mut [T], stream: &mut Stream) {
-        let mut start = 0;
-        for &Stratum { end, unit } in &self.strata {
-            let cells = &mut cells[start..end];
-            start = end;
-            if self.shifts {
-                cells.rotate_left(stream.below(cells.len().max(1) as u32) as usize);
-            } else if unit == 1 {
-                shuffle_rows(cells, stream);
-            } else {
-                for last in (1..cells.len() / unit).rev() {
-                    let other = stream.below(last as u32 + 1) as usize;
-                    if other < last {
-                        let (head, tail) = cells.split_at_mut(last * unit);
-                        head[other * unit..][..unit].swap_with_slice(&mut tail[..unit]);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Puts cells into any order, each with the same probability (Fisher and Yates), words of the stream 64 at a time.
-#[allow(clippy::cast_possible_truncation, reason = "a table has fewer than 2^32 rows")]
-fn shuffle_rows<T: Copy>(cells: &mut [T], stream: &mut Stream) {
-    let mut last = cells.len().saturating_sub(1);
-    while last > 0 {
-        for word in stream.words() {
-            // `last` is below the length, and the other place is not beyond it.
-            let other = ((u64::from(*word) * (last as u64 + 1)) >> 32) as usize;
-            cells.swap(last, other);
-            last -= 1;
-            if last == 0 {
-                break;
-            }
-        }
-    }
-}
-
-/// Returns the rows in order of time, or as they are.
-fn in_time(n_rows: usize, time: Option<&[f64]>) -> Vec<u32> {
-    time.map_or_else(|| (0..u32::try_from(n_rows).expect("a table has fewer than 2^32 rows")).collect(), ranks::order)
-}
-
-/// Returns where runs of rows end that belong together.
-fn ends(order: &[u32], together: impl Fn(u32, u32) -> bool) -> Vec<usize> {
-    (1..=order.len()).filter(|&at| at == order.len() || !together(order[at - 1], order[at])).collect()
-}
 
 /// The adjusted p of every row; none for rows outside of the family.
 #[derive(Debug, Clone, Default)]
@@ -373,6 +244,25 @@ impl<'a> Family<'a> {
         }
     }
 
+    /// Returns the best score, in each turn, of all pairs that a product gives; none where the work was stopped.
+    fn best_products(&self, stopped: &(dyn Fn() -> bool + Sync)) -> Option<Vec<f64>> {
+        let (work, n) = (self.work, self.work.slice.table.n_rows as u64);
+        let n_turns = work.options.permutations;
+        if self.products.is_empty() {
+            return Some(vec![0.0; n_turns as usize]);
+        }
+        let streams = self.unit_columns.iter().map(|&column| work.slice.stream(column)).collect();
+        let pairs = self.products.iter().map(|&(_, x, y)| (x, y));
+        let permuted = Permuted::new(&work.slice.exchange, &self.unit, pairs, work.options.seed, streams);
+        let mut best = Vec::with_capacity(n_turns as usize);
+        // What a device has done stays done when it is lost.
+        for first in (0..n_turns).step_by(TURNS_AT_ONCE as usize) {
+            let turns = Turns { of: &permuted, first, end: (first + TURNS_AT_ONCE).min(n_turns), stopped };
+            best.extend(work.on.run(&PermutedMaximum, turns).output?.into_iter().map(|r| score_of_r(r.min(1.0), n)));
+        }
+        Some(best)
+    }
+
     /// Returns, for each pair of a product, its score in each of some turns.
     fn product_scores(&self, turns: Range<u32>) -> Vec<Vec<f64>> {
         let (n, n_targets, n_turns) = (self.work.slice.table.n_rows, self.n_unit_targets, turns.len());
@@ -424,21 +314,16 @@ impl Families<'_> {
         let stopped = AtomicBool::new(false);
         let mut best = vec![0.0_f64; self.turns() as usize];
         for family in &self.each {
-            let screen = Screen::new(family);
-            let turn = |turn: u32| {
+            let others = |turn: u32| {
                 if stopped.load(Ordering::Relaxed) || self.is_stopped() {
                     stopped.store(true, Ordering::Relaxed);
                     return None;
                 }
-                let best = family.others_of(turn).into_iter().map(|(_, score)| score).fold(0.0, f64::max);
-                Some(best.max(screen.best(turn)))
+                Some(family.others_of(turn).into_iter().map(|(_, score)| score).fold(0.0, f64::max))
             };
-            // A wide product keeps all threads busy by itself, and one of them fills memory enough.
-            let wide = family.unit.len() > 1024;
-            let of_slice: Vec<Option<f64>> =
-                if wide { (0..self.turns()).map(turn).collect() } else { (0..self.turns()).into_par_iter().map(turn).collect() };
-            for (best, of_slice) in best.iter_mut().zip(of_slice.into_iter().collect::<Option<Vec<f64>>>()?) {
-                *best = best.max(of_slice);
+            let others = (0..self.turns()).into_par_iter().map(others).collect::<Option<Vec<f64>>>()?;
+            for ((best, other), of_products) in best.iter_mut().zip(others).zip(family.best_products(&|| self.is_stopped())?) {
+                *best = best.max(other).max(of_products);
             }
         }
         best.sort_unstable_by(f64::total_cmp);
@@ -518,65 +403,4 @@ pub(super) fn unit_column(work: &Work<'_>, at: usize, ranked: bool, exchange: &E
         *x = if norm > 0.0 { (*x - mean) / norm } else { 0.0 };
     }
     unit
-}
-
-/// The screening of all pairs of complete columns: products in f32, one product a turn.
-struct Screen<'a> {
-    family: &'a Family<'a>,
-    layout: Layout,
-    narrow: Vec<f32>,
-    /// Where each tested pair lies in the product.
-    places: Vec<u32>,
-}
-
-impl<'a> Screen<'a> {
-    fn new(family: &'a Family<'a>) -> Self {
-        let p = family.unit.len();
-        let layout = Layout::new(p, p, true);
-        #[allow(clippy::cast_possible_truncation, reason = "rounding is what it is for")]
-        let narrow = family.unit.iter().flatten().map(|x| *x as f32).collect();
-        let place = |&(_, x, y): &(usize, u32, u32)| {
-            u32::try_from(layout.at(x.min(y) as usize, x.max(y) as usize)).expect("a product of columns in memory has fewer cells")
-        };
-        Self { family, layout, narrow, places: family.products.iter().map(place).collect() }
-    }
-
-    /// Returns the best score of one turn, settled in f64.
-    fn best(&self, turn: u32) -> f64 {
-        let (family, n, p) = (self.family, self.family.work.slice.table.n_rows, self.family.unit.len());
-        if self.places.is_empty() {
-            return 0.0;
-        }
-        // Memory that is kept from turn to turn: taking it anew costs as much as the shuffle.
-        let mut cells = f32::idle().take();
-        cells.clear();
-        cells.extend_from_slice(&self.narrow);
-        for (column, cells) in family.unit_columns.iter().zip(cells.chunks_mut(n)) {
-            family.work.slice.exchange.shuffle(cells, &mut family.stream(*column, turn));
-        }
-        let matrix = Matrix { values: &cells, n_rows: n, stride: n, n_columns: p };
-        let products = family.work.on.run(&Gram, GramInput::symmetric(matrix)).output;
-        f32::idle().give(cells);
-        debug_assert_eq!(products.len(), self.layout.cells());
-        let largest = self.places.iter().map(|&at| products[at as usize].abs()).fold(0.0, f32::max);
-        #[allow(clippy::cast_possible_truncation, reason = "a bound that is rounded to f32 with room to spare")]
-        let close = largest - (2.0 * BAND) as f32;
-        let rivals = self.places.iter().zip(&family.products).filter(|(at, _)| products[**at as usize].abs() >= close);
-        let mut permuted: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-        let mut r = 0.0_f64;
-        for (_, (_, x, y)) in rivals {
-            for at in [x, y] {
-                permuted.entry(*at).or_insert_with(|| self.permuted(turn, *at as usize));
-            }
-            r = r.max(dot(&permuted[x], &permuted[y]).abs());
-        }
-        score_of_r(r.min(1.0), n as u64)
-    }
-
-    /// Returns a column in its order of one turn, in f64.
-    fn permuted(&self, turn: u32, at: usize) -> Vec<f64> {
-        let mut cells = self.family.unit[at].clone();
-        self.family.work.slice.exchange.shuffle(&mut cells, &mut self.family.stream(self.family.unit_columns[at], turn));
-        cells
-    }
 }

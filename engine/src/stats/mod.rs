@@ -12,7 +12,7 @@ mod tails;
 pub use fdr::{benjamini_hochberg, harmonic};
 pub(crate) use kendall::{KENDALL_EXACT_ROWS, ln_kendall_exact};
 pub use pearson::{fisher_interval, ln_pearson_p};
-pub(crate) use philox::{Purpose, Stream};
+pub(crate) use philox::{Purpose, Stream, WORDS};
 pub use student::{ln_choose, ln_incomplete_beta, ln_student_two_sided, normal_quantile};
 pub(crate) use tails::deviance;
 pub use tails::{ln_chi_square_sf, ln_f_sf, ln_hypergeometric_two_sided, ln_normal_sf};
