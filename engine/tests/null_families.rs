@@ -308,3 +308,61 @@ fn bootstrap_intervals_of_series_cover() {
     assert!(blocks >= 0.87, "blocks cover {blocks}");
     assert!(rows < 0.75, "single rows cover {rows}: the comparison says nothing");
 }
+
+/// Intervals of coefficients that are no product cover the coefficient of the population about as often as they say.
+#[test]
+fn bootstrap_intervals_of_other_coefficients_cover() {
+    const FAMILIES: u64 = 300;
+    let covered = |method: Method, truth: f64, family: &(dyn Fn(&mut Noise) -> Vec<ArrayRef> + Sync)| {
+        let asked = Asked { method: MethodChoice::One(method), permutations: 0, bootstrap: 199, ..PLAIN };
+        let covers = |seed: u64| {
+            let found = relate(&table(&family(&mut Noise::of(seed))), seed, &asked);
+            found.pairs[0].interval.is_some_and(|(lo, hi)| lo <= truth && truth <= hi)
+        };
+        (1..=FAMILIES).into_par_iter().filter(|&seed| covers(seed)).count() as f64 / FAMILIES as f64
+    };
+    let level = |noise: &mut Noise, n_levels: f64| (noise.uniform() * n_levels).floor();
+    let texts = |levels: &[f64]| Arc::new(StringArray::from_iter_values(levels.iter().map(f64::to_string))) as ArrayRef;
+    // Means of the levels 0, step, 2 step ..., so that their variance is step^2 (k^2 - 1) / 12, that within 1.
+    let by_level = |n_levels: f64, step: f64, n: usize| {
+        move |noise: &mut Noise| {
+            let levels: Vec<f64> = (0..n).map(|_| level(noise, n_levels)).collect();
+            let cells = levels.iter().map(|level| step * level + noise.normal()).collect();
+            vec![texts(&levels), numbers(cells)]
+        }
+    };
+    let between = |n_levels: f64, step: f64| step * step * (n_levels * n_levels - 1.0) / 12.0;
+    let share = |between: f64| between / (1.0 + between);
+    // One of three levels, and the same again in half of the rows, any one in the others: V = 1/2.
+    let levels = |noise: &mut Noise| {
+        let x: Vec<f64> = (0..200).map(|_| level(noise, 3.0)).collect();
+        let y: Vec<f64> = x.iter().map(|x| if noise.uniform() < 0.5 { *x } else { level(noise, 3.0) }).collect();
+        vec![texts(&x), texts(&y)]
+    };
+    let entropy: f64 = [2.0 / 3.0, 1.0 / 6.0, 1.0 / 6.0].iter().map(|p: &f64| -p * p.ln()).sum();
+    let normal = |missing: f64| {
+        move |noise: &mut Noise| {
+            let x = noise.normals(150);
+            let mut cell = |x: &f64| if noise.uniform() < missing { f64::NAN } else { 0.5 * x + 0.75_f64.sqrt() * noise.normal() };
+            let y = x.iter().map(&mut cell).collect();
+            vec![numbers(x), numbers(y)]
+        }
+    };
+    let tau = 2.0 / std::f64::consts::PI * 0.5_f64.asin();
+    for (method, truth, family) in [
+        (Method::EtaSquared, share(between(3.0, 0.5)), &by_level(3.0, 0.5, 200) as &(dyn Fn(&mut Noise) -> Vec<ArrayRef> + Sync)),
+        (Method::EtaSquared, share(between(6.0, 0.2)), &by_level(6.0, 0.2, 200)),
+        (Method::CramersV, 0.5, &levels),
+        (Method::TheilsU, 1.0 - entropy / 3.0_f64.ln(), &levels),
+        (Method::MutualInformation, 3.0_f64.ln() - entropy, &levels),
+        (Method::Kendall, tau, &normal(0.0)),
+        (Method::Kendall, tau, &normal(0.2)),
+        (Method::Pearson, 0.5, &normal(0.2)),
+        (Method::Spearman, 6.0 / std::f64::consts::PI * 0.25_f64.asin(), &normal(0.2)),
+    ] {
+        let right = covered(method, truth, family);
+        assert!((0.87..=0.99).contains(&right), "{method:?} of {truth}: {right} of the intervals cover it");
+        let wrong = covered(method, truth + 0.15, family);
+        assert!(wrong < 0.5, "{method:?}: {wrong} of the intervals cover what is not so");
+    }
+}

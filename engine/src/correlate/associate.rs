@@ -146,6 +146,8 @@ pub(super) struct Work<'a> {
     pub(super) stop: &'a Stop<'a>,
     /// Spans the controls, or their ranks, over all rows; none where nothing is held fixed.
     basis: Option<Basis>,
+    /// What columns are to permutations, and which have all rows.
+    pub(super) parts: Parts,
     /// Average ranks of every column of numbers, where the coefficient takes them; empty elsewhere.
     ranks: Vec<Float64Array>,
 }
@@ -162,7 +164,7 @@ impl<'a> Work<'a> {
             Float64Array::from(column.numbers().map(|cells| sorter.average_ranks(cells)).unwrap_or_default())
         };
         let ranks = if ranked { slice.table.columns.par_iter().map_init(Sorter::default, of_column).collect() } else { Vec::new() };
-        Self { at, slice, options, on, stop, basis, ranks }
+        Self { at, slice, options, on, stop, basis, parts: Parts::of(&slice.table), ranks }
     }
 
     /// Returns one row a pair, not yet adjusted; none where the work was stopped.
@@ -177,7 +179,7 @@ impl<'a> Work<'a> {
             }
         }
         let Some(tau) = self.tau(pairs) else { return Ok(None) };
-        let parts = Parts::of(&self.slice.table);
+        let parts = &self.parts;
         let stopped = AtomicBool::new(false);
         let row = |(at, pair): (usize, &Asked)| {
             if stopped.load(Ordering::Relaxed) || (at % 64 == 0 && (self.stop)()) {
@@ -268,7 +270,7 @@ impl<'a> Work<'a> {
 
     /// Returns Kendall's tau of the complete pairs, by position among the pairs; none where the work was stopped.
     fn tau(&self, pairs: &[Asked]) -> Option<HashMap<usize, Stat>> {
-        let parts = Parts::of(&self.slice.table);
+        let parts = &self.parts;
         let is_wanted = |pair: &Asked| pair.method == Method::Kendall && parts.is_complete(pair.x) && parts.is_complete(pair.y);
         let wanted: Vec<usize> = (0..pairs.len()).filter(|&at| is_wanted(&pairs[at])).collect();
         if wanted.is_empty() {

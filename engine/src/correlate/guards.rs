@@ -19,7 +19,6 @@ use rayon::prelude::*;
 use super::associate::{View, Work};
 use super::finish::{PairRow, Verdict};
 use super::method::Method;
-use super::plan::Parts;
 use super::{effective, weighted};
 use crate::columns::{Code, MISSING, TableColumn};
 use crate::simd::{PIECE, extremes, reach};
@@ -138,7 +137,7 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     fn of_survivors(work: &'a Work<'a>, rows: &[PairRow]) -> Self {
-        let parts = Parts::of(&work.slice.table);
+        let parts = &work.parts;
         let n_columns = work.slice.table.columns.len();
         let mut ranked = vec![None; n_columns];
         for row in rows.iter().filter(|row| row.slice == work.at && row.verdict == Verdict::Survives) {

@@ -32,7 +32,6 @@ use super::finish::PairRow;
 use super::layout::Layout;
 use super::method::Method;
 use super::permuted::{Permuted, PermutedMaximum, Turns};
-use super::plan::Parts;
 use super::stat::Stat;
 use crate::columns::{Cells, Code};
 use crate::simd::{Matrix, reach, write_deviations};
@@ -94,13 +93,30 @@ fn reaches(score: f64, observed: f64) -> bool {
 }
 
 /// The cells of a column, arranged.
-enum Arranged {
+pub(super) enum Arranged {
     Numbers(Vec<f64>),
     Codes(Vec<Code>, usize),
 }
 
+/// Returns the cells of a column in the order of the strata; of numbers, what controls leave of them (Freedman and Lane).
+pub(super) fn arranged(work: &Work<'_>, at: usize) -> Arranged {
+    let exchange = &work.slice.exchange;
+    match &work.slice.table.columns[at].cells {
+        Cells::Numbers(_) => Arranged::Numbers(exchange.arranged(&work.residual_of(at, false))),
+        Cells::Levels(levels) => Arranged::Codes(exchange.arranged(&levels.codes), levels.names.len()),
+    }
+}
+
 impl Arranged {
-    fn view(&self) -> View<'_> {
+    /// Returns the cells of some rows.
+    pub(super) fn of_rows(&self, rows: &[usize]) -> Self {
+        match self {
+            Self::Numbers(cells) => Self::Numbers(rows.iter().map(|&row| cells[row]).collect()),
+            Self::Codes(codes, n_levels) => Self::Codes(rows.iter().map(|&row| codes[row]).collect(), *n_levels),
+        }
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
         match self {
             Self::Numbers(cells) => View::Numbers(cells),
             Self::Codes(codes, n_levels) => View::Levels(Codes { codes, n_levels: *n_levels }),
@@ -134,7 +150,7 @@ impl<'a> Family<'a> {
     fn new(work: &'a Work<'a>, rows: &'a [PairRow]) -> Self {
         let table = &work.slice.table;
         let tested: Vec<usize> = (0..rows.len()).filter(|&row| rows[row].slice == work.at && rows[row].ln_p.is_some()).collect();
-        let parts = Parts::of(table);
+        let parts = &work.parts;
         let n_columns = table.columns.len();
         let by_parts = |row: &PairRow| parts.is_product(row.method, row.x, row.y);
         // Few columns: a new order of rows costs more than the product, and one product does for pairs of every sort.
@@ -142,7 +158,7 @@ impl<'a> Family<'a> {
         let is_product = |row: &PairRow| !is_few && by_parts(row);
         let candidates: Vec<(usize, &PairRow)> =
             tested.iter().enumerate().map(|(at, &row)| (at, &rows[row])).filter(|(_, row)| !is_product(row)).collect();
-        let (expanded, singles) = Expanded::new(work, &parts, &candidates);
+        let (expanded, singles) = Expanded::new(work, parts, &candidates);
         let columns_of = |rows: &mut dyn Iterator<Item = &PairRow>| {
             let mut marks = vec![false; n_columns];
             rows.for_each(|row| (marks[row.x], marks[row.y]) = (true, true));
@@ -158,13 +174,8 @@ impl<'a> Family<'a> {
         let spearman = tested.iter().any(|&row| rows[row].method == Method::Spearman);
         let exchange = &work.slice.exchange;
         let unit: Vec<Vec<f64>> = unit_columns.par_iter().map(|&at| unit_column(work, at, spearman, exchange)).collect();
-        let arrange = |at: usize| {
-            in_single[at].then(|| match &table.columns[at].cells {
-                // Ranks are taken anew over the rows of each turn; what controls explain is taken away once (Freedman and Lane).
-                Cells::Numbers(_) => Arranged::Numbers(exchange.arranged(&work.residual_of(at, false))),
-                Cells::Levels(levels) => Arranged::Codes(exchange.arranged(&levels.codes), levels.names.len()),
-            })
-        };
+        // Ranks are taken anew over the rows of each turn; what controls explain is taken away once.
+        let arrange = |at: usize| in_single[at].then(|| arranged(work, at));
         let observed = |&row: &usize| {
             let row = &rows[row];
             score(row.method, by_parts(row), &Stat { n: row.n, value: row.r, ln_p: row.ln_p, n_minor: None })

@@ -17,14 +17,14 @@ use super::effective;
 use super::finish::PairRow;
 use super::gram::gram_f64;
 use super::layout::Layout;
-use super::plan::{Asked, Parts};
+use super::plan::Asked;
 use super::stat::Stat;
 use crate::simd::{Matrix, dot, reach};
 
 /// Returns one row a pair; none where the work was stopped.
 pub(super) fn rows(work: &Work<'_>, pairs: &[Asked], weights: &[f64]) -> Option<Vec<PairRow>> {
     let table = &work.slice.table;
-    let parts = Parts::of(table);
+    let parts = &work.parts;
     let complete: Vec<usize> = (0..table.columns.len()).filter(|&at| parts.is_complete(at)).collect();
     let mut place = vec![usize::MAX; table.columns.len()];
     complete.iter().enumerate().for_each(|(at, &column)| place[column] = at);
