@@ -83,6 +83,14 @@ fn p_values_are_recomputed_and_nothing_survives_the_permutations() {
     assert_eq!((recomputed, of_two_people), (25_168, 12));
     assert!(off <= 33 && largest <= 1e-5, "{off} of {recomputed} are off, the largest by {largest:e}");
     assert_eq!(run.findings().num_rows(), 0);
+    // 97 foods that nobody tells from another, and 108 that repeat the answers about one before; of the traits, one repeats another.
+    let columns = run.table("columns");
+    let constant = columns.column_by_name("constant").unwrap().as_boolean();
+    assert_eq!(constant.iter().filter(|constant| *constant == Some(true)).count(), 97);
+    let groups = run.table("redundant_groups");
+    let names = |name: &str| groups.column_by_name(name).unwrap().as_string::<i32>().clone();
+    let copies = names("column").iter().zip(names("first").iter()).filter(|(column, first)| column != first).count();
+    assert_eq!(copies, 108 + 1);
     let least = (0..table.num_rows()).filter(|row| p_perm.is_valid(*row)).map(|row| p_perm.value(row)).fold(1.0, f64::min);
     assert!(least > 0.05, "a pair has a p_perm of {least}");
 }

@@ -155,6 +155,10 @@ impl JobKind for Correlate {
                 about: "every column of the input: used or why not, n, nulls, mean, sd, range, copy of which other",
             },
             TableDoc {
+                name: "redundant_groups",
+                about: "columns that are copies of one another, or nearly so: the first of each stands for all",
+            },
+            TableDoc {
                 name: "simpson",
                 about: "with `group_by`: each pair over all rows and pooled within groups, and whether it turns there",
             },

@@ -92,7 +92,7 @@ fn power_words(power: &engine::Power) -> String {
 /// What guards say of pairs that are no finding all the same.
 const GUARDS: [(Verdict, &str); 4] = [
     (Verdict::Leverage, "one row makes the effect"),
-    (Verdict::Redundant, "a copy of a column stands in the same relation"),
+    (Verdict::Redundant, "a copy of a column stands in the same relation (table `redundant_groups`)"),
     (Verdict::Leak, "a column tells the target rather than goes with it"),
     (Verdict::Unconfirmed, "the later rows alone do not show it"),
 ];
@@ -224,6 +224,7 @@ impl Said<'_> {
         vec![
             Table { name: "pairs", schema: Correlation::pairs_schema(), batches: self.found.pairs_table() },
             one("columns", columns_table(self.found, schema, used, self.step, left_out)),
+            one("redundant_groups", redundant_groups(self.found)),
             one("simpson", self.found.simpson_table(&by.join(" x "))),
             one("pictures", pictures::table(self.found, |pair| self.subject(pair))),
             one("power", self.found.power_table()),
@@ -291,6 +292,30 @@ fn grouped(n: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// Columns that are copies of one another, or nearly so: the pairs of a group's first column stand for those of the others.
+fn redundant_groups(found: &Correlation) -> RecordBatch {
+    let mut groups: std::collections::BTreeMap<usize, Vec<usize>> = std::collections::BTreeMap::new();
+    for (at, &first) in found.copies.iter().enumerate() {
+        groups.entry(first).or_default().push(at);
+    }
+    groups.retain(|_, columns| columns.len() > 1);
+    let name = |at: usize| found.columns[at].name.as_str();
+    let of_group = |(group, (first, columns)): (u64, (&usize, &Vec<usize>))| -> Vec<(u64, usize, usize)> {
+        columns.iter().map(|&at| (group, *first, at)).collect()
+    };
+    let rows: Vec<(u64, usize, usize)> = (1..).zip(&groups).flat_map(of_group).collect();
+    let columns: Vec<(Field, ArrayRef)> = vec![
+        (Field::new("group", DataType::UInt64, false), Arc::new(UInt64Array::from_iter_values(rows.iter().map(|(group, _, _)| *group)))),
+        (Field::new("column", DataType::Utf8, false), Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, _, at)| name(*at))))),
+        (
+            Field::new("first", DataType::Utf8, false),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, first, _)| name(*first)))),
+        ),
+    ];
+    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("every column has one cell a copy")
 }
 
 /// Every column of the input, in its order: what it is, and why it was not used.
