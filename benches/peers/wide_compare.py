@@ -10,8 +10,9 @@ must agree to 1e-12. Printed: gristmill's time of reading and computing, and the
 
 import argparse
 import json
+import multiprocessing
+import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -89,14 +90,17 @@ def main() -> None:
     parser.add_argument("--skip-proof", action="store_true")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    path = table(arguments.folder, arguments.rows, arguments.columns)
+    # In a process of its own: the memory of a process counts for those that it starts.
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        path = pool.apply(table, (arguments.folder, arguments.rows, arguments.columns))
     with tempfile.TemporaryDirectory() as temporary:
         spec, run_dir = pathlib.Path(temporary) / "wide.toml", pathlib.Path(temporary) / "run"
         spec.write_text(SPEC.format(threads=arguments.threads, path=json.dumps(str(path.resolve())), top=arguments.top))
-        done = subprocess.run([str(arguments.binary), "run", str(spec), "--run-dir", str(run_dir), "--quiet"], capture_output=True, text=True)
-        if done.returncode != 0:
-            sys.exit(f"gristmill ended with {done.returncode}:\n{done.stderr[-2000:]}")
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        process = subprocess.Popen([str(arguments.binary), "run", str(spec), "--run-dir", str(run_dir), "--quiet"])
+        _, status, usage = os.wait4(process.pid, 0)
+        if status != 0:
+            sys.exit(f"gristmill ended with {os.waitstatus_to_exitcode(status)}")
+        peak = usage.ru_maxrss / 1024
         manifest = json.loads((run_dir / "manifest.json").read_text())
         seconds = sum(step["compute_seconds"] for step in manifest["steps"])
         pairs = pq.read_table(run_dir / "pairs" / "pairs.parquet")

@@ -79,13 +79,16 @@ fn key(x: f64) -> u64 {
 fn radix_sort(words: &mut Vec<u64>, spare: &mut Vec<u64>) {
     const BITS: u32 = 11;
     const SIZE: usize = 1 << BITS;
+    const SHIFTS: [u32; 3] = [32, 43, 54];
+    let digit = |word: u64, shift: u32| (word >> shift) as usize & (SIZE - 1);
     spare.resize(words.len(), 0);
-    for shift in [32, 43, 54] {
-        let digit = |word: u64| (word >> shift) as usize & (SIZE - 1);
-        let mut starts = [0_usize; SIZE];
-        for word in words.iter() {
-            starts[digit(*word)] += 1;
+    let mut counts = [[0_usize; SIZE]; SHIFTS.len()];
+    for word in words.iter() {
+        for (counts, shift) in counts.iter_mut().zip(SHIFTS) {
+            counts[digit(*word, shift)] += 1;
         }
+    }
+    for (mut starts, shift) in counts.into_iter().zip(SHIFTS) {
         if starts.contains(&words.len()) {
             continue;
         }
@@ -94,7 +97,7 @@ fn radix_sort(words: &mut Vec<u64>, spare: &mut Vec<u64>) {
             sum += std::mem::replace(start, sum);
         }
         for word in words.iter() {
-            let start = &mut starts[digit(*word)];
+            let start = &mut starts[digit(*word, shift)];
             spare[*start] = *word;
             *start += 1;
         }
