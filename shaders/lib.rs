@@ -99,6 +99,14 @@ pub static ROW_PAIRS: Shader = Shader {
 pub static KENDALL: Shader =
     Shader { name: "kendall", path: "correlate/kendall.wgsl", parts: &[INDEX, include_str!("correlate/kendall.wgsl")], variants: PLAIN };
 
+/// The best centre of every point.
+pub static ASSIGN: Shader = Shader {
+    name: "assign",
+    path: "cluster/assign.wgsl",
+    parts: &[INDEX, GRAM_TILE, include_str!("cluster/assign.wgsl")],
+    variants: &[Variant { name: "tile_64", constants: &[("TILE", 64)] }],
+};
+
 /// Counts loop trips, to tell drivers that end loops early.
 pub static LOOP_COUNT: Shader =
     Shader { name: "loop_count", path: "selftest/loop_count.wgsl", parts: &[include_str!("selftest/loop_count.wgsl")], variants: PLAIN };
@@ -108,4 +116,4 @@ pub static HASHES: Shader =
     Shader { name: "hash", path: "selftest/hash.wgsl", parts: &[INDEX, HASH, include_str!("selftest/hash.wgsl")], variants: PLAIN };
 
 /// Every shader.
-pub static SHADERS: &[&Shader] = &[&GRAM, &ARRANGE, &SHUFFLE, &PERMUTED_GRAM, &ROW_PAIRS, &KENDALL, &LOOP_COUNT, &HASHES];
+pub static SHADERS: &[&Shader] = &[&GRAM, &ARRANGE, &SHUFFLE, &PERMUTED_GRAM, &ROW_PAIRS, &KENDALL, &ASSIGN, &LOOP_COUNT, &HASHES];

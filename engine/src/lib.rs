@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`analysis`] | the contract of a pass: absorb, merge, end of pass |
 //! | [`backend`] | places: the one function that chooses between GPU and CPU, and falls back |
+//! | [`cluster`] | segments of rows: k-means, how many, and which can be trusted |
 //! | [`columns`] | Arrow columns to dense blocks with bit masks, centred in f64 |
 //! | [`correlate`] | Pearson correlation of every pair of columns |
 //! | [`findings`] | the findings contract |
@@ -21,6 +22,7 @@
 
 pub mod analysis;
 pub mod backend;
+pub mod cluster;
 pub mod columns;
 pub mod correlate;
 mod error;

@@ -252,7 +252,7 @@ fn kinds(only: Option<&str>) -> Exit {
         page.push_str(&key_lines(keys::STEP.iter().chain(kind.keys())));
         page.push_str("\n  tables\n");
         for table in kind.tables() {
-            let _fits = writeln!(page, "    {:<14} {}", table.name, table.about);
+            let _fits = writeln!(page, "    {:<16} {}", table.name, table.about);
         }
         page.push('\n');
     }

@@ -332,6 +332,7 @@ pub fn contracts() -> Vec<&'static Contract> {
         &permuted::gpu::PERMUTED_GRAM,
         &kendall::gpu::ROW_PAIRS,
         &kendall::gpu::KENDALL,
+        &crate::cluster::gpu::ASSIGN,
         &selftest::LOOP_COUNT,
         &selftest::HASH,
     ]

@@ -82,7 +82,7 @@ fn radix_sort(words: &mut Vec<u64>, spare: &mut Vec<u64>) {
     const SHIFTS: [u32; 3] = [32, 43, 54];
     let digit = |word: u64, shift: u32| (word >> shift) as usize & (SIZE - 1);
     spare.resize(words.len(), 0);
-    let mut counts = [[0_usize; SIZE]; SHIFTS.len()];
+    let mut counts = vec![[0_usize; SIZE]; SHIFTS.len()];
     for word in words.iter() {
         for (counts, shift) in counts.iter_mut().zip(SHIFTS) {
             counts[digit(*word, shift)] += 1;

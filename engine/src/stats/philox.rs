@@ -22,6 +22,10 @@ pub(crate) enum Purpose {
     Permutation = 1,
     /// The weights of rows in one turn of a bootstrap.
     Bootstrap = 2,
+    /// The first centres of a clustering.
+    Seeding = 3,
+    /// Which points a sample holds, and how it is parted.
+    Sample = 4,
 }
 
 /// A stream of random words, keyed by seed, purpose and two indices.

@@ -12,12 +12,14 @@ use crate::JobError;
 use crate::manifest::LeftOut;
 use crate::spec::{Problems, StepSpec};
 
+mod cluster;
 mod correlate;
 
+pub use cluster::Cluster;
 pub use correlate::Correlate;
 
 /// Every kind that a spec may name, in the order of the help.
-pub const KINDS: &[&dyn JobKind] = &[&Correlate];
+pub const KINDS: &[&dyn JobKind] = &[&Correlate, &Cluster];
 
 /// What a spec may ask for.
 pub trait JobKind: Sync {

@@ -67,7 +67,12 @@ impl FindingView {
         let method = Method::ALL.into_iter().find(|method| method.word() == row.effect_unit);
         let is_signed = (row.effect_unit == "r" || method.is_some_and(Method::is_signed)) && row.effect.abs() <= 1.0;
         let is_share = method.is_some() && row.effect.abs() <= 1.0;
-        let number = |v: f64, digits| if is_signed || is_share { correlation(v, digits) } else { value(v) };
+        let of_rows = row.effect_unit == "share of rows";
+        let number = |v: f64, digits| match (is_signed || is_share, of_rows) {
+            (true, _) => correlation(v, digits),
+            (_, true) => format!("{:.0}\u{a0}%", 100.0 * v),
+            _ => value(v),
+        };
         let bar = if is_signed { svg::interval(row.effect, row.lo, row.hi, min_effect.unwrap_or(0.0)) } else { Html::default() };
         Self {
             rank,

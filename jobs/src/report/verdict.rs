@@ -94,6 +94,13 @@ fn sentence(data: &ReportData, step: &StepRecord, at: usize, settings: &Settings
     if step.state != State::Done {
         return format!("Step {} did not finish, so it has no answer yet.", text::name(&step.name, 60));
     }
+    if step.kind == "cluster" {
+        let trusted = match step.n_findings {
+            0 => "No segment can be trusted".to_owned(),
+            n => format!("{} can be trusted: they come back when rows are drawn anew", counted(n, "segment")),
+        };
+        return format!("{} were looked at in {}. {trusted}.", counted(step.n_rows, "row"), counted(step.n_columns, "column"));
+    }
     let on = format!("on {}", counted(step.n_rows, "row"));
     let found = survive(step.n_findings, data.manifest.alpha, settings.min_effect(at));
     let Some(tested) = n_tested(data, at) else {
@@ -137,7 +144,7 @@ fn capital(text: &str) -> String {
 /// Returns the figures of the first screen.
 pub(super) fn figures(data: &ReportData) -> Vec<Figure> {
     let steps = &data.manifest.steps;
-    let tested: Vec<u64> = (0..steps.len()).filter_map(|at| n_tested(data, at)).collect();
+    let tested: Vec<u64> = (0..steps.len()).filter(|&at| steps[at].kind != "cluster").filter_map(|at| n_tested(data, at)).collect();
     let figure = |value: String, label: &str| Figure { value, label: label.to_owned() };
     let of = |n: u64, one: &str| figure(count(n), &if n == 1 { one.to_owned() } else { format!("{one}s") });
     let mut out = vec![of(steps.iter().map(|step| step.n_findings).sum(), "finding")];
@@ -167,6 +174,10 @@ pub(super) fn reading(data: &ReportData, settings: &Settings) -> String {
     }
     let only_associations =
         data.steps.iter().flat_map(|step| &step.findings).all(|finding| matches!(finding.evidence.as_str(), "association" | ""));
+    if data.manifest.steps.iter().all(|step| step.kind == "cluster") {
+        out.push_str("A segment describes these rows: what sets it apart goes together with it, and need not be its cause.");
+        return out;
+    }
     out.push_str(if only_associations {
         "A finding is an association: the two go together, and neither need be the cause of the other."
     } else {

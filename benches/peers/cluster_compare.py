@@ -1,0 +1,130 @@
+"""Holds k-means against scikit-learn, on the same Parquet file, in one run.
+
+    cargo build --release
+    python cluster_compare.py ../../target/release/gristmill FOLDER [--rounds 3] [--threads 2] [--only PATTERN]
+
+Tables are written into FOLDER where they are missing: f32, points of spread 1 around centres drawn from a normal, of spread 2 for the
+inertia and of 0.3 for the iterations, so that no fit ends before they do. An iteration of gristmill is the difference of two runs, of 1 and of 101 iterations, divided by a hundred: what both do once
+(reading, seeding on a sample, writing) drops out. scikit-learn's Lloyd starts from points drawn at random and is timed the same
+way on the array in memory. Inertia: both with their own seeding, k given, over 20 seeds, on a table of 20,000 rows.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from correlate_peers import environment
+
+SEED = 5
+
+SPEC = """\
+name = "compare"
+seed = {seed}
+threads = {threads}
+place = "cpu"
+
+[source.table]
+path = {path}
+
+[step.segments]
+kind = "cluster"
+from = "table"
+k = {k}
+scale = "none"
+restarts = {restarts}
+bootstrap = 0
+max_iterations = {iterations}
+"""
+
+CASES = [("1M x 64, k = 100", 1_000_000, 64, 100), ("5M x 16, k = 20", 5_000_000, 16, 20)]
+
+
+def table(folder: pathlib.Path, rows: int, columns: int, k: int, spread: float) -> pathlib.Path:
+    path = folder / f"k{rows}x{columns}k{k}s{spread}.parquet"
+    if not path.exists():
+        rng = np.random.default_rng(SEED)
+        centres = np.float32(spread) * rng.standard_normal((k, columns), dtype="float32")
+        cells = centres[rng.integers(0, k, rows)] + rng.standard_normal((rows, columns), dtype="float32")
+        pq.write_table(pa.table({f"c{j}": cells[:, j] for j in range(columns)}), path, compression="snappy", use_dictionary=False)
+    return path
+
+
+def gristmill(arguments, folder: pathlib.Path, path: pathlib.Path, k: int, iterations: int, seed: int = 1, restarts: int = 1):
+    """Returns seconds, peak memory in MiB and the inertia."""
+    spec, run_dir = folder / "compare.toml", folder / "run"
+    words = {"seed": seed, "threads": arguments.threads, "path": json.dumps(str(path.resolve())), "k": k}
+    spec.write_text(SPEC.format(**words, iterations=iterations, restarts=restarts))
+    command = [str(arguments.binary), "run", str(spec), "--run-dir", str(run_dir), "--fresh", "--quiet"]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(arguments.threads))
+        _, status, usage = os.wait4(process.pid, 0)
+        if status != 0:
+            log.seek(0)
+            sys.exit(f"gristmill ended with {os.waitstatus_to_exitcode(status)}:\n{log.read()[-2000:]}")
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    inertia = sum(pq.read_table(run_dir / "segments" / "segments.parquet")["inertia"].to_pylist())
+    return manifest["steps"][0]["compute_seconds"], usage.ru_maxrss / 1024, inertia
+
+
+def of_sklearn(cells, k: int, iterations: int, seed: int, init="random", n_init=1):
+    from sklearn.cluster import KMeans
+
+    start = time.perf_counter()
+    fit = KMeans(n_clusters=k, init=init, n_init=n_init, max_iter=iterations, tol=0.0, algorithm="lloyd", random_state=seed).fit(cells)
+    return time.perf_counter() - start, fit.inertia_
+
+
+def iterations(arguments, folder, name, rows, columns, k) -> None:
+    path = table(arguments.folder, rows, columns, k, 0.3)
+    cells = np.ascontiguousarray(np.column_stack([column.to_numpy() for column in pq.read_table(path).columns]))
+    ours, theirs, peak = [], [], 0.0
+    for _ in range(arguments.rounds):
+        runs = [gristmill(arguments, folder, path, k, n) for n in (1, 101)]
+        ours.append((runs[1][0] - runs[0][0]) / 100)
+        peak = max(peak, runs[1][1])
+        theirs.append((of_sklearn(cells, k, 101, 1)[0] - of_sklearn(cells, k, 1, 1)[0]) / 100)
+    ours, theirs = statistics.median(ours), statistics.median(theirs)
+    share = 2.0 * rows * columns * k / ours / 1e9
+    print(f"{name}: gristmill {1000 * ours:.0f} ms an iteration ({share:.0f} GFLOP/s, {peak:.0f} MiB at the peak), scikit-learn {1000 * theirs:.0f} ms, {theirs / ours:.2f}x", flush=True)
+
+
+def inertia(arguments, folder) -> None:
+    rows, columns, k = 20_000, 16, 50
+    path = table(arguments.folder, rows, columns, k, 2.0)
+    cells = np.ascontiguousarray(np.column_stack([column.to_numpy() for column in pq.read_table(path).columns]))
+    ours = [gristmill(arguments, folder, path, k, 300, seed)[2] for seed in range(20)]
+    theirs = [of_sklearn(cells, k, 300, seed, "k-means++")[1] for seed in range(20)]
+    ours, theirs = statistics.median(ours), statistics.median(theirs)
+    print(f"median inertia of 20 seeds, {rows:,} x {columns}, k = {k}: gristmill {ours:.6g}, scikit-learn {theirs:.6g}, {100 * (ours / theirs - 1):+.2f} %", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("binary", type=pathlib.Path)
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, rows, columns, k in CASES:
+            if re.search(arguments.only, name):
+                iterations(arguments, pathlib.Path(temporary), name, rows, columns, k)
+        if re.search(arguments.only, "inertia"):
+            inertia(arguments, pathlib.Path(temporary))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+//! The nearest of k centres for every point, without a matrix of n x k distances.
+//!
+//! ```text
+//! nearest(x) = argmin over c of |x - c|^2 = argmax over c of x . c - |c|^2 / 2        ties: the first centre
+//! ```
+//!
+//! Shape    n points and k centres of d cells in, one label a point out.
+//! Numbers  x . c in f32, on either place within (d + 8) 2^-24 (|x| |c| + |c|^2) of the truth; points whose two best centres lie closer
+//!          than twice that are settled in f64, so that labels are those of f64 and the same on every place.
+//! Cost     n k d multiply-adds.
+
+pub(crate) mod gpu;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::points::Points;
+use crate::backend::{Cost, Cpu, Gpu, GpuError, Kernel};
+use crate::simd::{Matrix, Multiply, PANEL_STEP, Packed, widest};
+
+/// Points that are packed at a time: their panels stay in the second-level cache.
+const POINTS_AT_ONCE: usize = 480;
+
+/// Points whose products are held at a time: with those of [`CENTRES_AT_ONCE`] centres they stay in the first-level cache.
+const MULTIPLIED_AT_ONCE: usize = PANEL_STEP;
+
+/// Points that one thread settles.
+const SETTLED_AT_ONCE: usize = 8192;
+
+/// Centres whose products are held at a time.
+const CENTRES_AT_ONCE: usize = 144;
+
+/// Points and centres.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AssignInput<'a> {
+    pub(crate) points: &'a Points,
+    /// Centres, one after another.
+    pub(crate) centres: &'a Centres,
+}
+
+/// Centres in the widths that are needed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Centres {
+    /// Cells, one centre after another.
+    pub(crate) cells: Vec<f64>,
+    pub(crate) d: usize,
+    /// The same, the cells of one column side by side.
+    columns: Vec<f64>,
+    narrow: Vec<f32>,
+    /// Half of each centre's squared norm.
+    halves: Vec<f32>,
+    /// The largest norm, rounded up.
+    largest: f32,
+}
+
+impl Centres {
+    #[allow(clippy::cast_possible_truncation, reason = "rounding is what it is for")]
+    pub(crate) fn new(cells: Vec<f64>, d: usize) -> Self {
+        let squares: Vec<f64> = cells.chunks(d).map(|centre| centre.iter().map(|c| c * c).sum()).collect();
+        let largest = (libm::sqrt(squares.iter().copied().fold(0.0, f64::max)) * 1.000_001) as f32;
+        let halves = squares.iter().map(|square| (square / 2.0) as f32).collect();
+        let columns = (0..d).flat_map(|column| cells.iter().skip(column).step_by(d).copied()).collect();
+        Self { narrow: cells.iter().map(|c| *c as f32).collect(), cells, d, columns, halves, largest }
+    }
+
+    pub(crate) fn k(&self) -> usize {
+        self.halves.len()
+    }
+
+    pub(crate) fn centre(&self, at: usize) -> &[f64] {
+        &self.cells[at * self.d..][..self.d]
+    }
+
+    /// Writes the squared distance of a point from every centre, in f64: side by side, each the same as [`Points::distance`] gives it.
+    pub(crate) fn distances(&self, point: &[f32], out: &mut Vec<f64>) {
+        out.clear();
+        out.resize(self.k(), 0.0);
+        widest(
+            #[inline(always)]
+            || {
+                for (x, centres) in point.iter().zip(self.columns.chunks_exact(out.len().max(1))) {
+                    let x = f64::from(*x);
+                    for (sum, c) in out.iter_mut().zip(centres) {
+                        *sum += (x - c) * (x - c);
+                    }
+                }
+            },
+        );
+    }
+
+    /// Returns the first of the nearest centres in f64.
+    pub(crate) fn nearest(&self, point: &[f32], room: &mut Vec<f64>) -> u32 {
+        self.distances(point, room);
+        let each = (0..).zip(room.iter().copied());
+        each.fold((0, f64::INFINITY), |best, other| if other.1 < best.1 { other } else { best }).0
+    }
+
+    /// Returns how far a screened score of a point may be from the truth, both of two taken together.
+    #[allow(clippy::cast_precision_loss, reason = "a bound with room to spare")]
+    fn band(&self, norm: f32) -> f32 {
+        1.01 * (self.d + 8) as f32 * f32::EPSILON * self.largest * (norm + self.largest) + f32::MIN_POSITIVE
+    }
+}
+
+/// Labels of the points, and how many were settled in f64.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Assigned {
+    pub(crate) labels: Vec<u32>,
+    pub(crate) n_settled: u64,
+}
+
+/// What screening finds of a point: the best centre, its score and the second best one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Screened {
+    pub(crate) label: u32,
+    pub(crate) best: f32,
+    pub(crate) second: f32,
+}
+
+/// Settles the points whose two best centres are too close to tell apart.
+pub(crate) fn settle(input: AssignInput<'_>, screened: &[Screened]) -> Assigned {
+    let settle = |(first, found): (usize, &[Screened])| {
+        let (mut n_settled, mut room) = (0, Vec::new());
+        let mut label = |(at, found): (usize, &Screened)| {
+            let at = first * SETTLED_AT_ONCE + at;
+            // Written so that NaN is settled.
+            if found.best - found.second > input.centres.band(input.points.norm(at)) {
+                return found.label;
+            }
+            n_settled += 1;
+            input.centres.nearest(input.points.point(at), &mut room)
+        };
+        let labels: Vec<u32> = found.iter().enumerate().map(&mut label).collect();
+        (labels, n_settled)
+    };
+    let parts: Vec<(Vec<u32>, u64)> = screened.par_chunks(SETTLED_AT_ONCE).enumerate().map(settle).collect();
+    let mut assigned = Assigned { labels: Vec::with_capacity(screened.len()), n_settled: 0 };
+    for (labels, n_settled) in parts {
+        assigned.labels.extend(labels);
+        assigned.n_settled += n_settled;
+    }
+    assigned
+}
+
+/// The kernel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Assign;
+
+impl Kernel for Assign {
+    const NAME: &'static str = "assign";
+    type Input<'a> = AssignInput<'a>;
+    type Output = Assigned;
+
+    #[allow(clippy::cast_precision_loss, reason = "a cost is a rough figure")]
+    fn cost(&self, input: AssignInput<'_>) -> Cost {
+        let (n, k, d) = (input.points.n(), input.centres.k(), input.points.d);
+        let flops = 2.0 * (n * k) as f64 * d as f64;
+        // Finding the best of k costs as much as two multiply-adds each.
+        Cost { flops, cpu_flops: flops + 4.0 * (n * k) as f64, bytes_up: 4 * (n * d) as u64, bytes_down: 12 * n as u64 }
+    }
+
+    fn on_cpu(&self, _: &Cpu, input: AssignInput<'_>) -> Assigned {
+        settle(input, &screen(input))
+    }
+
+    fn on_gpu(&self, gpu: &Gpu, input: AssignInput<'_>) -> Result<Assigned, GpuError> {
+        Ok(settle(input, &gpu::screen(gpu, input)?))
+    }
+}
+
+/// Screens all points on the CPU.
+fn screen(input: AssignInput<'_>) -> Vec<Screened> {
+    let (d, k) = (input.points.d, input.centres.k());
+    let mut packed = Packed::new(k, d);
+    packed.pack(Matrix { values: &input.centres.narrow[..], n_rows: d, stride: d, n_columns: k }, &(0..d));
+    let mut screened = vec![Screened { label: 0, best: f32::NEG_INFINITY, second: f32::NEG_INFINITY }; input.points.n()];
+    let task = |room: &mut Vec<f32>, (out, cells): (&mut [Screened], &[f32])| {
+        let n = out.len();
+        let mut points = Packed::new(n, d);
+        points.pack(Matrix { values: cells, n_rows: d, stride: d, n_columns: n }, &(0..d));
+        for (at, out) in out.chunks_mut(MULTIPLIED_AT_ONCE).enumerate() {
+            let some = at * MULTIPLIED_AT_ONCE..at * MULTIPLIED_AT_ONCE + out.len();
+            let mut labels = [0.0; MULTIPLIED_AT_ONCE];
+            let (mut best, mut second) = ([f32::NEG_INFINITY; MULTIPLIED_AT_ONCE], [f32::NEG_INFINITY; MULTIPLIED_AT_ONCE]);
+            for first in (0..k).step_by(CENTRES_AT_ONCE) {
+                let centres = first..(first + CENTRES_AT_ONCE).min(k);
+                room.clear();
+                room.resize(MULTIPLIED_AT_ONCE * centres.len().next_multiple_of(PANEL_STEP), 0.0);
+                f32::multiply(room, MULTIPLIED_AT_ONCE, &points, some.clone(), &packed, centres.clone(), false);
+                let halves = &input.centres.halves[centres];
+                let (labels, best, second) = (&mut labels, &mut best, &mut second);
+                Arch::new().dispatch(Compete { labels, best, second, products: room, first, halves });
+            }
+            for (lane, found) in out.iter_mut().enumerate() {
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a label is a small whole number")]
+                let label = labels[lane] as u32;
+                *found = Screened { label, best: best[lane], second: second[lane] };
+            }
+        }
+    };
+    let chunks = screened.par_chunks_mut(POINTS_AT_ONCE).zip(input.points.cells.par_chunks(POINTS_AT_ONCE * d));
+    chunks.for_each_init(Vec::new, task);
+    screened
+}
+
+/// Vectors of points that compete at a time: their comparisons do not wait for one another.
+const VECTORS: usize = 3;
+
+/// Lets some centres compete for points; of equal scores the first centre keeps its place.
+///
+/// Vectors by hand: left to itself the compiler writes labels through masked stores, which cost more than everything else here.
+struct Compete<'a> {
+    labels: &'a mut [f32; MULTIPLIED_AT_ONCE],
+    best: &'a mut [f32; MULTIPLIED_AT_ONCE],
+    second: &'a mut [f32; MULTIPLIED_AT_ONCE],
+    products: &'a [f32],
+    first: usize,
+    halves: &'a [f32],
+}
+
+impl WithSimd for Compete<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let of_all = MULTIPLIED_AT_ONCE / S::F32_LANES;
+        let (labels, _) = S::as_mut_simd_f32s(self.labels);
+        let (best, _) = S::as_mut_simd_f32s(self.best);
+        let (second, _) = S::as_mut_simd_f32s(self.second);
+        let (products, _) = S::as_simd_f32s(self.products);
+        for group in (0..of_all).step_by(VECTORS) {
+            let mut held: [(S::f32s, S::f32s, S::f32s); VECTORS] =
+                std::array::from_fn(|v| (labels[group + v], best[group + v], second[group + v]));
+            for ((centre, half), scores) in (self.first..).zip(self.halves).zip(products.chunks_exact(of_all)) {
+                #[allow(clippy::cast_precision_loss, reason = "centres are far fewer than 2^24")]
+                let (label, half) = (simd.splat_f32s(centre as f32), simd.splat_f32s(*half));
+                let scores = &scores[group..group + VECTORS];
+                for v in 0..VECTORS {
+                    let (old, best, second) = held[v];
+                    let score = simd.sub_f32s(scores[v], half);
+                    let is_better = simd.greater_than_f32s(score, best);
+                    let next = simd.max_f32s(score, second);
+                    held[v] =
+                        (simd.select_f32s(is_better, label, old), simd.max_f32s(score, best), simd.select_f32s(is_better, best, next));
+                }
+            }
+            for (v, held) in held.into_iter().enumerate() {
+                (labels[group + v], best[group + v], second[group + v]) = held;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn points(n: usize, d: usize, seed: u64) -> Points {
+        let mut state = seed;
+        let cell = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 40) as f32 / 8_388_608.0 - 1.0) * 3.0
+        };
+        Points::new((0..n * d).map(cell).collect(), d)
+    }
+
+    pub(super) fn centres(k: usize, d: usize, seed: u64) -> Centres {
+        Centres::new(points(k, d, seed).cells.iter().map(|x| f64::from(*x) * 0.7).collect(), d)
+    }
+
+    /// By the book: all distances, in f64.
+    pub(super) fn by_the_book(points: &Points, centres: &Centres) -> Vec<u32> {
+        let nearest = |at: usize| {
+            let distance = |centre: usize| Points::distance(points.point(at), centres.centre(centre));
+            (0..centres.k()).min_by(|a, b| distance(*a).total_cmp(&distance(*b)).then(a.cmp(b))).map_or(0, |at| at as u32)
+        };
+        (0..points.n()).map(nearest).collect()
+    }
+
+    #[test]
+    fn labels_are_those_of_f64() {
+        for (n, k, d) in [(1, 1, 1), (5, 3, 2), (479, 7, 3), (481, 48, 9), (1000, 49, 16), (2000, 300, 65)] {
+            let (points, centres) = (points(n, d, 3), centres(k, d, 5));
+            let found = Assign.on_cpu(&Cpu::new(), AssignInput { points: &points, centres: &centres });
+            assert_eq!(found.labels, by_the_book(&points, &centres), "{n} points, {k} centres, {d} columns");
+            assert!(found.n_settled < n as u64 / 10 + 3, "{} of {n} were settled", found.n_settled);
+        }
+    }
+
+    #[test]
+    fn ties_go_to_the_first_centre_and_are_settled() {
+        let points = points(500, 4, 1);
+        let mut cells = centres(3, 4, 2).cells;
+        cells.extend_from_within(4..12);
+        let centres = Centres::new(cells, 4);
+        let found = Assign.on_cpu(&Cpu::new(), AssignInput { points: &points, centres: &centres });
+        assert!(found.labels.iter().all(|label| *label < 3));
+        assert_eq!(found.labels, by_the_book(&points, &centres));
+        let n_tied = found.labels.iter().filter(|label| **label > 0).count() as u64;
+        assert!(found.n_settled >= n_tied);
+    }
+
+    #[test]
+    fn agreement_catches_a_wrong_twin() {
+        let (points, centres) = (points(300, 5, 8), centres(6, 5, 9));
+        let due = by_the_book(&points, &centres);
+        let mut screened = screen(AssignInput { points: &points, centres: &centres });
+        screened[17].label = (screened[17].label + 1) % 6;
+        screened[17].second = f32::NEG_INFINITY;
+        assert_ne!(settle(AssignInput { points: &points, centres: &centres }, &screened).labels, due);
+    }
+}

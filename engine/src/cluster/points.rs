@@ -1,0 +1,137 @@
+//! Rows as points: columns scaled in f64 and kept in f32, one row after another.
+//!
+//! Everything that follows takes these f32 for the points, in f64 wherever it decides something: scaled to a spread near 1, a
+//! cell is known to 6e-8 of it, which is far below what separates segments.
+
+use rayon::prelude::*;
+
+use crate::columns::Table;
+
+/// How columns are scaled before distances are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scale {
+    /// Mean 0 and standard deviation 1.
+    #[default]
+    Standard,
+    /// Median 0 and interquartile range 1.349, that of the normal distribution; the standard deviation where it is 0.
+    Robust,
+    /// Left as they are, but for their mean.
+    None,
+}
+
+/// What was taken from a column and what it was divided by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scaler {
+    /// Taken from every cell.
+    pub centre: f64,
+    /// What every cell was divided by; 1 where the column is constant.
+    pub unit: f64,
+}
+
+impl Scaler {
+    /// Returns the scaler of the present cells of a column; none where there are none.
+    #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
+    fn of(cells: &[f64], scale: Scale) -> Option<Self> {
+        let mut present: Vec<f64> = cells.iter().copied().filter(|x| x.is_finite()).collect();
+        if present.is_empty() {
+            return None;
+        }
+        // Two passes in row order: the same bytes on any number of threads.
+        let n = present.len() as f64;
+        let mean = present[0] + present.iter().map(|x| (x - present[0]) / n).sum::<f64>();
+        let squares: f64 = present.iter().map(|x| (x - mean) * (x - mean)).sum();
+        let sd = libm::sqrt(squares / (n - 1.0).max(1.0));
+        let usable = |unit: f64| if unit > 0.0 && unit.is_finite() { unit } else { 1.0 };
+        Some(match scale {
+            Scale::None => Self { centre: mean, unit: 1.0 },
+            Scale::Standard => Self { centre: mean, unit: usable(sd) },
+            Scale::Robust => {
+                present.sort_unstable_by(f64::total_cmp);
+                let at = |share: f64| {
+                    let place = share * (n - 1.0);
+                    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place among the cells")]
+                    let below = place as usize;
+                    let above = (below + 1).min(present.len() - 1);
+                    present[below] + (present[above] - present[below]) * (place - libm::floor(place))
+                };
+                let range = (at(0.75) - at(0.25)) / 1.349;
+                Self { centre: at(0.5), unit: usable(if range > 0.0 { range } else { sd }) }
+            }
+        })
+    }
+}
+
+/// Points, one after another.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Points {
+    /// Cells of a point side by side.
+    pub(crate) cells: Vec<f32>,
+    /// Columns.
+    pub(crate) d: usize,
+    /// Norm of every point, rounded up.
+    norms: Vec<f32>,
+}
+
+impl Points {
+    #[allow(clippy::cast_possible_truncation, reason = "rounded up by more than the rounding")]
+    pub(crate) fn new(cells: Vec<f32>, d: usize) -> Self {
+        let norm = |point: &[f32]| {
+            let squares: f64 = point.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+            (libm::sqrt(squares) * 1.000_001) as f32
+        };
+        let norms = cells.par_chunks(d.max(1)).with_min_len(4096).map(norm).collect();
+        Self { cells, d, norms }
+    }
+
+    pub(crate) fn norm(&self, at: usize) -> f32 {
+        self.norms[at]
+    }
+
+    pub(crate) fn n(&self) -> usize {
+        self.cells.len() / self.d.max(1)
+    }
+
+    pub(crate) fn point(&self, at: usize) -> &[f32] {
+        &self.cells[at * self.d..][..self.d]
+    }
+
+    /// Returns some of the points.
+    pub(crate) fn some(&self, rows: &[usize]) -> Self {
+        Self::new(rows.iter().flat_map(|&row| self.point(row)).copied().collect(), self.d)
+    }
+
+    /// Returns the squared distance of a point from a centre, in f64, cell after cell.
+    pub(crate) fn distance(point: &[f32], centre: &[f64]) -> f64 {
+        point.iter().zip(centre).map(|(x, c)| (f64::from(*x) - c) * (f64::from(*x) - c)).sum()
+    }
+}
+
+/// The points of the rows that have every cell, the rows they stand for, and the scalers of all columns.
+#[derive(Debug)]
+pub(crate) struct Scaled {
+    pub(crate) points: Points,
+    pub(crate) rows: Vec<usize>,
+    pub(crate) scalers: Vec<Scaler>,
+}
+
+/// Scales the columns of numbers of a table; none where a column has no number or no row has all cells.
+pub(crate) fn scaled(table: &Table, scale: Scale) -> Option<Scaled> {
+    let columns: Vec<&[f64]> = table.columns.iter().filter_map(|column| column.numbers()).collect();
+    let scalers: Vec<Scaler> = columns.par_iter().map(|cells| Scaler::of(cells, scale)).collect::<Option<_>>()?;
+    let rows: Vec<usize> = (0..table.n_rows).filter(|&row| columns.iter().all(|cells| cells[row].is_finite())).collect();
+    if rows.is_empty() || columns.is_empty() {
+        return None;
+    }
+    let d = columns.len();
+    let mut cells = vec![0.0_f32; rows.len() * d];
+    cells.par_chunks_mut(d * 1024).zip(rows.par_chunks(1024)).for_each(|(out, rows)| {
+        for (column, (cells, scaler)) in columns.iter().zip(&scalers).enumerate() {
+            for (nth, &row) in rows.iter().enumerate() {
+                #[allow(clippy::cast_possible_truncation, reason = "rounding is what it is for")]
+                let cell = ((cells[row] - scaler.centre) / scaler.unit) as f32;
+                out[nth * d + column] = cell;
+            }
+        }
+    });
+    Some(Scaled { points: Points::new(cells, d), rows, scalers })
+}

@@ -1,0 +1,121 @@
+//! How many segments there are, and which of them come back when the rows are drawn anew.
+//!
+//! ```text
+//! prediction strength   of two halves each is clustered; the smallest share, over the clusters of one half, of pairs of points that the
+//!                       centres of the other half keep together too. k: the largest with a mean of at least 0.8; none: no clusters
+//! stability             of a segment: the mean, over bootstrap samples, of its largest Jaccard similarity with a cluster of the sample
+//! ```
+//!
+//! Source   Tibshirani and Walther 2005 (prediction strength); Hennig 2007 (cluster-wise stability).
+
+use rayon::prelude::*;
+
+use super::assign::{Assign, AssignInput, Centres};
+use super::kmeans::{self, Fit};
+use super::points::Points;
+use crate::backend::Backend;
+use crate::stats::{Purpose, Stream};
+
+/// Halvings whose prediction strengths are averaged.
+const HALVINGS: u32 = 10;
+
+/// Seeds tried for every half and every bootstrap sample.
+const RESTARTS: u32 = 3;
+
+/// Mean prediction strength of as many clusters as there are.
+pub(crate) const STRONG: f64 = 0.8;
+
+/// Says what is asked of every fit here.
+#[derive(Clone, Copy)]
+pub(crate) struct Fits<'a> {
+    pub(crate) seed: u64,
+    pub(crate) max_iterations: u32,
+    pub(crate) on: &'a Backend,
+    pub(crate) stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// Returns at most so many of n rows, drawn without replacement, in order.
+pub(crate) fn sample(n: usize, most: usize, seed: u64) -> Vec<usize> {
+    let mut rows: Vec<usize> = (0..n).collect();
+    if n > most {
+        shuffle(&mut rows, &mut Stream::new(seed, Purpose::Sample, 0, 0), most);
+        rows.truncate(most);
+        rows.sort_unstable();
+    }
+    rows
+}
+
+/// Draws the first `n_drawn` places of an order (Fisher and Yates).
+fn shuffle(rows: &mut [usize], stream: &mut Stream, n_drawn: usize) {
+    for at in 0..n_drawn.min(rows.len()) {
+        let left = u32::try_from(rows.len() - at).expect("a sample is drawn from fewer than 2^32 rows");
+        rows.swap(at, at + stream.below(left) as usize);
+    }
+}
+
+/// Returns the mean prediction strength of k clusters; none where the work was stopped.
+pub(crate) fn prediction_strength(points: &Points, k: usize, fits: Fits<'_>) -> Option<f64> {
+    let mut total = 0.0;
+    for halving in 0..HALVINGS {
+        let mut rows: Vec<usize> = (0..points.n()).collect();
+        let n = rows.len();
+        shuffle(&mut rows, &mut Stream::new(fits.seed, Purpose::Sample, 1, halving), n);
+        let halves = [points.some(&rows[..n / 2]), points.some(&rows[n / 2..])];
+        let fit = |half: usize| {
+            let turn = 1_000 + 2 * halving + u32::from(half == 1);
+            kmeans::best_of(&halves[half], k, RESTARTS, fits.max_iterations, (fits.seed, turn), fits.on, fits.stop)
+        };
+        let (first, second) = (fit(0)?, fit(1)?);
+        total += kept_together(&halves[1], &second, &first.centres, fits.on) + kept_together(&halves[0], &first, &second.centres, fits.on);
+    }
+    Some(total / f64::from(2 * HALVINGS))
+}
+
+/// Returns the smallest share, over the clusters of a fit, of pairs of points that other centres keep together.
+#[allow(clippy::cast_precision_loss, reason = "pairs of a sample")]
+fn kept_together(points: &Points, fit: &Fit, others: &Centres, on: &Backend) -> f64 {
+    let k = others.k();
+    let labels = on.run(&Assign, AssignInput { points, centres: others }).output.labels;
+    let mut counts = vec![vec![0_u64; k]; fit.centres.k()];
+    for (own, other) in fit.labels.iter().zip(labels) {
+        counts[*own as usize][other as usize] += 1;
+    }
+    let pairs = |n: u64| (n * n.saturating_sub(1)) as f64;
+    let share = |counts: &Vec<u64>| {
+        let all = pairs(counts.iter().sum());
+        // A cluster of one point holds no pair to keep together.
+        if all > 0.0 { counts.iter().map(|n| pairs(*n)).sum::<f64>() / all } else { 0.0 }
+    };
+    counts.iter().map(share).fold(1.0, f64::min)
+}
+
+/// Returns the stability of every cluster of a fit of these points; none where the work was stopped.
+#[allow(clippy::cast_precision_loss, reason = "points of a sample")]
+pub(crate) fn stability(points: &Points, labels: &[u32], k: usize, turns: u32, fits: Fits<'_>) -> Option<Vec<f64>> {
+    let n = u32::try_from(points.n()).expect("a sample has fewer than 2^32 points");
+    let turn = |turn: u32| {
+        let mut stream = Stream::new(fits.seed, Purpose::Sample, 2, turn);
+        let mut drawn: Vec<usize> = (0..n).map(|_| stream.below(n) as usize).collect();
+        drawn.sort_unstable();
+        let sample = points.some(&drawn);
+        let fit = kmeans::best_of(&sample, k, RESTARTS, fits.max_iterations, (fits.seed, 100_000 + turn), fits.on, fits.stop)?;
+        let mut both = vec![vec![0_u64; k]; k];
+        let mut seen = None;
+        for (&row, &new) in drawn.iter().zip(&fit.labels) {
+            // A point that was drawn twice is one point of the set.
+            if seen.replace(row) != Some(row) {
+                both[labels[row] as usize][new as usize] += 1;
+            }
+        }
+        let of_new: Vec<u64> = (0..k).map(|new| both.iter().map(|counts| counts[new]).sum()).collect();
+        let jaccard = |counts: &Vec<u64>| {
+            let own: u64 = counts.iter().sum();
+            let similarity = |(common, new): (&u64, &u64)| *common as f64 / (own + new - common).max(1) as f64;
+            counts.iter().zip(&of_new).map(similarity).fold(0.0, f64::max)
+        };
+        Some(both.iter().map(jaccard).collect::<Vec<f64>>())
+    };
+    let each = (0..turns).into_par_iter().map(turn).collect::<Option<Vec<Vec<f64>>>>()?;
+    // In the order of the turns: the same bytes on any number of threads.
+    Some((0..k).map(|cluster| each.iter().map(|of_turn| of_turn[cluster]).sum::<f64>() / f64::from(turns.max(1))).collect())
+}

@@ -1,0 +1,213 @@
+//! Segments against the book, against planted truth, and against nothing at all.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Float64Array};
+use rayon::prelude::*;
+
+use super::kmeans::{self, lloyd, seeds};
+use super::points::{Points, scaled};
+use super::{Choice, ClusterOptions, Clustering, Scale, Trust, assign::Centres, cluster};
+use crate::backend::{Backend, PlaceChoice};
+use crate::columns::{Table, TableBuilder};
+
+const OPTIONS: ClusterOptions =
+    ClusterOptions { k: Choice::Auto(8), scale: Scale::Standard, restarts: 5, max_iterations: 100, bootstrap: 20, alpha: 0.05, seed: 7 };
+
+struct Noise(u64);
+
+impl Noise {
+    fn uniform(&mut self) -> f64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
+    }
+}
+
+fn table(columns: &[Vec<f64>]) -> Table {
+    let arrays: Vec<ArrayRef> = columns.iter().map(|cells| Arc::new(Float64Array::from(cells.clone())) as ArrayRef).collect();
+    let named: Vec<_> = arrays.iter().enumerate().map(|(at, array)| (format!("c{at}"), array.data_type().clone())).collect();
+    let builder = TableBuilder::new(&named, 1 << 30).unwrap();
+    arrays.iter().enumerate().for_each(|(at, array)| builder.put(at, array).unwrap());
+    builder.finish().unwrap().0
+}
+
+/// Blobs of unit spread `apart` units from one another on the axes, and the blob of every row.
+fn blobs(n: usize, n_blobs: usize, d: usize, apart: f64, seed: u64) -> (Vec<Vec<f64>>, Vec<usize>) {
+    let mut noise = Noise(seed * 2 + 1);
+    let truth: Vec<usize> = (0..n).map(|row| row % n_blobs).collect();
+    let cell = |column: usize, blob: usize, noise: &mut Noise| noise.normal() + if column == blob { apart } else { 0.0 };
+    let columns = (0..d).map(|column| truth.iter().map(|&blob| cell(column, blob, &mut noise)).collect()).collect();
+    (columns, truth)
+}
+
+fn found(columns: &[Vec<f64>], options: &ClusterOptions) -> Clustering {
+    let table = table(columns);
+    let others = Table { n_rows: table.n_rows, columns: Vec::new() };
+    cluster(&table, &others, options, &Backend::cpu(), &|| false).unwrap()
+}
+
+/// Lloyd by the book: all distances and plain sums, in f64.
+fn by_the_book(points: &Points, mut centres: Vec<Vec<f64>>) -> (Vec<usize>, f64) {
+    let mut labels = Vec::new();
+    loop {
+        let nearest = |at: usize| {
+            let distance = |centre: &Vec<f64>| Points::distance(points.point(at), centre);
+            (0..centres.len()).min_by(|a, b| distance(&centres[*a]).total_cmp(&distance(&centres[*b])).then(a.cmp(b))).unwrap()
+        };
+        let new: Vec<usize> = (0..points.n()).map(nearest).collect();
+        if new == labels {
+            break;
+        }
+        labels = new;
+        for (at, centre) in centres.iter_mut().enumerate() {
+            let own: Vec<usize> = (0..points.n()).filter(|&row| labels[row] == at).collect();
+            if !own.is_empty() {
+                *centre =
+                    (0..points.d).map(|c| own.iter().map(|&row| f64::from(points.point(row)[c])).sum::<f64>() / own.len() as f64).collect();
+            }
+        }
+    }
+    let inertia = (0..points.n()).map(|at| Points::distance(points.point(at), &centres[labels[at]])).sum();
+    (labels, inertia)
+}
+
+#[test]
+fn lloyd_is_that_of_the_book() {
+    for (n, k, d, seed) in [(50, 3, 2, 1), (300, 5, 4, 2), (999, 12, 7, 3)] {
+        let points = scaled(&table(&blobs(n, 3, d, 2.0, seed).0), Scale::Standard).unwrap().points;
+        let start = seeds(&points, k, seed, 0);
+        let (labels, inertia) = by_the_book(&points, start.cells.chunks(d).map(<[f64]>::to_vec).collect());
+        let fit = lloyd(&points, start, 500, &Backend::cpu(), &|| false).unwrap();
+        assert!(fit.converged);
+        assert_eq!(fit.labels.iter().map(|label| *label as usize).collect::<Vec<_>>(), labels, "{n} x {d}, k = {k}");
+        assert!((fit.inertia - inertia).abs() <= 1e-9 * inertia, "{} and {inertia}", fit.inertia);
+        let other = seeds(&points, k, seed, 1);
+        assert_ne!(lloyd(&points, other, 1, &Backend::cpu(), &|| false).unwrap().labels, fit.labels, "a wrong twin");
+    }
+}
+
+#[test]
+fn a_centre_without_points_moves_to_the_farthest() {
+    let points = Points::new(vec![0.0, 0.1, 0.2, 5.0, 9.0], 1);
+    // The second centre is nobody's.
+    let fit = lloyd(&points, Centres::new(vec![0.0, 100.0, 5.0], 1), 50, &Backend::cpu(), &|| false).unwrap();
+    assert_eq!(fit.labels, [0, 0, 0, 2, 1]);
+    // More centres than different points: the rest stays empty.
+    let same = Points::new(vec![1.0; 6], 1);
+    let fit = lloyd(&same, seeds(&same, 3, 1, 0), 50, &Backend::cpu(), &|| false).unwrap();
+    assert!(fit.converged && fit.inertia == 0.0);
+}
+
+#[test]
+fn planted_blobs_are_found_and_trusted() {
+    let (columns, truth) = blobs(600, 4, 4, 6.0, 5);
+    let found = found(&columns, &OPTIONS);
+    assert_eq!(found.segments.len(), 4, "{:?}", found.sweep);
+    assert!(found.segments.iter().all(|segment| segment.trust == Trust::Stable), "{:?}", found.segments);
+    let of_blob = |blob: usize| found.places.iter().find(|place| truth[place.row] == blob).unwrap().segment;
+    let right = found.places.iter().filter(|place| place.segment == of_blob(truth[place.row])).count();
+    assert!(right >= 590, "{right} of 600 rows lie in their blob's segment");
+    assert_eq!(found.segments.iter().map(|segment| segment.n).sum::<u64>(), 600);
+    assert!(found.places.iter().all(|place| place.margin.unwrap() >= 0.0));
+    // What was planted is what sets a segment apart.
+    let apart = |segment: usize| {
+        let of = found.features.iter().filter(|feature| feature.segment == segment);
+        of.max_by(|a, b| a.effect.unwrap().abs().total_cmp(&b.effect.unwrap().abs())).unwrap()
+    };
+    let names: std::collections::BTreeSet<String> = (0..4).map(|segment| apart(segment).column.clone()).collect();
+    assert_eq!(names.len(), 4);
+    assert!(found.features.iter().all(|feature| feature.p.is_none()), "columns that took part are not tested");
+}
+
+#[test]
+fn nothing_is_found_where_there_is_nothing() {
+    let claimed = |draw: &(dyn Fn(&mut Noise) -> f64 + Sync), d: usize| {
+        let claims = |seed: u64| {
+            let mut noise = Noise(seed * 7919 + 1);
+            let columns: Vec<Vec<f64>> = (0..d).map(|_| (0..300).map(|_| draw(&mut noise)).collect()).collect();
+            let options = ClusterOptions { bootstrap: 0, restarts: 1, seed, ..OPTIONS };
+            !found(&columns, &options).segments.is_empty()
+        };
+        (1..=100_u64).into_par_iter().filter(|&seed| claims(seed)).count()
+    };
+    for d in [2, 5] {
+        let (uniform, normal) = (claimed(&|noise| noise.uniform(), d), claimed(&|noise| noise.normal(), d));
+        assert!(
+            uniform <= 5 && normal <= 5,
+            "{d} columns: {uniform} of 100 uniform and {normal} of 100 normal draws are said to have segments"
+        );
+    }
+}
+
+#[test]
+fn threads_and_places_change_no_byte() {
+    let (columns, _) = blobs(3_000, 5, 6, 3.0, 9);
+    let options = ClusterOptions { k: Choice::Given(7), ..OPTIONS };
+    let of_threads = |n: usize| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| found(&columns, &options));
+    let one = of_threads(1);
+    assert_eq!(one, of_threads(2));
+    assert_eq!(one, of_threads(16));
+    let Ok(software) = Backend::open(PlaceChoice::Software) else { return };
+    let table = table(&columns);
+    let others = Table { n_rows: table.n_rows, columns: Vec::new() };
+    let on_device = cluster(&table, &others, &ClusterOptions { bootstrap: 2, ..options }, &software, &|| false).unwrap();
+    let on_cpu = cluster(&table, &others, &ClusterOptions { bootstrap: 2, ..options }, &Backend::cpu(), &|| false).unwrap();
+    assert_eq!(on_device, on_cpu);
+    assert!(software.place().is_device() && software.fallbacks().is_empty());
+}
+
+#[test]
+fn rows_that_lack_a_cell_get_no_segment_and_are_counted() {
+    let (mut columns, _) = blobs(200, 2, 2, 8.0, 3);
+    columns[1][17] = f64::NAN;
+    columns[0][40] = f64::INFINITY;
+    let found = found(&columns, &OPTIONS);
+    assert_eq!((found.n_rows, found.n_incomplete, found.places.len()), (200, 2, 198));
+    assert!(found.places.iter().all(|place| place.row != 17 && place.row != 40));
+}
+
+#[test]
+fn columns_that_took_no_part_are_tested() {
+    let (mut columns, truth) = blobs(400, 2, 2, 8.0, 11);
+    let mut noise = Noise(99);
+    columns.push(truth.iter().map(|&blob| noise.normal() + blob as f64).collect());
+    columns.push((0..400).map(|_| noise.normal()).collect());
+    let all = table(&columns);
+    let (used, others) = all.columns.split_at(2);
+    let of = |columns: &[_]| Table { n_rows: 400, columns: columns.to_vec() };
+    let found = cluster(&of(used), &of(others), &OPTIONS, &Backend::cpu(), &|| false).unwrap();
+    let feature = |name: &str| found.features.iter().find(|feature| feature.segment == 0 && feature.column == name).unwrap();
+    assert!(feature("c2").q.unwrap() < 1e-6 && feature("c3").q.unwrap() > 0.01 && feature("c0").p.is_none());
+    // Student's t of two groups of 200 by the book.
+    let (d, n) = (feature("c2").effect.unwrap(), 200.0_f64);
+    let t = d / libm::sqrt(2.0 / n);
+    let r = t / libm::sqrt(t * t + 398.0);
+    let due = crate::stats::ln_pearson_p(r, 400).unwrap();
+    assert!((libm::log(feature("c2").p.unwrap()) - due).abs() < 1e-9);
+}
+
+#[test]
+fn scales_do_what_they_say() {
+    let cells: Vec<f64> = (0..101).map(|row| f64::from(row) * 2.0).collect();
+    let of = |scale: Scale| scaled(&table(&[cells.clone(), vec![3.0; 101]]), scale).unwrap();
+    let close = |found: f64, due: f64| assert!((found - due).abs() < 1e-9, "{found}, due {due}");
+    close(of(Scale::Standard).scalers[0].unit, 2.0 * libm::sqrt(101.0 * 102.0 / 12.0));
+    close(of(Scale::Robust).scalers[0].centre, 100.0);
+    close(of(Scale::Robust).scalers[0].unit, 100.0 / 1.349);
+    close(of(Scale::None).scalers[0].unit, 1.0);
+    close(of(Scale::Standard).scalers[1].unit, 1.0);
+    assert!(scaled(&table(&[vec![f64::NAN; 3]]), Scale::Standard).is_none());
+}
+
+#[test]
+fn a_stop_is_obeyed() {
+    let points = scaled(&table(&blobs(100, 2, 2, 3.0, 1).0), Scale::None).unwrap().points;
+    assert!(kmeans::best_of(&points, 3, 2, 10, (1, 0), &Backend::cpu(), &|| true).is_none());
+}

@@ -1,0 +1,238 @@
+//! `kind = "cluster"`: segments of rows, how many there are, which can be trusted, and what sets each apart.
+//!
+//! k-means on columns of numbers, in memory; see `engine::cluster`.
+
+use arrow::datatypes::{DataType, Schema};
+use gristmill_engine::backend::{Backend, Place};
+use gristmill_engine::cluster::{self as engine, Choice, ClusterOptions, Scale};
+use gristmill_engine::columns::{self, Table as Columns};
+
+use super::{JobKind, Key, StepOutcome, StepRun, TableDoc, Takes};
+use crate::JobError;
+use crate::error::Exit;
+use crate::manifest::LeftOut;
+use crate::pass::{self, Collected};
+use crate::spec::{Problems, StepSpec, keys};
+
+mod outcome;
+
+/// Most segments that are looked for where the spec names no number.
+const K_MAX: usize = 12;
+
+/// What a column has to be.
+const NUMBERS: &str = "k-means takes numbers and booleans";
+
+/// The kind.
+#[derive(Debug, Clone, Copy)]
+pub struct Cluster;
+
+impl JobKind for Cluster {
+    fn name(&self) -> &'static str {
+        "cluster"
+    }
+
+    fn about(&self) -> &'static str {
+        "Segments of rows by k-means: how many there are, if any, which come back when rows are drawn anew, what sets each apart"
+    }
+
+    fn keys(&self) -> &'static [Key] {
+        const KEYS: &[Key] = &[
+            keys::COLUMNS,
+            keys::EXCLUDE,
+            Key {
+                name: "k",
+                takes: Takes::Integer(2, 10_000),
+                default: None,
+                about: "Number of segments; where absent as many as there are, by prediction strength, which may be none",
+            },
+            Key {
+                name: "k_max",
+                takes: Takes::Integer(2, 100),
+                default: Some("12"),
+                about: "Most segments that are looked for where `k` is absent",
+            },
+            Key {
+                name: "scale",
+                takes: Takes::Choice(&["standard", "robust", "none"]),
+                default: Some("\"standard\""),
+                about: "How columns are made comparable: by standard deviation, by interquartile range, not at all",
+            },
+            Key {
+                name: "restarts",
+                takes: Takes::Integer(1, 1_000),
+                default: Some("10"),
+                about: "Seeds that are tried on a sample of at most 20,000 rows; the best one starts the fit",
+            },
+            Key { name: "max_iterations", takes: Takes::Integer(1, 100_000), default: Some("300"), about: "Most iterations of a fit" },
+            Key {
+                name: "bootstrap",
+                takes: Takes::Integer(0, 10_000),
+                default: Some("50"),
+                about: "Bootstrap samples behind the stability of every segment; 0 for none, and then no finding",
+            },
+        ];
+        KEYS
+    }
+
+    fn tables(&self) -> &'static [TableDoc] {
+        const TABLES: &[TableDoc] = &[
+            TableDoc {
+                name: "assignments",
+                about: "every row: its segment, distance from the centre, how much farther the next centre is",
+            },
+            TableDoc { name: "segments", about: "every segment: rows, share, stability, whether it can be trusted, a description" },
+            TableDoc {
+                name: "features",
+                about: "every column within every segment: mean, mean of the rest, effect, p and q where it took no part",
+            },
+            TableDoc { name: "sweep", about: "the numbers of segments that were looked at, with their prediction strength" },
+        ];
+        TABLES
+    }
+
+    fn check(&self, step: &StepSpec, input: &Schema, problems: &mut Problems) {
+        for column in &step.columns {
+            let Some((_, field)) = input.column_with_name(&column.value) else { continue };
+            if !takes(field.data_type()) {
+                let message = format!("column `{}` is {}; {NUMBERS}", column.value, columns::type_words(field.data_type()));
+                problems.add(column.span.clone(), message, "no numbers", "remove it");
+            }
+        }
+        if step.is_written("k") && step.is_written("k_max") {
+            problems.add(
+                step.span("k_max"),
+                "`k_max` bounds the search for `k`, and `k` is given",
+                "one of the two",
+                "remove `k_max`, or `k`",
+            );
+        }
+        if Asked::of(step, input).used.is_empty() && problems.is_empty() {
+            let message = format!("segments need a column of numbers, and none is left here; {NUMBERS}");
+            problems.add(
+                step.span(if step.columns.is_empty() { "from" } else { "columns" }),
+                message,
+                "no column",
+                "name `columns` of numbers",
+            );
+        }
+    }
+
+    fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
+        let schema = on.source.schema();
+        for name in step.columns.iter().chain(&step.exclude) {
+            if schema.column_with_name(&name.value).is_none() {
+                let message = format!("column `{}` is not in `{}`", name.value, step.from.value.name);
+                return Err(JobError::Spec { step: step.name.value.clone(), message });
+            }
+        }
+        let asked = Asked::of(step, &schema);
+        let mut table = read(&asked, step, on)?;
+        let others = Columns { n_rows: table.n_rows, columns: table.columns.split_off(asked.used.len()) };
+        let options = options(step, on);
+        let (backend, reason) = place(&table, &options, on);
+        let found = engine::cluster(&table, &others, &options, &backend, on.stopped);
+        let found = match found {
+            Some(found) => found,
+            None if (on.stopped)() => return Err(JobError::Stopped(Exit::Interrupted)),
+            None => {
+                let message = format!("no row has all {} columns: segments need some; name fewer `columns`", table.columns.len());
+                return Err(JobError::Data { step: step.name.value.clone(), message });
+            }
+        };
+        let said = outcome::Said { found: &found, table: &table, schema: &schema, used: &asked.used, step, options: &options };
+        Ok(StepOutcome {
+            findings: said.findings(on.job),
+            notes: said.notes(),
+            tables: said.tables(),
+            place: backend.place().word().to_owned(),
+            adapter: backend.place().is_device().then(|| backend.adapter()).flatten(),
+            place_reason: reason,
+            fell_back: backend.fallbacks(),
+            n_rows: found.n_rows,
+            n_columns: asked.used.len() as u64,
+            family: Some(found.features.iter().filter(|feature| feature.p.is_some()).count() as u64).filter(|n| *n > 0),
+            left_out: asked.left_out,
+        })
+    }
+}
+
+/// Returns whether a column of this type has a place in space.
+fn takes(data_type: &DataType) -> bool {
+    matches!(columns::unit(data_type), Some(columns::Unit::Number | columns::Unit::Boolean))
+}
+
+/// The columns of a step, by index into the schema of its input.
+struct Asked {
+    /// Columns that distances are taken in.
+    used: Vec<usize>,
+    /// Columns of numbers that take no part and are tested.
+    others: Vec<usize>,
+    left_out: Vec<LeftOut>,
+}
+
+impl Asked {
+    /// Reads a step against the schema of its input; columns that are not there are passed over, `check` has named them.
+    fn of(step: &StepSpec, schema: &Schema) -> Self {
+        let mut asked = Self { used: Vec::new(), others: Vec::new(), left_out: Vec::new() };
+        for (at, field) in schema.fields().iter().enumerate() {
+            let is_named = |list: &[crate::spec::Spanned<String>]| list.iter().any(|column| &column.value == field.name());
+            if is_named(&step.exclude) {
+                continue;
+            }
+            let is_wanted = step.columns.is_empty() || is_named(&step.columns);
+            match (takes(field.data_type()), is_wanted) {
+                (true, true) => asked.used.push(at),
+                (true, false) => asked.others.push(at),
+                (false, true) => asked.left_out.push(LeftOut {
+                    column: field.name().clone(),
+                    data_type: columns::type_words(field.data_type()),
+                    reason: NUMBERS.to_owned(),
+                }),
+                (false, false) => {}
+            }
+        }
+        asked
+    }
+}
+
+/// Reads the columns, those that take part first.
+fn read(asked: &Asked, step: &StepSpec, on: &StepRun<'_>) -> Result<Columns, JobError> {
+    // The table, the points, and what every row comes to.
+    const SHARE: u64 = 3;
+    let all: Vec<usize> = asked.used.iter().chain(&asked.others).copied().collect();
+    match pass::collect(&all, &[], on.memory_bytes / SHARE, step, on)? {
+        Collected::Table(table, _) => Ok(table),
+        Collected::TooLarge { needed_bytes, .. } => Err(JobError::Budget {
+            what: format!("step `{}`: {} columns in memory", step.name.value, all.len()),
+            needed_bytes: SHARE * needed_bytes,
+            budget_bytes: on.memory_bytes,
+            help: "raise `memory`, name fewer `columns` and `exclude` the others, or draw rows with `sample`".to_owned(),
+        }),
+    }
+}
+
+fn options(step: &StepSpec, on: &StepRun<'_>) -> ClusterOptions {
+    let whole = |key: &str| step.integer(key).and_then(|n| usize::try_from(n).ok());
+    let count = |key: &str, default: u32| step.integer(key).and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
+    ClusterOptions {
+        k: whole("k").map_or_else(|| Choice::Auto(whole("k_max").unwrap_or(K_MAX)), Choice::Given),
+        scale: match step.text("scale") {
+            Some("robust") => Scale::Robust,
+            Some("none") => Scale::None,
+            _ => Scale::Standard,
+        },
+        restarts: count("restarts", 10),
+        max_iterations: count("max_iterations", 300),
+        bootstrap: count("bootstrap", 50),
+        alpha: on.alpha,
+        seed: on.seed,
+    }
+}
+
+/// Pins the place of the assignments.
+fn place(table: &Columns, options: &ClusterOptions, on: &StepRun<'_>) -> (Backend, String) {
+    let cost = engine::device_cost(table.n_rows, table.columns.len(), options);
+    let place = if on.backend.prefer_gpu(cost) { on.backend.device_place() } else { None };
+    let pinned = on.backend.pinned(place.unwrap_or(Place::Cpu));
+    (pinned, on.backend.place_reason())
+}

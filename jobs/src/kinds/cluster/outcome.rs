@@ -1,0 +1,322 @@
+//! From a clustering to tables, findings and notes.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Float64Builder, RecordBatch, StringArray, UInt32Array, UInt32Builder, UInt64Array,
+};
+use arrow::datatypes::{DataType, Field, Schema};
+use gristmill_engine::cluster::{Choice, ClusterOptions, Clustering, DOUBTFUL, Feature, Place, REFUSED, Segment, Trust};
+use gristmill_engine::columns::{self, Table as Columns, Unit};
+use gristmill_engine::findings::{Evidence, Finding};
+
+use crate::kinds::Table;
+use crate::spec::StepSpec;
+use crate::terminal::count;
+
+/// Effect from which a column is named as setting a segment apart: small, in Cohen's words.
+const NAMED: f64 = 0.2;
+
+/// Columns named of a segment.
+const MOST_NAMED: usize = 3;
+
+/// Terms of the longest filter that is written; a longer one is left empty.
+const MOST_TERMS: usize = 2_000;
+
+/// Rows of a batch of assignments.
+const ROWS_AT_ONCE: usize = 65_536;
+
+/// A clustering and what it was asked for.
+pub(super) struct Said<'a> {
+    pub(super) found: &'a Clustering,
+    /// Columns that took part.
+    pub(super) table: &'a Columns,
+    pub(super) schema: &'a Schema,
+    /// Their positions in the schema.
+    pub(super) used: &'a [usize],
+    pub(super) step: &'a StepSpec,
+    pub(super) options: &'a ClusterOptions,
+}
+
+impl Said<'_> {
+    /// Returns the findings: segments that come back, the largest first.
+    pub(super) fn findings(&self, job: &str) -> Vec<Finding> {
+        let segments = self.found.segments.iter().enumerate();
+        let trusted = segments.filter(|(_, segment)| matches!(segment.trust, Trust::Stable | Trust::Doubtful));
+        trusted.map(|(at, segment)| self.finding(job, at, segment)).collect()
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "a share of the rows")]
+    fn finding(&self, job: &str, at: usize, segment: &Segment) -> Finding {
+        let share = segment.n as f64 / self.found.n_rows as f64;
+        let stability = segment.stability.unwrap_or_default();
+        let doubt = if segment.trust == Trust::Doubtful { ", which is doubtful" } else { "" };
+        let words = self.words(at);
+        let sentence = format!(
+            "segment {} holds {:.0} % of the rows ({} of {}), stability {stability:.2}{doubt}: {}",
+            at + 1,
+            100.0 * share,
+            count(segment.n),
+            count(self.found.n_rows),
+            if words.is_empty() { "no column sets it apart".to_owned() } else { words },
+        );
+        Finding {
+            job: job.to_owned(),
+            step: self.step.name.value.clone(),
+            kind: "cluster".to_owned(),
+            subject: format!("segment {}", at + 1),
+            filter: self.filter(at),
+            effect: share,
+            effect_unit: "share of rows".to_owned(),
+            lo: None,
+            hi: None,
+            n: segment.n,
+            support: share,
+            p: None,
+            p_min_attainable: None,
+            q: None,
+            q_method: format!("Jaccard stability over {} bootstrap samples", self.options.bootstrap),
+            evidence: Evidence::Association,
+            fragile: Some(segment.trust == Trust::Doubtful),
+            confirmed_out_of_time: None,
+            as_of: None,
+            sentence,
+        }
+    }
+
+    /// Returns the columns that set a segment apart, those with the largest effect first.
+    fn apart(&self, segment: usize) -> Vec<&Feature> {
+        let size = |feature: &Feature| feature.effect.map_or(0.0, f64::abs);
+        let is_it = |feature: &&Feature| {
+            let is_tested = feature.took_part || feature.q.is_some_and(|q| q <= self.options.alpha);
+            feature.segment == segment && is_tested && size(feature) >= NAMED
+        };
+        let mut features: Vec<&Feature> = self.found.features.iter().filter(is_it).collect();
+        features.sort_by(|a, b| size(b).total_cmp(&size(a)));
+        features
+    }
+
+    fn words(&self, segment: usize) -> String {
+        let mut words = String::new();
+        for feature in self.apart(segment).into_iter().take(MOST_NAMED) {
+            let (Some(effect), Some(mean), Some(rest)) = (feature.effect, feature.mean, feature.mean_rest) else { continue };
+            let side = if effect > 0.0 { "higher" } else { "lower" };
+            let comma = if words.is_empty() { "" } else { ", " };
+            let _ = write!(words, "{comma}{} {side} ({} against {})", feature.column, number(mean), number(rest));
+        }
+        words
+    }
+
+    /// Returns SQL for the rows of a segment: those nearer to its centre than to every other one, which is linear in the columns. Empty
+    /// where it would be too long to be read.
+    fn filter(&self, segment: usize) -> String {
+        let all = &self.found.segments;
+        if all.len().saturating_sub(1) * self.used.len() > MOST_TERMS {
+            return String::new();
+        }
+        let own = &all[segment].centre;
+        let nearer = |other: &Segment| {
+            let (mut terms, mut bound) = (Vec::new(), 0.0);
+            for (column, &at) in self.used.iter().enumerate() {
+                let unit = self.found.scalers[column].unit;
+                let weight = 2.0 * (other.centre[column] - own[column]) / (unit * unit);
+                bound += (other.centre[column] * other.centre[column] - own[column] * own[column]) / (unit * unit);
+                if weight != 0.0 {
+                    terms.push(format!("{weight} * {}", self.sql(at)));
+                }
+            }
+            if terms.is_empty() { "1 = 1".to_owned() } else { format!("{} <= {bound}", terms.join(" + ")) }
+        };
+        let others = all.iter().enumerate().filter(|(at, _)| *at != segment);
+        let conditions: Vec<String> = others.map(|(_, other)| nearer(other)).collect();
+        if conditions.is_empty() {
+            let present = self.used.iter().map(|&at| format!("{} is not null", quoted(self.schema.field(at).name())));
+            return present.collect::<Vec<String>>().join(" and ");
+        }
+        conditions.join(" and ")
+    }
+
+    /// Returns a column as a number in SQL.
+    fn sql(&self, at: usize) -> String {
+        let field = self.schema.field(at);
+        let name = quoted(field.name());
+        if columns::unit(field.data_type()) == Some(Unit::Boolean) { format!("cast({name} as integer)") } else { name }
+    }
+
+    /// Returns what a person should know.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let found = self.found;
+        let mut notes = Vec::new();
+        match (self.options.k, found.segments.len()) {
+            (Choice::Auto(_), 0) => {
+                let best = found.sweep.iter().max_by(|a, b| a.prediction_strength.total_cmp(&b.prediction_strength));
+                let best = best.map_or_else(
+                    || "there are too few rows to tell".to_owned(),
+                    |best| {
+                        format!(
+                            "at best ({} segments) its prediction strength is {:.2}, and 0.8 is needed",
+                            best.k, best.prediction_strength
+                        )
+                    },
+                );
+                notes.push(format!("no cluster structure was found: {best} (table `sweep`)"));
+            }
+            (Choice::Auto(_), n) => {
+                let strength = found.sweep.iter().find(|sweep| sweep.k == n).map_or(0.0, |sweep| sweep.prediction_strength);
+                notes.push(format!("{n} segments: the most with a prediction strength of 0.8 or more ({strength:.2}; table `sweep`)"));
+            }
+            (Choice::Given(k), n) if n < k => notes.push(format!("{k} segments were asked for, and the rows have {n} different places")),
+            _ => {}
+        }
+        let refused = found.segments.iter().filter(|segment| segment.trust == Trust::Refused).count();
+        if refused > 0 {
+            notes.push(format!(
+                "{refused} of {} segments are refused: their stability is below {REFUSED}, they do not come back",
+                found.segments.len()
+            ));
+        }
+        let doubtful = found.segments.iter().filter(|segment| segment.trust == Trust::Doubtful).count();
+        if doubtful > 0 {
+            notes.push(format!("{doubtful} of {} segments are doubtful: their stability is below {DOUBTFUL}", found.segments.len()));
+        }
+        if found.n_incomplete > 0 {
+            notes.push(format!("{} rows lack a cell and have no segment", count(found.n_incomplete)));
+        }
+        if !found.converged {
+            notes.push(format!("the fit had not settled after {} iterations (`max_iterations`)", count(found.iterations.into())));
+        }
+        if found.n_sample < found.n_rows - found.n_incomplete && !found.segments.is_empty() {
+            notes.push(format!("number, seeds and stability of segments are judged on {} rows drawn at random", count(found.n_sample)));
+        }
+        if !found.segments.is_empty() {
+            notes.push("columns that made the segments are described, not tested: they differ between them by construction".to_owned());
+        }
+        notes
+    }
+
+    /// Returns the tables of the step.
+    pub(super) fn tables(&self) -> Vec<Table> {
+        let one = |name: &'static str, batch: RecordBatch| Table { name, schema: batch.schema(), batches: vec![batch] };
+        vec![self.assignments(), one("segments", self.segments()), one("features", self.features()), one("sweep", self.sweep())]
+    }
+
+    /// Every row; those that lack a cell, and all where there are no segments, have none.
+    fn assignments(&self) -> Table {
+        let mut places = self.found.places.iter().peekable();
+        let mut batches = Vec::new();
+        for first in (0..self.table.n_rows).step_by(ROWS_AT_ONCE) {
+            let rows = first..(first + ROWS_AT_ONCE).min(self.table.n_rows);
+            let mut segments = UInt32Builder::with_capacity(rows.len());
+            let (mut distances, mut margins) = (Float64Builder::with_capacity(rows.len()), Float64Builder::with_capacity(rows.len()));
+            for row in rows.clone() {
+                let place: Option<&Place> = places.next_if(|place| place.row == row);
+                segments.append_option(place.map(|place| place.segment + 1));
+                distances.append_option(place.map(|place| place.distance));
+                margins.append_option(place.and_then(|place| place.margin));
+            }
+            let columns: Vec<(Field, ArrayRef)> = vec![
+                (Field::new("row", DataType::UInt64, false), Arc::new(rows.map(|row| row as u64).collect::<UInt64Array>())),
+                (Field::new("segment", DataType::UInt32, true), Arc::new(segments.finish())),
+                (Field::new("distance", DataType::Float64, true), Arc::new(distances.finish())),
+                (Field::new("margin", DataType::Float64, true), Arc::new(margins.finish())),
+            ];
+            batches.push(batch(columns));
+        }
+        let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+        Table { name: "assignments", schema, batches }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "a share of the rows")]
+    fn segments(&self) -> RecordBatch {
+        let all = &self.found.segments;
+        let number = |of: &dyn Fn(&Segment) -> Option<f64>| -> ArrayRef { Arc::new(all.iter().map(of).collect::<Float64Array>()) };
+        let description: Vec<String> = (0..all.len()).map(|at| self.words(at)).collect();
+        let filters: Vec<String> = (0..all.len()).map(|at| self.filter(at)).collect();
+        batch(vec![
+            (Field::new("segment", DataType::UInt32, false), numbered(all.len())),
+            (Field::new("n", DataType::UInt64, false), Arc::new(all.iter().map(|segment| segment.n).collect::<UInt64Array>())),
+            (Field::new("share", DataType::Float64, true), number(&|segment| Some(segment.n as f64 / self.found.n_rows as f64))),
+            (Field::new("stability", DataType::Float64, true), number(&|segment| segment.stability)),
+            (
+                Field::new("trust", DataType::Utf8, false),
+                Arc::new(StringArray::from_iter_values(all.iter().map(|segment| segment.trust.word()))),
+            ),
+            (Field::new("inertia", DataType::Float64, true), number(&|segment| Some(segment.inertia))),
+            (Field::new("description", DataType::Utf8, false), Arc::new(StringArray::from(description))),
+            (Field::new("filter", DataType::Utf8, false), Arc::new(StringArray::from(filters))),
+        ])
+    }
+
+    fn features(&self) -> RecordBatch {
+        let all = &self.found.features;
+        let number = |of: fn(&Feature) -> Option<f64>| -> ArrayRef { Arc::new(all.iter().map(of).collect::<Float64Array>()) };
+        let count = |of: fn(&Feature) -> u64| -> ArrayRef { Arc::new(all.iter().map(of).collect::<UInt64Array>()) };
+        let segment = |feature: &Feature| u32::try_from(feature.segment + 1).expect("segments are counted in u32");
+        batch(vec![
+            (Field::new("segment", DataType::UInt32, false), Arc::new(all.iter().map(segment).collect::<UInt32Array>())),
+            (
+                Field::new("column", DataType::Utf8, false),
+                Arc::new(StringArray::from_iter_values(all.iter().map(|feature| feature.column.as_str()))),
+            ),
+            (
+                Field::new("took_part", DataType::Boolean, false),
+                Arc::new(all.iter().map(|feature| Some(feature.took_part)).collect::<BooleanArray>()),
+            ),
+            (Field::new("n", DataType::UInt64, false), count(|feature| feature.n)),
+            (Field::new("n_rest", DataType::UInt64, false), count(|feature| feature.n_rest)),
+            (Field::new("mean", DataType::Float64, true), number(|feature| feature.mean)),
+            (Field::new("mean_rest", DataType::Float64, true), number(|feature| feature.mean_rest)),
+            (Field::new("effect", DataType::Float64, true), number(|feature| feature.effect)),
+            (Field::new("p", DataType::Float64, true), number(|feature| feature.p)),
+            (Field::new("q", DataType::Float64, true), number(|feature| feature.q)),
+        ])
+    }
+
+    fn sweep(&self) -> RecordBatch {
+        let all = &self.found.sweep;
+        let k = |sweep: &gristmill_engine::cluster::Sweep| u32::try_from(sweep.k).expect("segments are counted in u32");
+        let chosen = self.found.segments.len();
+        batch(vec![
+            (Field::new("k", DataType::UInt32, false), Arc::new(all.iter().map(k).collect::<UInt32Array>())),
+            (
+                Field::new("prediction_strength", DataType::Float64, false),
+                Arc::new(all.iter().map(|sweep| Some(sweep.prediction_strength)).collect::<Float64Array>()),
+            ),
+            (
+                Field::new("chosen", DataType::Boolean, false),
+                Arc::new(all.iter().map(|sweep| Some(sweep.k == chosen)).collect::<BooleanArray>()),
+            ),
+        ])
+    }
+}
+
+fn numbered(n: usize) -> ArrayRef {
+    Arc::new((1..).take(n).collect::<UInt32Array>())
+}
+
+fn batch(columns: Vec<(Field, ArrayRef)>) -> RecordBatch {
+    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of a table have one length")
+}
+
+fn quoted(column: &str) -> String {
+    format!("\"{}\"", column.replace('"', "\"\""))
+}
+
+/// Writes a mean with three digits that count.
+fn number(x: f64) -> String {
+    let size = x.abs();
+    if size == 0.0 || (0.01..1e6).contains(&size) {
+        let digits = if size >= 100.0 {
+            0
+        } else if size >= 10.0 {
+            1
+        } else {
+            2
+        };
+        format!("{x:.digits$}")
+    } else {
+        format!("{x:.2e}")
+    }
+}

@@ -1,0 +1,109 @@
+//! `kind = "cluster"` from the command line: the shipped example, nothing where there is nothing, and the same bytes on every place.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::fmt::Write as _;
+use std::fs;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Float64Type, UInt32Type, UInt64Type};
+use common::{Job, repository};
+
+fn shipped() -> String {
+    let text = fs::read_to_string(repository("jobs/specs/cluster.toml")).unwrap();
+    text.replace("../../datasets", repository("datasets").to_str().unwrap())
+}
+
+fn texts(table: &RecordBatch, name: &str) -> Vec<String> {
+    table.column_by_name(name).unwrap().as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect()
+}
+
+fn counts(table: &RecordBatch, name: &str) -> Vec<u64> {
+    table.column_by_name(name).unwrap().as_primitive::<UInt64Type>().values().to_vec()
+}
+
+#[test]
+fn every_number_of_the_shipped_example_can_be_computed_again() {
+    let job = Job::new();
+    let run = job.run(&shipped(), "segments");
+    let (segments, assignments) = (run.table("segments"), run.table("assignments"));
+    assert_eq!((segments.num_rows(), assignments.num_rows()), (4, 12_330));
+    let of_row = assignments.column_by_name("segment").unwrap().as_primitive::<UInt32Type>();
+    let distance = assignments.column_by_name("distance").unwrap().as_primitive::<Float64Type>();
+    let inertia = segments.column_by_name("inertia").unwrap().as_primitive::<Float64Type>();
+    let filters = texts(&segments, "filter");
+    for (at, n) in counts(&segments, "n").into_iter().enumerate() {
+        let own: Vec<usize> = (0..of_row.len()).filter(|&row| of_row.value(row) as usize == at + 1).collect();
+        assert_eq!(own.len() as u64, n);
+        let due: f64 = own.iter().map(|&row| distance.value(row) * distance.value(row)).sum();
+        assert!((inertia.value(at) - due).abs() <= 1e-9 * due);
+        // The SQL of a segment selects its rows and no others.
+        let where_ = filters[at].replace('"', "\\\"");
+        let source = shipped().replace("[step.segments]", &format!("where = \"{where_}\"\n\n[step.segments]"));
+        let selected = job.run(&source.replace("kind = \"cluster\"", "kind = \"cluster\"\nk = 2\nbootstrap = 0"), &format!("segment{at}"));
+        assert_eq!(selected.manifest()["steps"][0]["n_rows"].as_u64(), Some(n), "{}", filters[at]);
+    }
+    // Those who look at pages of value buy: `Revenue` took no part.
+    let features = run.table("features");
+    let q = features.column_by_name("q").unwrap().as_primitive::<Float64Type>();
+    let row = texts(&features, "column").iter().rposition(|column| column == "Revenue").unwrap();
+    assert!(q.value(row) < 1e-10);
+    assert_eq!(run.findings().num_rows(), 4);
+}
+
+#[test]
+fn noise_has_no_segments_and_the_job_says_so() {
+    let job = Job::new();
+    let mut state = 9_u64;
+    let mut cells = String::from("a,b,c\n");
+    for _ in 0..600 {
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 40
+        };
+        let _ = writeln!(cells, "{},{},{}", next(), next(), next());
+    }
+    job.write("noise.csv", cells);
+    let spec = "name = \"noise\"\n[source.rows]\npath = \"noise.csv\"\n[step.parts]\nkind = \"cluster\"\nfrom = \"rows\"\n";
+    let run = job.run(spec, "noise");
+    assert_eq!((run.findings().num_rows(), run.table("segments").num_rows()), (0, 0));
+    assert_eq!(run.table("assignments").column_by_name("segment").unwrap().null_count(), 600);
+    let notes = run.manifest()["steps"][0]["notes"].to_string();
+    assert!(notes.contains("no cluster structure was found"), "{notes}");
+    // Asked for all the same, they are made, and those that do not come back are refused.
+    let asked = job.run(&format!("{spec}k = 6\n"), "asked");
+    let trust = texts(&asked.table("segments"), "trust");
+    let n = |word: &str| trust.iter().filter(|trust| *trust == word).count();
+    assert!(n("refused") >= 1 && n("stable") <= 1, "{trust:?}");
+    assert!(asked.findings().num_rows() < 6);
+}
+
+#[test]
+fn places_and_threads_change_no_byte() {
+    let job = Job::new();
+    let tables = |head: &str, out: &str| -> Vec<Vec<u8>> {
+        let run = job.run(&format!("{head}\n{}", shipped()), out);
+        assert!(run.manifest()["steps"][0]["fell_back"].as_array().unwrap().is_empty());
+        let of_step = ["assignments", "segments", "features", "sweep"].map(|name| format!("segments/{name}.parquet"));
+        std::iter::once("findings.parquet".to_owned()).chain(of_step).map(|file| run.bytes(&file)).collect()
+    };
+    let one = tables("place = \"cpu\"\nthreads = 1", "one");
+    assert!(one == tables("place = \"cpu\"\nthreads = 5", "five"));
+    match job.try_run(&format!("place = \"software\"\n{}", shipped()), "probe") {
+        Ok(run) => {
+            assert_eq!(run.manifest()["steps"][0]["place"].as_str(), Some("software"));
+            assert!(one == tables("place = \"software\"", "software"));
+        }
+        Err(error) => common::say(&format!("no adapter: {error}")),
+    }
+}
+
+#[test]
+fn rows_without_all_cells_are_named_and_a_table_of_them_is_refused() {
+    let job = Job::new();
+    job.write("rows.csv", "a,b\n1,\n2,\n,3\n");
+    let spec = "name = \"holes\"\n[source.rows]\npath = \"rows.csv\"\n[step.parts]\nkind = \"cluster\"\nfrom = \"rows\"\n";
+    let Err(error) = job.try_run(spec, "holes") else { panic!("no row has all cells") };
+    assert!(error.contains("no row has all 2 columns"), "{error}");
+}
