@@ -14,12 +14,9 @@ pub(crate) mod gpu;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::points::Points;
+use super::points::{PACKED_AT_ONCE, Points};
 use crate::backend::{Cost, Cpu, Gpu, GpuError, Kernel};
 use crate::simd::{Matrix, Multiply, PANEL_STEP, Packed, widest};
-
-/// Points that are packed at a time: their panels stay in the second-level cache.
-const POINTS_AT_ONCE: usize = 480;
 
 /// Points whose products are held at a time: with those of [`CENTRES_AT_ONCE`] centres they stay in the first-level cache.
 const MULTIPLIED_AT_ONCE: usize = PANEL_STEP;
@@ -174,10 +171,7 @@ fn screen(input: AssignInput<'_>) -> Vec<Screened> {
     let mut packed = Packed::new(k, d);
     packed.pack(Matrix { values: &input.centres.narrow[..], n_rows: d, stride: d, n_columns: k }, &(0..d));
     let mut screened = vec![Screened { label: 0, best: f32::NEG_INFINITY, second: f32::NEG_INFINITY }; input.points.n()];
-    let task = |room: &mut Vec<f32>, (out, cells): (&mut [Screened], &[f32])| {
-        let n = out.len();
-        let mut points = Packed::new(n, d);
-        points.pack(Matrix { values: cells, n_rows: d, stride: d, n_columns: n }, &(0..d));
+    let task = |room: &mut Vec<f32>, (out, points): (&mut [Screened], &Packed<f32>)| {
         for (at, out) in out.chunks_mut(MULTIPLIED_AT_ONCE).enumerate() {
             let some = at * MULTIPLIED_AT_ONCE..at * MULTIPLIED_AT_ONCE + out.len();
             let mut labels = [0.0; MULTIPLIED_AT_ONCE];
@@ -186,7 +180,7 @@ fn screen(input: AssignInput<'_>) -> Vec<Screened> {
                 let centres = first..(first + CENTRES_AT_ONCE).min(k);
                 room.clear();
                 room.resize(MULTIPLIED_AT_ONCE * centres.len().next_multiple_of(PANEL_STEP), 0.0);
-                f32::multiply(room, MULTIPLIED_AT_ONCE, &points, some.clone(), &packed, centres.clone(), false);
+                f32::multiply(room, MULTIPLIED_AT_ONCE, points, some.clone(), &packed, centres.clone(), false);
                 let halves = &input.centres.halves[centres];
                 let (labels, best, second) = (&mut labels, &mut best, &mut second);
                 Arch::new().dispatch(Compete { labels, best, second, products: room, first, halves });
@@ -198,7 +192,7 @@ fn screen(input: AssignInput<'_>) -> Vec<Screened> {
             }
         }
     };
-    let chunks = screened.par_chunks_mut(POINTS_AT_ONCE).zip(input.points.cells.par_chunks(POINTS_AT_ONCE * d));
+    let chunks = screened.par_chunks_mut(PACKED_AT_ONCE).zip(input.points.panels());
     chunks.for_each_init(Vec::new, task);
     screened
 }

@@ -11,7 +11,7 @@
 //!          nor places change a byte.
 //! Honest   a segment whose stability is below 0.6 is refused, below 0.75 doubtful. Columns that made the segments are described; only
 //!          others are tested.
-//! Memory   8 bytes a cell of the table, 4 a cell of the points, 16 a row.
+//! Memory   8 bytes a cell of the table, 8 a cell of the points, 48 a row.
 //! Absent   densities, mixtures, medoids, categories, tables larger than memory.
 
 mod assign;

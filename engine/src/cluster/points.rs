@@ -3,9 +3,12 @@
 //! Everything that follows takes these f32 for the points, in f64 wherever it decides something: scaled to a spread near 1, a
 //! cell is known to 6e-8 of it, which is far below what separates segments.
 
+use std::sync::OnceLock;
+
 use rayon::prelude::*;
 
 use crate::columns::Table;
+use crate::simd::{Matrix, Packed};
 
 /// How columns are scaled before distances are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,8 +64,11 @@ impl Scaler {
     }
 }
 
+/// Points of a panel pack: they stay in the second-level cache while they are multiplied.
+pub(crate) const PACKED_AT_ONCE: usize = 480;
+
 /// Points, one after another.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Points {
     /// Cells of a point side by side.
     pub(crate) cells: Vec<f32>,
@@ -70,6 +76,8 @@ pub(crate) struct Points {
     pub(crate) d: usize,
     /// Norm of every point, rounded up.
     norms: Vec<f32>,
+    /// The same cells in panels, once a processor has asked for them.
+    panels: OnceLock<Vec<Packed<f32>>>,
 }
 
 impl Points {
@@ -80,7 +88,18 @@ impl Points {
             (libm::sqrt(squares) * 1.000_001) as f32
         };
         let norms = cells.par_chunks(d.max(1)).with_min_len(4096).map(norm).collect();
-        Self { cells, d, norms }
+        Self { cells, d, norms, panels: OnceLock::new() }
+    }
+
+    /// Returns the points in panels, [`PACKED_AT_ONCE`] at a time: packed once and multiplied in every iteration.
+    pub(crate) fn panels(&self) -> &[Packed<f32>] {
+        let pack = |cells: &[f32]| {
+            let n = cells.len() / self.d;
+            let mut packed = Packed::new(n, self.d);
+            packed.pack(Matrix { values: cells, n_rows: self.d, stride: self.d, n_columns: n }, &(0..self.d));
+            packed
+        };
+        self.panels.get_or_init(|| self.cells.par_chunks((PACKED_AT_ONCE * self.d).max(1)).map(pack).collect())
     }
 
     pub(crate) fn norm(&self, at: usize) -> f32 {
