@@ -11,6 +11,8 @@
 
 pub(crate) mod gpu;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -20,9 +22,6 @@ use crate::simd::{Matrix, Multiply, PANEL_STEP, Packed, widest};
 
 /// Points whose products are held at a time: with those of [`CENTRES_AT_ONCE`] centres they stay in the first-level cache.
 const MULTIPLIED_AT_ONCE: usize = PANEL_STEP;
-
-/// Points that one thread settles.
-const SETTLED_AT_ONCE: usize = 8192;
 
 /// Centres whose products are held at a time.
 const CENTRES_AT_ONCE: usize = 144;
@@ -114,29 +113,21 @@ pub(crate) struct Screened {
     pub(crate) second: f32,
 }
 
-/// Settles the points whose two best centres are too close to tell apart.
-pub(crate) fn settle(input: AssignInput<'_>, screened: &[Screened]) -> Assigned {
-    let settle = |(first, found): (usize, &[Screened])| {
-        let (mut n_settled, mut room) = (0, Vec::new());
-        let mut label = |(at, found): (usize, &Screened)| {
-            let at = first * SETTLED_AT_ONCE + at;
-            // Written so that NaN is settled.
-            if found.best - found.second > input.centres.band(input.points.norm(at)) {
-                return found.label;
-            }
-            n_settled += 1;
-            input.centres.nearest(input.points.point(at), &mut room)
-        };
-        let labels: Vec<u32> = found.iter().enumerate().map(&mut label).collect();
-        (labels, n_settled)
-    };
-    let parts: Vec<(Vec<u32>, u64)> = screened.par_chunks(SETTLED_AT_ONCE).enumerate().map(settle).collect();
-    let mut assigned = Assigned { labels: Vec::with_capacity(screened.len()), n_settled: 0 };
-    for (labels, n_settled) in parts {
-        assigned.labels.extend(labels);
-        assigned.n_settled += n_settled;
+/// Returns the label of a point: what was screened where that is clear, else the nearest centre in f64, which is counted.
+fn label(input: AssignInput<'_>, at: usize, found: Screened, n_settled: &AtomicU64) -> u32 {
+    // Written so that NaN is settled.
+    if found.best - found.second > input.centres.band(input.points.norm(at)) {
+        return found.label;
     }
-    assigned
+    n_settled.fetch_add(1, Ordering::Relaxed);
+    input.centres.nearest(input.points.point(at), &mut Vec::new())
+}
+
+/// Settles the points whose two best centres are too close to tell apart.
+fn settle(input: AssignInput<'_>, screened: &[Screened]) -> Assigned {
+    let n_settled = AtomicU64::new(0);
+    let labels = screened.par_iter().enumerate().map(|(at, found)| label(input, at, *found, &n_settled)).collect();
+    Assigned { labels, n_settled: n_settled.into_inner() }
 }
 
 /// The kernel.
@@ -157,7 +148,10 @@ impl Kernel for Assign {
     }
 
     fn on_cpu(&self, _: &Cpu, input: AssignInput<'_>) -> Assigned {
-        settle(input, &screen(input))
+        let n_settled = AtomicU64::new(0);
+        let mut labels = vec![0; input.points.n()];
+        screen(input, &mut labels, |at, found| label(input, at, found, &n_settled));
+        Assigned { labels, n_settled: n_settled.into_inner() }
     }
 
     fn on_gpu(&self, gpu: &Gpu, input: AssignInput<'_>) -> Result<Assigned, GpuError> {
@@ -165,13 +159,12 @@ impl Kernel for Assign {
     }
 }
 
-/// Screens all points on the CPU.
-fn screen(input: AssignInput<'_>) -> Vec<Screened> {
+/// Screens all points on the CPU, and puts down what each comes to.
+fn screen<T: Send>(input: AssignInput<'_>, out: &mut [T], put: impl Fn(usize, Screened) -> T + Sync) {
     let (d, k) = (input.points.d, input.centres.k());
     let mut packed = Packed::new(k, d);
     packed.pack(Matrix { values: &input.centres.narrow[..], n_rows: d, stride: d, n_columns: k }, &(0..d));
-    let mut screened = vec![Screened { label: 0, best: f32::NEG_INFINITY, second: f32::NEG_INFINITY }; input.points.n()];
-    let task = |room: &mut Vec<f32>, (out, points): (&mut [Screened], &Packed<f32>)| {
+    let task = |room: &mut Vec<f32>, (chunk, (out, points)): (usize, (&mut [T], &Packed<f32>))| {
         for (at, out) in out.chunks_mut(MULTIPLIED_AT_ONCE).enumerate() {
             let some = at * MULTIPLIED_AT_ONCE..at * MULTIPLIED_AT_ONCE + out.len();
             let mut labels = [0.0; MULTIPLIED_AT_ONCE];
@@ -185,16 +178,16 @@ fn screen(input: AssignInput<'_>) -> Vec<Screened> {
                 let (labels, best, second) = (&mut labels, &mut best, &mut second);
                 Arch::new().dispatch(Compete { labels, best, second, products: room, first, halves });
             }
-            for (lane, found) in out.iter_mut().enumerate() {
+            let first = chunk * PACKED_AT_ONCE + at * MULTIPLIED_AT_ONCE;
+            for (lane, out) in out.iter_mut().enumerate() {
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a label is a small whole number")]
                 let label = labels[lane] as u32;
-                *found = Screened { label, best: best[lane], second: second[lane] };
+                *out = put(first + lane, Screened { label, best: best[lane], second: second[lane] });
             }
         }
     };
-    let chunks = screened.par_chunks_mut(PACKED_AT_ONCE).zip(input.points.panels());
+    let chunks = out.par_chunks_mut(PACKED_AT_ONCE).zip(input.points.panels()).enumerate();
     chunks.for_each_init(Vec::new, task);
-    screened
 }
 
 /// Vectors of points that compete at a time: their comparisons do not wait for one another.
@@ -271,6 +264,12 @@ mod tests {
         (0..points.n()).map(nearest).collect()
     }
 
+    pub(super) fn all_screened(input: AssignInput<'_>) -> Vec<Screened> {
+        let mut screened = vec![Screened { label: 0, best: 0.0, second: 0.0 }; input.points.n()];
+        screen(input, &mut screened, |_, found| found);
+        screened
+    }
+
     #[test]
     fn labels_are_those_of_f64() {
         for (n, k, d) in [(1, 1, 1), (5, 3, 2), (479, 7, 3), (481, 48, 9), (1000, 49, 16), (2000, 300, 65)] {
@@ -298,7 +297,7 @@ mod tests {
     fn agreement_catches_a_wrong_twin() {
         let (points, centres) = (points(300, 5, 8), centres(6, 5, 9));
         let due = by_the_book(&points, &centres);
-        let mut screened = screen(AssignInput { points: &points, centres: &centres });
+        let mut screened = all_screened(AssignInput { points: &points, centres: &centres });
         screened[17].label = (screened[17].label + 1) % 6;
         screened[17].second = f32::NEG_INFINITY;
         assert_ne!(settle(AssignInput { points: &points, centres: &centres }, &screened).labels, due);

@@ -140,7 +140,7 @@ fn word(n: usize) -> u32 {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
 
-    use super::super::tests::{by_the_book, centres, points};
+    use super::super::tests::{all_screened, by_the_book, centres, points};
     use super::super::{Assign, AssignInput, Screened};
     use super::check;
     use crate::backend::{Gpu, GpuError, Kernel, PlaceChoice};
@@ -166,7 +166,7 @@ mod tests {
     fn wrong_scores_are_refused() {
         let (points, centres) = (points(64, 3, 1), centres(4, 3, 2));
         let input = AssignInput { points: &points, centres: &centres };
-        let right = super::super::screen(input);
+        let right = all_screened(input);
         check(input, 0, &right).unwrap();
         let scaled: Vec<Screened> = right.iter().map(|found| Screened { best: found.best * 1.001 + 0.01, ..*found }).collect();
         assert!(matches!(check(input, 0, &scaled), Err(GpuError::Wrong { .. })), "scores too large");
