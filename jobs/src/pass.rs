@@ -7,7 +7,7 @@ use gristmill_datasets::ReadError;
 use gristmill_engine::EngineError;
 use gristmill_engine::analysis::{self, Analysis};
 use gristmill_engine::backend::Backend;
-use gristmill_engine::columns::{Table, TableBuilder};
+use gristmill_engine::columns::{Table, TableBuilder, is_text};
 
 use crate::JobError;
 use crate::error::Exit;
@@ -87,7 +87,8 @@ pub fn collect(columns: &[usize], keys: &[usize], budget_bytes: u64, step: &Step
     let named: Vec<_> = columns.iter().map(|&at| (schema.field(at).name().clone(), schema.field(at).data_type().clone())).collect();
     let n_rows = on.source.n_rows();
     // A number takes 8 bytes and a code 2: what certainly does not fit is not begun.
-    let least_bytes = n_rows.unwrap_or(0).saturating_mul(2 * columns.len() as u64);
+    let bytes_a_row: u64 = columns.iter().map(|&at| if is_text(schema.field(at).data_type()) { 2 } else { 8 }).sum();
+    let least_bytes = n_rows.unwrap_or(0).saturating_mul(bytes_a_row);
     if least_bytes > budget_bytes {
         return Ok(Collected::TooLarge { needed_bytes: least_bytes, budget_bytes });
     }
