@@ -178,6 +178,14 @@ impl Upload<'_, '_> {
     }
 }
 
+/// Returns a number as a shader takes it.
+///
+/// # Panics
+/// When it does not fit, which no buffer of a device does either.
+pub(crate) fn word(n: usize) -> u32 {
+    u32::try_from(n).expect("what a device holds is counted in u32")
+}
+
 /// Lays `n_groups` out over two dimensions; the shader flattens them and leaves the surplus out.
 fn grid(n_groups: u64) -> Result<[u32; 2], GpuError> {
     let x = n_groups.clamp(1, MAX_GROUPS);

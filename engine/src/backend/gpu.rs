@@ -119,10 +119,17 @@ impl Gpu {
         self.thread.health().fail(error.clone());
     }
 
-    /// Opens a device for a unit test; none where no adapter exists.
+    /// Opens a device for a unit test; where no adapter exists, says aloud that there is none.
     #[cfg(test)]
     pub(crate) fn for_test(choice: PlaceChoice) -> Option<Self> {
-        Self::open(choice, &Faults::default()).ok()
+        let opened = Self::open(choice, &Faults::default());
+        if let Err(why) = &opened {
+            #[allow(clippy::print_stderr, reason = "a test that does nothing says so")]
+            {
+                eprintln!("no adapter: the GPU side was not tested ({why})");
+            }
+        }
+        opened.ok()
     }
 
     fn inject(&self, faults: &Faults) {

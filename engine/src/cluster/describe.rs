@@ -10,7 +10,7 @@
 
 use rayon::prelude::*;
 
-use super::{Place, numbers};
+use super::Place;
 use crate::columns::Table;
 use crate::stats::{benjamini_hochberg, ln_pearson_p};
 
@@ -50,9 +50,8 @@ struct Moments {
 /// Returns what sets every segment apart, segment by segment.
 pub(super) fn features(table: &Table, others: &Table, places: &[Place], n_segments: usize) -> Vec<Feature> {
     let columns = table.columns.iter().map(|column| (column, true)).chain(others.columns.iter().map(|column| (column, false)));
-    let columns: Vec<_> =
-        columns.filter_map(|(column, took_part)| Some((column.name.as_str(), numbers(column)?.values(), took_part))).collect();
-    let of_column = |&(name, cells, took_part): &(&str, &arrow::buffer::ScalarBuffer<f64>, bool)| {
+    let columns: Vec<_> = columns.filter_map(|(column, took_part)| Some((column.name.as_str(), column.numbers()?, took_part))).collect();
+    let of_column = |&(name, cells, took_part): &(&str, &[f64], bool)| {
         let centre = places.iter().map(|place| cells[place.row]).find(|x| x.is_finite()).unwrap_or_default();
         let mut moments = vec![Moments::default(); n_segments];
         for place in places {

@@ -20,8 +20,6 @@ mod kmeans;
 mod points;
 mod stability;
 
-use arrow::array::Float64Array;
-
 use rayon::prelude::*;
 
 use assign::Centres;
@@ -270,14 +268,6 @@ fn place_in(squares: &[f64], row: usize, segment: u32) -> Place {
     let others = (0..).zip(squares).filter(|(at, _)| *at != segment);
     let next = others.map(|(_, square)| *square).reduce(f64::min).map(libm::sqrt);
     Place { row, segment, distance, margin: next.map(|next| next - distance) }
-}
-
-/// Numbers of a column by row, for tests and descriptions.
-pub(crate) fn numbers(column: &crate::columns::TableColumn) -> Option<&Float64Array> {
-    match &column.cells {
-        crate::columns::Cells::Numbers(numbers) => Some(numbers),
-        crate::columns::Cells::Levels(_) => None,
-    }
 }
 
 #[cfg(test)]

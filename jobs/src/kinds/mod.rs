@@ -147,6 +147,11 @@ pub struct Table {
     pub batches: Vec<RecordBatch>,
 }
 
+/// Returns a column's name as SQL writes it.
+fn quoted(column: &str) -> String {
+    format!("\"{}\"", column.replace('"', "\"\""))
+}
+
 /// Returns the kind of this name.
 #[must_use]
 pub fn kind(name: &str) -> Option<&'static dyn JobKind> {

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{AssignInput, Screened};
 use crate::backend::contract::{Access, Contract, params};
-use crate::backend::dispatch::{Buffer, Dispatch, Task};
+use crate::backend::dispatch::{Buffer, Dispatch, Task, word};
 use crate::backend::selftest::mix;
 use crate::backend::{Gpu, GpuError};
 
@@ -132,10 +132,6 @@ fn check(input: AssignInput<'_>, first: usize, found: &[Screened]) -> Result<(),
     failed.map_or(Ok(()), |message| Err(GpuError::Wrong { kernel: ASSIGN.shader.name, message }))
 }
 
-fn word(n: usize) -> u32 {
-    u32::try_from(n).expect("what a device holds is counted in u32")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
@@ -147,13 +143,7 @@ mod tests {
 
     #[test]
     fn a_device_labels_as_f64_does() {
-        let Some(gpu) = Gpu::for_test(PlaceChoice::Software) else {
-            #[allow(clippy::print_stderr, reason = "a test that does nothing says so")]
-            {
-                eprintln!("no adapter: the GPU side was not tested");
-            }
-            return;
-        };
+        let Some(gpu) = Gpu::for_test(PlaceChoice::Software) else { return };
         for (n, k, d) in [(1, 1, 1), (63, 3, 2), (65, 64, 5), (700, 65, 31), (1500, 130, 33), (900, 9, 64)] {
             let (points, centres) = (points(n, d, 3), centres(k, d, 5));
             let found = Assign.on_gpu(&gpu, AssignInput { points: &points, centres: &centres }).unwrap();

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use super::{KendallInput, Ready, Room};
 use crate::backend::contract::{Access, Contract, params};
-use crate::backend::dispatch::{Buffer, Dispatch, MAX_TRIPS, Task};
+use crate::backend::dispatch::{Buffer, Dispatch, MAX_TRIPS, Task, word};
 use crate::backend::{Gpu, GpuError};
 
 /// Columns of a tile, and words of a stage.
@@ -235,10 +235,6 @@ fn take(input: KendallInput<'_>, tiles: &[((usize, usize), Vec<usize>)], counts:
     Ok(())
 }
 
-fn word(n: usize) -> u32 {
-    u32::try_from(n).expect("what a device holds is counted in u32")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
@@ -246,17 +242,6 @@ mod tests {
     use super::super::{Kendall, KendallInput, Sorted};
     use super::{COUNT_BYTES, Shape, TILE, TILE_BYTES, scores, take};
     use crate::backend::{Cpu, Gpu, GpuError, Kernel, PlaceChoice};
-
-    fn device() -> Option<Gpu> {
-        let device = Gpu::for_test(PlaceChoice::Software);
-        if device.is_none() {
-            #[allow(clippy::print_stderr, reason = "a test that does nothing says so")]
-            {
-                eprintln!("no adapter: the GPU side was not tested");
-            }
-        }
-        device
-    }
 
     /// Columns without ties, with some, of two values and of one.
     fn columns(n: usize, p: usize) -> Vec<Sorted> {
@@ -282,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_device_counts_as_the_cpu_does() {
-        let Some(gpu) = device() else { return };
+        let Some(gpu) = Gpu::for_test(PlaceChoice::Software) else { return };
         for (n, p) in [(2, 2), (3, 5), (4, 66), (31, 7), (32, 7), (33, 130), (64, 7), (500, 70), (2_001, 12), (6_000, 3)] {
             let columns = columns(n, p);
             let pairs = pairs_of(u32::try_from(p).unwrap());
@@ -300,7 +285,7 @@ mod tests {
 
     #[test]
     fn no_rows_and_no_pairs_score_nothing() {
-        let Some(gpu) = device() else { return };
+        let Some(gpu) = Gpu::for_test(PlaceChoice::Software) else { return };
         let columns = columns(1, 3);
         let input = KendallInput { columns: &columns, pairs: &[(0, 1)], on_progress: &|| false };
         assert_eq!(scores(&gpu, input).unwrap(), Some(vec![0]));
@@ -309,7 +294,7 @@ mod tests {
 
     #[test]
     fn unwanted_work_ends() {
-        let Some(gpu) = device() else { return };
+        let Some(gpu) = Gpu::for_test(PlaceChoice::Software) else { return };
         let columns = columns(9_000, 3);
         let input = KendallInput { columns: &columns, pairs: &[(0, 1)], on_progress: &|| true };
         assert_eq!(scores(&gpu, input).unwrap(), None);
@@ -317,7 +302,7 @@ mod tests {
 
     #[test]
     fn shapes_stay_within_their_bounds() {
-        let Some(gpu) = device() else { return };
+        let Some(gpu) = Gpu::for_test(PlaceChoice::Software) else { return };
         for (n, p, tiles) in [(2, 2, 1), (100, 5_000, 3_160), (100_000, 100, 3), (3_000_000, 2, 1)] {
             let shape = Shape::new(&gpu, n, p, tiles);
             assert!(shape.n_words >= shape.batch_lines * shape.line_words && shape.n_words.is_multiple_of(16), "{shape:?}");

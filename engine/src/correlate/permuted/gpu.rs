@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::{BAND, Permuted, Turns, close_to};
 use crate::backend::contract::{Access, Contract, params};
-use crate::backend::dispatch::{Buffer, Dispatch, MAX_TRIPS, Task};
+use crate::backend::dispatch::{Buffer, Dispatch, MAX_TRIPS, Task, word};
 use crate::backend::selftest::mix;
 use crate::backend::{Gpu, GpuError};
 use crate::correlate::exchange::Draw;
@@ -365,10 +365,6 @@ fn shuffles(draws: &[Draw], most: usize) -> Result<Vec<[usize; 4]>, GpuError> {
     Ok(out)
 }
 
-fn word(n: usize) -> u32 {
-    u32::try_from(n).expect("what a device holds is counted in u32")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
@@ -377,17 +373,6 @@ mod tests {
     use super::{PERMUTED_GRAM, Plan, best_in_tiles, shuffles, trips_of};
     use crate::backend::{Cpu, Gpu, GpuError, Kernel, PlaceChoice};
     use crate::correlate::exchange::Exchange;
-
-    fn device() -> Option<Gpu> {
-        let device = Gpu::for_test(PlaceChoice::Software);
-        if device.is_none() {
-            #[allow(clippy::print_stderr, reason = "a test that does nothing says so")]
-            {
-                eprintln!("no adapter: the GPU side was not tested");
-            }
-        }
-        device
-    }
 
     /// Columns of norm 1; every third has few values, so that pairs tie.
     fn columns(exchange: &Exchange, n: usize, p: usize) -> Vec<Vec<f64>> {
@@ -423,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_device_finds_what_the_cpu_does() {
-        let Some(gpu) = device() else { return };
+        let Some(gpu) = Gpu::for_test(PlaceChoice::Software) else { return };
         for (n, p) in [(5, 2), (33, 3), (300, 70), (701, 140)] {
             for (at, exchange) in exchanges(n).iter().enumerate() {
                 let columns = columns(exchange, n as usize, p);
@@ -446,7 +431,7 @@ mod tests {
 
     #[test]
     fn nothing_in_nothing_out_and_unwanted_work_ends() {
-        let Some(gpu) = device() else { return };
+        let Some(gpu) = Gpu::for_test(PlaceChoice::Software) else { return };
         let exchange = Exchange::new(10, None, None);
         let columns = columns(&exchange, 10, 2);
         let none = Permuted::new(&exchange, &columns, std::iter::empty(), 1, vec![0, 1]);

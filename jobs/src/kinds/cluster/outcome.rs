@@ -11,7 +11,7 @@ use gristmill_engine::cluster::{Choice, ClusterOptions, Clustering, DOUBTFUL, Fe
 use gristmill_engine::columns::{self, Table as Columns, Unit};
 use gristmill_engine::findings::{Evidence, Finding};
 
-use crate::kinds::Table;
+use crate::kinds::{Table, quoted};
 use crate::spec::StepSpec;
 use crate::terminal::count;
 
@@ -298,10 +298,6 @@ fn numbered(n: usize) -> ArrayRef {
 fn batch(columns: Vec<(Field, ArrayRef)>) -> RecordBatch {
     let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of a table have one length")
-}
-
-fn quoted(column: &str) -> String {
-    format!("\"{}\"", column.replace('"', "\"\""))
 }
 
 /// Writes a mean with three digits that count.

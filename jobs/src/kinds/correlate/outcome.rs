@@ -10,7 +10,7 @@ use gristmill_engine::findings::{Evidence, Finding};
 
 use super::pictures;
 use super::roles::GroupWords;
-use crate::kinds::Table;
+use crate::kinds::{Table, quoted};
 use crate::manifest::LeftOut;
 use crate::spec::StepSpec;
 
@@ -241,10 +241,6 @@ fn adjustment(found: &Correlation) -> String {
         (n, 0, _) => format!("Westfall-Young over {family} pairs, {n} permutations, single step"),
         (n, _, _) => format!("Westfall-Young over {family} pairs, {n} permutations, step-down"),
     }
-}
-
-fn quoted(column: &str) -> String {
-    format!("\"{}\"", column.replace('"', "\"\""))
 }
 
 /// Says what a value means.
