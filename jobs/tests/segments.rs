@@ -90,6 +90,9 @@ fn places_and_threads_change_no_byte() {
     };
     let one = tables("place = \"cpu\"\nthreads = 1", "one");
     assert!(one == tables("place = \"cpu\"\nthreads = 5", "five"));
+    // The wrong twin: another seed halves the sample in other places.
+    let other = job.run(&format!("place = \"cpu\"\n{}", shipped().replace("seed = 7", "seed = 8")), "other");
+    assert!(other.bytes("segments/sweep.parquet") != one[4]);
     match job.try_run(&format!("place = \"software\"\n{}", shipped()), "probe") {
         Ok(run) => {
             assert_eq!(run.manifest()["steps"][0]["place"].as_str(), Some("software"));
