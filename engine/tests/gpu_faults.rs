@@ -38,7 +38,7 @@ fn agree(input: &GramInput<'_>, a: &[f32], b: &[f32]) -> bool {
 
 /// Opens software Vulkan with faults, or says aloud that there is none.
 fn software(faults: Faults) -> Option<Backend> {
-    match Backend::with_faults(PlaceChoice::Software, faults) {
+    match Backend::with_faults(PlaceChoice::of_tests(), faults) {
         Ok(backend) => Some(backend),
         Err(error) => {
             #[allow(clippy::print_stderr, reason = "a test that does nothing says so")]
@@ -66,14 +66,14 @@ fn run_blocks(backend: &Backend, what: &str, mut between: impl FnMut(u32)) -> Ve
 
 /// The places of blocks when the device serves the first `n` of them.
 fn served(n: u64) -> Vec<Place> {
-    (0..u64::from(N_BLOCKS)).map(|block| if block < n { Place::Software } else { Place::Cpu }).collect()
+    (0..u64::from(N_BLOCKS)).map(|block| if block < n { Place::of_tests() } else { Place::Cpu }).collect()
 }
 
 #[test]
 fn a_healthy_device_serves_every_block() {
     let Some(backend) = software(Faults::default()) else { return };
     assert_eq!(run_blocks(&backend, "healthy", |_| ()), served(4));
-    assert_eq!((backend.place(), backend.fallbacks()), (Place::Software, Vec::new()));
+    assert_eq!((backend.place(), backend.fallbacks()), (Place::of_tests(), Vec::new()));
     assert!(backend.adapter().is_some());
 }
 
@@ -151,7 +151,7 @@ fn a_device_destroyed_under_many_callers_loses_no_block() {
 fn a_pinned_backend_keeps_to_its_place() {
     let Some(backend) = software(Faults::default()) else { return };
     assert_eq!(run_blocks(&backend.pinned(Place::Cpu), "pinned to the CPU", |_| ()), served(0));
-    assert_eq!(run_blocks(&backend.pinned(Place::Software), "pinned to the device", |_| ()), served(4));
+    assert_eq!(run_blocks(&backend.pinned(Place::of_tests()), "pinned to the device", |_| ()), served(4));
 }
 
 #[test]

@@ -165,12 +165,12 @@ fn f32_on_the_cpu_is_good_to_a_millionth() {
 
 #[test]
 fn f32_on_a_device_is_good_to_a_millionth() {
-    let on = match Backend::open(PlaceChoice::Software) {
+    let on = match Backend::open(PlaceChoice::of_tests()) {
         Ok(on) => on,
         Err(error) => return tell(&format!("no adapter: {error}")),
     };
     assert_good_to_a_millionth(&on);
-    assert_eq!((on.place(), on.fallbacks()), (Place::Software, Vec::new()), "the device did the work, all of it");
+    assert_eq!((on.place(), on.fallbacks()), (Place::of_tests(), Vec::new()), "the device did the work, all of it");
 }
 
 #[test]

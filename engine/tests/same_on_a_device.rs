@@ -43,18 +43,18 @@ fn p_is_the_same_on_a_device_and_after_it_is_lost() {
     let table = table();
     let on_cpu = pairs(&table, &Backend::cpu());
     assert!(on_cpu.iter().any(|pair| pair.p_perm.is_some_and(|p| p < 0.1)) && on_cpu.iter().any(|pair| pair.p_perm == Some(1.0)));
-    let Ok(backend) = Backend::open(PlaceChoice::Software) else {
+    let Ok(backend) = Backend::open(PlaceChoice::of_tests()) else {
         #[allow(clippy::print_stderr, reason = "a test that does nothing says so")]
         {
             eprintln!("no adapter");
         }
         return;
     };
-    let backend = backend.pinned(Place::Software);
+    let backend = backend.pinned(Place::of_tests());
     assert_eq!(pairs(&table, &backend), on_cpu);
-    assert_eq!(backend.place(), Place::Software, "the device did no work");
+    assert_eq!(backend.place(), Place::of_tests(), "the device did no work");
     let faults = Faults::default().at(2, Fault::Lost);
-    let lost = Backend::with_faults(PlaceChoice::Software, faults).unwrap().pinned(Place::Software);
+    let lost = Backend::with_faults(PlaceChoice::of_tests(), faults).unwrap().pinned(Place::of_tests());
     assert_eq!(pairs(&table, &lost), on_cpu);
     assert!(!lost.fallbacks().is_empty());
 }
@@ -67,11 +67,11 @@ fn tau_is_the_same_on_a_device_and_after_it_is_lost() {
         associate(&Frame::whole(table.clone(), 0), &options, on, &|| false).unwrap().unwrap().pairs
     };
     let on_cpu = of(&Backend::cpu());
-    let Ok(backend) = Backend::open(PlaceChoice::Software) else { return };
-    let backend = backend.pinned(Place::Software);
+    let Ok(backend) = Backend::open(PlaceChoice::of_tests()) else { return };
+    let backend = backend.pinned(Place::of_tests());
     assert_eq!(of(&backend), on_cpu);
-    assert_eq!(backend.place(), Place::Software, "the device did no work");
-    let lost = Backend::with_faults(PlaceChoice::Software, Faults::default().at(1, Fault::Lost)).unwrap().pinned(Place::Software);
+    assert_eq!(backend.place(), Place::of_tests(), "the device did no work");
+    let lost = Backend::with_faults(PlaceChoice::of_tests(), Faults::default().at(1, Fault::Lost)).unwrap().pinned(Place::of_tests());
     assert_eq!(of(&lost), on_cpu);
     assert!(!lost.fallbacks().is_empty());
 }

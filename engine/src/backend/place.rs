@@ -21,6 +21,12 @@ impl PlaceChoice {
     /// Every word that a spec may say.
     pub const WORDS: [&'static str; 4] = ["auto", "gpu", "cpu", "software"];
 
+    /// Returns the device that tests run on: software Vulkan, or a GPU where `GRISTMILL_TEST_ON` is `gpu`.
+    #[must_use]
+    pub fn of_tests() -> Self {
+        if std::env::var("GRISTMILL_TEST_ON").is_ok_and(|on| on == "gpu") { Self::Gpu } else { Self::Software }
+    }
+
     /// Returns the word of the spec.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -70,6 +76,12 @@ pub enum Place {
 }
 
 impl Place {
+    /// Returns the place of [`PlaceChoice::of_tests`].
+    #[must_use]
+    pub fn of_tests() -> Self {
+        if PlaceChoice::of_tests() == PlaceChoice::Gpu { Self::Gpu } else { Self::Software }
+    }
+
     /// Returns the word written into plans, manifests and reports.
     #[must_use]
     pub const fn word(self) -> &'static str {

@@ -11,7 +11,7 @@ use crate::correlate::gram::{GramInput, Matrix};
 /// Returns the one device of this test process.
 fn device() -> Option<&'static Gpu> {
     static DEVICE: OnceLock<Option<Gpu>> = OnceLock::new();
-    DEVICE.get_or_init(|| Gpu::for_test(PlaceChoice::Software)).as_ref()
+    DEVICE.get_or_init(|| Gpu::for_test(PlaceChoice::of_tests())).as_ref()
 }
 
 /// Values in -1..1, the same for the same seed.

@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_device_labels_as_f64_does() {
-        let Some(gpu) = Gpu::for_test(PlaceChoice::Software) else { return };
+        let Some(gpu) = Gpu::for_test(PlaceChoice::of_tests()) else { return };
         for (n, k, d) in [(1, 1, 1), (63, 3, 2), (65, 64, 5), (700, 65, 31), (1500, 130, 33), (900, 9, 64)] {
             let (points, centres) = (points(n, d, 3), centres(k, d, 5));
             let found = Assign.on_gpu(&gpu, AssignInput { points: &points, centres: &centres }).unwrap();

@@ -408,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_device_finds_what_the_cpu_does() {
-        let Some(gpu) = Gpu::for_test(PlaceChoice::Software) else { return };
+        let Some(gpu) = Gpu::for_test(PlaceChoice::of_tests()) else { return };
         for (n, p) in [(5, 2), (33, 3), (300, 70), (701, 140)] {
             for (at, exchange) in exchanges(n).iter().enumerate() {
                 let columns = columns(exchange, n as usize, p);
@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn nothing_in_nothing_out_and_unwanted_work_ends() {
-        let Some(gpu) = Gpu::for_test(PlaceChoice::Software) else { return };
+        let Some(gpu) = Gpu::for_test(PlaceChoice::of_tests()) else { return };
         let exchange = Exchange::new(10, None, None);
         let columns = columns(&exchange, 10, 2);
         let none = Permuted::new(&exchange, &columns, std::iter::empty(), 1, vec![0, 1]);
