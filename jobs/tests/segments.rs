@@ -72,7 +72,7 @@ fn noise_has_no_segments_and_the_job_says_so() {
     let notes = run.manifest()["steps"][0]["notes"].to_string();
     assert!(notes.contains("no cluster structure was found"), "{notes}");
     // Asked for all the same, they are made, and those that do not come back are refused.
-    let asked = job.run(&format!("{spec}k = 6\n"), "asked");
+    let asked = job.run(&format!("{spec}k = 6\nmethod = \"kmeans\"\n"), "asked");
     let trust = texts(&asked.table("segments"), "trust");
     let n = |word: &str| trust.iter().filter(|trust| *trust == word).count();
     assert!(n("refused") >= 1 && n("stable") <= 1, "{trust:?}");
@@ -85,20 +85,81 @@ fn places_and_threads_change_no_byte() {
     let tables = |head: &str, out: &str| -> Vec<Vec<u8>> {
         let run = job.run(&format!("{head}\n{}", shipped()), out);
         assert!(run.manifest()["steps"][0]["fell_back"].as_array().unwrap().is_empty());
-        let of_step = ["assignments", "segments", "features", "sweep"].map(|name| format!("segments/{name}.parquet"));
+        let of_step =
+            ["assignments", "segments", "features", "exemplars", "verdict", "sweep"].map(|name| format!("segments/{name}.parquet"));
         std::iter::once("findings.parquet".to_owned()).chain(of_step).map(|file| run.bytes(&file)).collect()
     };
     let one = tables("place = \"cpu\"\nthreads = 1", "one");
     assert!(one == tables("place = \"cpu\"\nthreads = 5", "five"));
     // The wrong twin: another seed halves the sample in other places.
     let other = job.run(&format!("place = \"cpu\"\n{}", shipped().replace("seed = 7", "seed = 8")), "other");
-    assert!(other.bytes("segments/sweep.parquet") != one[4]);
+    assert!(other.bytes("segments/sweep.parquet") != one[6]);
     match job.try_run(&format!("place = \"software\"\n{}", shipped()), "probe") {
         Ok(run) => {
             assert_eq!(run.manifest()["steps"][0]["place"].as_str(), Some("software"));
             assert!(one == tables("place = \"software\"", "software"));
         }
         Err(error) => common::say(&format!("no adapter: {error}")),
+    }
+}
+
+/// Three rings of rows, one within another, and strays: what only methods of density see.
+fn rings() -> String {
+    let mut cells = String::from("x,y,ring\n");
+    let mut state = 5_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f64 / 16_777_216.0
+    };
+    for row in 0..2_400 {
+        let (ring, angle) = (row % 3, next() * std::f64::consts::TAU);
+        let radius = 3.0 * f64::from(ring) + 1.0 + 0.2 * (next() - 0.5);
+        let _ = writeln!(cells, "{},{},{ring}", radius * angle.cos(), radius * angle.sin());
+    }
+    for _ in 0..20 {
+        let _ = writeln!(cells, "{},{},9", 40.0 + 40.0 * next(), 40.0 + 40.0 * next());
+    }
+    cells
+}
+
+#[test]
+fn every_method_says_what_it_found_and_rings_are_found_by_density() {
+    let job = Job::new();
+    job.write("rings.csv", rings());
+    let head = "name = \"rings\"\nseed = 3\n[source.rows]\npath = \"rings.csv\"\n[step.parts]\nkind = \"cluster\"\nfrom = \"rows\"\n";
+    let of = |rest: &str, out: &str| job.run(&format!("{head}columns = [\"x\", \"y\"]\nscale = \"none\"\n{rest}"), out);
+    let right = |run: &common::Run| {
+        let (rows, features) = (run.table("assignments"), run.table("features"));
+        let segment = rows.column_by_name("segment").unwrap().as_primitive::<UInt32Type>();
+        assert_eq!(rows.num_rows(), 2_420);
+        // `ring` took no part: its mean within a segment is the ring that it is.
+        let means = features.column_by_name("mean").unwrap().as_primitive::<Float64Type>();
+        let of_ring =
+            texts(&features, "column").iter().zip(means.values()).filter(|(name, _)| *name == "ring").map(|(_, mean)| *mean).collect();
+        (segment.null_count(), of_ring)
+    };
+    for (rest, n_noise) in [("method = \"hdbscan\"\nmin_size = 60", 20), ("method = \"dbscan\"\neps = 0.8\nmin_samples = 4", 20)] {
+        let run = of(rest, &rest[10..13]);
+        let (noise, means): (usize, Vec<f64>) = right(&run);
+        assert!(noise >= n_noise && noise <= n_noise + 10, "{rest}: {noise} rows are noise");
+        assert_eq!(means.len(), 3);
+        assert!(means.iter().all(|mean| (mean - mean.round()).abs() < 1e-9), "{rest}: {means:?}");
+        let verdict = run.table("verdict");
+        assert_eq!(
+            (texts(&verdict, "structure"), texts(&verdict, "method")),
+            (vec!["clusters".into()], vec![rest[10..].split('"').next().unwrap().into()])
+        );
+        assert_eq!(run.findings().num_rows(), 3);
+        let exemplars = run.table("exemplars");
+        assert_eq!(texts(&exemplars, "role"), ["medoid", "second", "border", "criticism", "contrast"].repeat(3));
+    }
+    // Round segments cut rings through: the wrong twin.
+    let (_, means): (usize, Vec<f64>) = right(&of("method = \"kmeans\"\nk = 3", "kmeans"));
+    assert!(means.iter().any(|mean| (mean - mean.round()).abs() > 0.05));
+    for (rest, word) in [("", "auto"), ("method = \"genie\"\nk = 4", "genie"), ("method = \"mixture\"\ncovariance = \"tied\"", "mixture")] {
+        let run = of(rest, &format!("m{word}"));
+        let reason = texts(&run.table("verdict"), "reason").remove(0);
+        assert!(reason.contains("segments"), "{reason}");
     }
 }
 

@@ -53,18 +53,19 @@ pub(super) fn features(table: &Table, others: &Table, places: &[Place], n_segmen
     let columns: Vec<_> = columns.filter_map(|(column, took_part)| Some((column.name.as_str(), column.numbers()?, took_part))).collect();
     let of_column = |&(name, cells, took_part): &(&str, &[f64], bool)| {
         let centre = places.iter().map(|place| cells[place.row]).find(|x| x.is_finite()).unwrap_or_default();
-        let mut moments = vec![Moments::default(); n_segments];
+        // The last ones are those of rows without a segment.
+        let mut moments = vec![Moments::default(); n_segments + 1];
         for place in places {
             let x = cells[place.row] - centre;
             if x.is_finite() {
-                let own = &mut moments[place.segment as usize];
+                let own = &mut moments[place.segment.map_or(n_segments, |segment| segment as usize)];
                 *own = Moments { n: own.n + 1, sum: own.sum + x, squares: own.squares + x * x };
             }
         }
         let all =
             moments.iter().fold(Moments::default(), |a, b| Moments { n: a.n + b.n, sum: a.sum + b.sum, squares: a.squares + b.squares });
         let one = |(segment, own): (usize, &Moments)| feature(segment, name, took_part, centre, *own, all);
-        moments.iter().enumerate().map(one).collect::<Vec<Feature>>()
+        moments[..n_segments].iter().enumerate().map(one).collect::<Vec<Feature>>()
     };
     let by_column: Vec<Vec<Feature>> = columns.par_iter().map(of_column).collect();
     let mut features: Vec<Feature> = (0..n_segments).flat_map(|segment| by_column.iter().map(move |of| of[segment].clone())).collect();

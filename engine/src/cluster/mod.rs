@@ -1,8 +1,14 @@
-//! Segments of rows: k-means, how many there are, and which of them can be trusted.
+//! Segments of rows: by which method, how many there are, and which of them can be trusted.
 //!
 //! ```text
-//! table -> points (scaled) -> sample -> k by prediction strength -> seeds tried on the sample -> Lloyd on all points
-//!       -> stability by bootstrap of the sample -> what sets each segment apart
+//! table -> points (scaled) -> sample -> method and number of segments -> one fit of all points
+//!       -> stability by drawing the sample anew -> what sets each segment apart -> a few rows that stand for it
+//!
+//! kmeans    round segments of like size             k by prediction strength          assign.rs, kmeans.rs
+//! mixture   ellipses of any size that overlap       k by BIC                          mixture.rs
+//! genie     any shape, like sizes                   k given                           genie.rs on spanning.rs
+//! hdbscan   any shape and size, noise left out      none needed                       density.rs on spanning.rs
+//! dbscan    the same at one density                 none needed                       the same tree, cut at eps
 //! ```
 //!
 //! Shape    n rows x d columns of numbers in; a segment for every row out, or the answer that there are none.
@@ -11,22 +17,38 @@
 //!          nor places change a byte.
 //! Honest   a segment whose stability is below 0.6 is refused, below 0.75 doubtful. Columns that made the segments are described; only
 //!          others are tested.
-//! Memory   8 bytes a cell of the table, 8 a cell of the points, 48 a row.
-//! Absent   densities, mixtures, medoids, categories, tables larger than memory.
+//! Memory   8 bytes a cell of the table, 8 a cell of the points, 64 a row; the tree of points 12 a neighbour and row more.
+//! Absent   medoids as a method, categories, tables larger than memory.
 
 mod assign;
+pub mod bench;
+mod chance;
+mod choose;
+mod cut;
+mod density;
 mod describe;
+mod exemplars;
+mod fit;
+mod genie;
 mod kmeans;
+mod mixture;
 mod points;
+mod spanning;
 mod stability;
+mod tree;
 
 use rayon::prelude::*;
 
 use assign::Centres;
 pub(crate) use assign::gpu;
 pub use describe::Feature;
+pub use exemplars::{Exemplar, Role};
+pub use mixture::Covariance;
 pub use points::{Scale, Scaler};
-use stability::Fits;
+
+use density::NOISE;
+use fit::{Fits, Fitted};
+use points::Points;
 
 use crate::backend::{Backend, Cost};
 use crate::columns::Table;
@@ -49,11 +71,55 @@ pub enum Choice {
     Auto(usize),
 }
 
+/// How segments are made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Method {
+    /// Whichever parts a sample best.
+    Auto,
+    /// Points go with the nearest of k centres.
+    KMeans,
+    /// Points go with the likeliest of k normal distributions.
+    Mixture(Covariance),
+    /// Points that lie together are joined, sizes kept alike.
+    Genie,
+    /// Points that lie denser than what is between them.
+    Hdbscan,
+    /// Points that lie denser than a bound: with so many others, itself among them, within this distance.
+    Dbscan(f64),
+}
+
+impl Method {
+    /// Returns the word of the spec.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::KMeans => "kmeans",
+            Self::Mixture(_) => "mixture",
+            Self::Genie => "genie",
+            Self::Hdbscan => "hdbscan",
+            Self::Dbscan(_) => "dbscan",
+        }
+    }
+
+    /// Says whether the number of segments comes out of the method itself.
+    #[must_use]
+    pub const fn finds_k(self) -> bool {
+        matches!(self, Self::Hdbscan | Self::Dbscan(_))
+    }
+}
+
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClusterOptions {
+    /// How segments are made.
+    pub method: Method,
     /// How many segments.
     pub k: Choice,
+    /// Fewest points of a segment by density; where absent a hundredth of all, at least 5.
+    pub min_size: Option<usize>,
+    /// Points that make a place dense; where absent 10, or fewer where `min_size` is less.
+    pub min_samples: Option<usize>,
     /// How columns are scaled.
     pub scale: Scale,
     /// Seeds tried on the sample.
@@ -71,10 +137,18 @@ pub struct ClusterOptions {
 /// A number of segments that was looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sweep {
+    /// How segments were made.
+    pub method: Method,
     /// Segments.
     pub k: usize,
-    /// Mean prediction strength over halvings of the sample.
-    pub prediction_strength: f64,
+    /// What it was judged by: `prediction_strength` (mean over halvings of the sample, at least 0.8 is needed), `bic` (the least is best),
+    /// `dense_places` (at least two are needed), `by_chance` (share of draws without structure that look as dense, at most 0.01),
+    /// `normalised_cut` (the least is best).
+    pub criterion: &'static str,
+    /// What that came to.
+    pub value: f64,
+    /// Whether it was taken.
+    pub chosen: bool,
 }
 
 /// Whether a segment can be trusted.
@@ -132,12 +206,16 @@ pub struct Segment {
 pub struct Place {
     /// The row.
     pub row: usize,
-    /// Its segment.
-    pub segment: u32,
+    /// Its segment; none for noise.
+    pub segment: Option<u32>,
     /// Distance from the segment's centre, in scaled units.
-    pub distance: f64,
-    /// How much farther the next nearest centre is; none where there is one segment.
+    pub distance: Option<f64>,
+    /// How much farther the next nearest centre is; none where there is one segment. Less than 0 where a segment reaches round another.
     pub margin: Option<f64>,
+    /// How much it belongs to its segment, 0 to 1: probability of the mixture, density of HDBSCAN.
+    pub membership: Option<f64>,
+    /// How far it stands out from what is around it, 0 to 1 (HDBSCAN).
+    pub outlier: Option<f64>,
 }
 
 /// Segments, or that there are none.
@@ -149,6 +227,10 @@ pub struct Clustering {
     pub places: Vec<Place>,
     /// What sets segments apart, segment by segment.
     pub features: Vec<Feature>,
+    /// Rows that stand for segments, segment by segment.
+    pub exemplars: Vec<Exemplar>,
+    /// How segments were made.
+    pub method: Method,
     /// The numbers of segments that were looked at; empty where k was given.
     pub sweep: Vec<Sweep>,
     /// Scaler of every column.
@@ -159,7 +241,9 @@ pub struct Clustering {
     pub n_incomplete: u64,
     /// Points of the sample.
     pub n_sample: u64,
-    /// Sum of squared distances from the nearest centre.
+    /// Rows that are in no segment: noise.
+    pub n_noise: u64,
+    /// Sum of squared distances of the rows of segments from their centres.
     pub inertia: f64,
     /// Iterations of the last fit, and whether it ended by itself.
     pub iterations: u32,
@@ -193,81 +277,118 @@ pub fn cluster(
 ) -> Option<Clustering> {
     let scaled = points::scaled(table, options.scale)?;
     let points = &scaled.points;
-    // The sample is small and clustered many times: a device would wait for its calls.
-    let host = on.pinned(crate::backend::Place::Cpu);
-    let fits = Fits { seed: options.seed, max_iterations: options.max_iterations, on: &host, stop };
+    let fits = Fits { seed: options.seed, restarts: options.restarts, max_iterations: options.max_iterations, on, stop };
     let rows = stability::sample(points.n(), SAMPLE, options.seed);
     let sample = points.some(&rows);
     let mut found = Clustering {
         segments: Vec::new(),
         places: Vec::new(),
         features: Vec::new(),
+        exemplars: Vec::new(),
+        method: options.method,
         sweep: Vec::new(),
         scalers: scaled.scalers,
         n_rows: table.n_rows as u64,
         n_incomplete: (table.n_rows - scaled.rows.len()) as u64,
         n_sample: sample.n() as u64,
+        n_noise: 0,
         inertia: 0.0,
         iterations: 0,
         converged: true,
         n_settled: 0,
     };
-    let k = match options.k {
-        Choice::Given(k) => Some(k),
-        Choice::Auto(most) => {
-            // A half needs some points for each cluster to say anything.
-            for k in 2..=most.min(sample.n() / 20) {
-                found.sweep.push(Sweep { k, prediction_strength: stability::prediction_strength(&sample, k, fits)? });
-            }
-            found.sweep.iter().rev().find(|sweep| sweep.prediction_strength >= stability::STRONG).map(|sweep| sweep.k)
-        }
-    };
-    let Some(k) = k.map(|k| k.min(points.n())) else { return Some(found) };
-    let start = kmeans::best_of(&sample, k, options.restarts, options.max_iterations, (options.seed, 0), &host, stop)?;
-    let fit = kmeans::lloyd(points, start.centres, options.max_iterations, on, stop)?;
-    let of_sample: Vec<u32> = rows.iter().map(|&row| fit.labels[row]).collect();
+    // The sample is small and parted many times: a device would wait for its calls.
+    let host = on.pinned(crate::backend::Place::Cpu);
+    let on_host = Fits { on: &host, ..fits };
+    let Some(recipe) = choose::recipe(&sample, points.n(), options, &mut found, on_host)? else { return Some(found) };
+    let fitted = recipe.fit(points, Some(&sample), 0, fits)?;
+    (found.iterations, found.converged, found.n_settled) = (fitted.iterations, fitted.converged, fitted.n_settled);
+    let of_sample: Vec<u32> = rows.iter().map(|&row| fitted.labels[row]).collect();
+    #[allow(clippy::cast_precision_loss, reason = "a share")]
+    let share = sample.n() as f64 / points.n() as f64;
     let stability = match options.bootstrap {
         0 => None,
-        turns => Some(stability::stability(&sample, &of_sample, k, turns, fits)?),
+        turns => Some(stability::stability(&sample, &of_sample, fitted.n_segments, (recipe, share), turns, on_host)?),
     };
-    (found.inertia, found.iterations, found.converged, found.n_settled) = (fit.inertia, fit.iterations, fit.converged, fit.n_settled);
-
-    // Largest first; of equal size, by their first row.
-    let mut counts = vec![(0_u64, usize::MAX); k];
-    for (at, &label) in fit.labels.iter().enumerate() {
-        let count = &mut counts[label as usize];
-        *count = (count.0 + 1, count.1.min(at));
-    }
-    let mut order: Vec<usize> = (0..k).filter(|&at| counts[at].0 > 0).collect();
-    order.sort_by_key(|&at| (std::cmp::Reverse(counts[at].0), counts[at].1));
-    let mut place_of = vec![0_u32; k];
-    (0..).zip(&order).for_each(|(place, &at)| place_of[at] = place);
-    let centres = Centres::new(order.iter().flat_map(|&at| fit.centres.centre(at)).copied().collect(), points.d);
-    let place = |room: &mut Vec<f64>, (at, &row): (usize, &usize)| {
-        centres.distances(points.point(at), room);
-        place_in(room, row, place_of[fit.labels[at] as usize])
-    };
-    found.places = scaled.rows.par_iter().enumerate().map_init(Vec::new, place).collect();
-    let mut inertia = vec![0.0; order.len()];
+    let order = Order::of(&fitted);
+    let centres = order.centres(points, &fitted);
+    found.places = places(points, &scaled.rows, &fitted, &order, &centres);
+    found.n_noise = fitted.labels.iter().filter(|label| **label == NOISE).count() as u64;
+    let mut inertia = vec![0.0; order.segments.len()];
     for place in &found.places {
-        inertia[place.segment as usize] += place.distance * place.distance;
+        if let (Some(segment), Some(distance)) = (place.segment, place.distance) {
+            inertia[segment as usize] += distance * distance;
+        }
     }
-    let segment = |(at, inertia): (&usize, f64)| {
-        let stability = stability.as_ref().map(|stability| stability[*at]);
-        let centre = fit.centres.centre(*at).iter().zip(&found.scalers).map(|(c, scaler)| scaler.centre + c * scaler.unit).collect();
-        Segment { n: counts[*at].0, stability, trust: Trust::of(stability), inertia, centre }
+    found.inertia = inertia.iter().sum();
+    let segment = |(at, &(label, n)): (usize, &(usize, u64))| {
+        let stability = stability.as_ref().map(|stability| stability[label]);
+        let centre = centres.centre(at).iter().zip(&found.scalers).map(|(c, scaler)| scaler.centre + c * scaler.unit).collect();
+        Segment { n, stability, trust: Trust::of(stability), inertia: inertia[at], centre }
     };
-    found.segments = order.iter().zip(inertia).map(segment).collect();
+    found.segments = order.segments.iter().enumerate().map(segment).collect();
     found.features = describe::features(table, others, &found.places, found.segments.len());
+    found.exemplars = exemplars::exemplars(points, &found.places, found.segments.len(), options.seed);
     Some(found)
 }
 
-/// Returns a row's distance from its own centre and how much farther the next one is, given its squared distances.
-fn place_in(squares: &[f64], row: usize, segment: u32) -> Place {
-    let distance = libm::sqrt(squares[segment as usize]);
-    let others = (0..).zip(squares).filter(|(at, _)| *at != segment);
-    let next = others.map(|(_, square)| *square).reduce(f64::min).map(libm::sqrt);
-    Place { row, segment, distance, margin: next.map(|next| next - distance) }
+/// Segments in the order in which they are told: largest first; of equal size, by their first row.
+struct Order {
+    /// Label and rows of every segment that has some.
+    segments: Vec<(usize, u64)>,
+    /// Position of every label.
+    position: Vec<u32>,
+}
+
+impl Order {
+    fn of(fitted: &Fitted) -> Self {
+        let mut counts = vec![(0_u64, usize::MAX); fitted.n_segments];
+        for (at, &label) in fitted.labels.iter().enumerate().filter(|(_, label)| **label != NOISE) {
+            let count = &mut counts[label as usize];
+            *count = (count.0 + 1, count.1.min(at));
+        }
+        let mut order: Vec<usize> = (0..counts.len()).filter(|&label| counts[label].0 > 0).collect();
+        order.sort_by_key(|&label| (std::cmp::Reverse(counts[label].0), counts[label].1));
+        let mut position = vec![0; counts.len()];
+        (0..).zip(&order).for_each(|(at, &label)| position[label] = at);
+        Self { segments: order.into_iter().map(|label| (label, counts[label].0)).collect(), position }
+    }
+
+    /// Returns the centres of the segments: those of the method, or the means of their points.
+    #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
+    fn centres(&self, points: &Points, fitted: &Fitted) -> Centres {
+        let d = points.d;
+        let cells = match &fitted.centres {
+            Some(centres) => self.segments.iter().flat_map(|&(label, _)| centres.centre(label)).copied().collect(),
+            None => {
+                let mut cells = vec![0.0; self.segments.len() * d];
+                for (at, &label) in fitted.labels.iter().enumerate().filter(|(_, label)| **label != NOISE) {
+                    let segment = self.position[label as usize] as usize;
+                    let n = self.segments[segment].1 as f64;
+                    cells[segment * d..][..d].iter_mut().zip(points.point(at)).for_each(|(sum, x)| *sum += f64::from(*x) / n);
+                }
+                cells
+            }
+        };
+        Centres::new(cells, d)
+    }
+}
+
+/// Returns the place of every point.
+fn places(points: &Points, rows: &[usize], fitted: &Fitted, order: &Order, centres: &Centres) -> Vec<Place> {
+    let place = |room: &mut Vec<f64>, (at, &row): (usize, &usize)| {
+        let label = fitted.labels[at];
+        let segment = (label != NOISE).then(|| order.position[label as usize]);
+        let membership = fitted.membership.as_ref().map(|membership| membership[at]);
+        let outlier = fitted.outlier.as_ref().map(|outlier| outlier[at]);
+        let Some(segment) = segment else { return Place { row, segment, distance: None, margin: None, membership, outlier } };
+        centres.distances(points.point(at), room);
+        let distance = libm::sqrt(room[segment as usize]);
+        let others = (0..).zip(&room[..]).filter(|(at, _)| *at != segment);
+        let next = others.map(|(_, square)| *square).reduce(f64::min).map(libm::sqrt);
+        Place { row, segment: Some(segment), distance: Some(distance), margin: next.map(|next| next - distance), membership, outlier }
+    };
+    rows.par_iter().enumerate().map_init(Vec::new, place).collect()
 }
 
 #[cfg(test)]

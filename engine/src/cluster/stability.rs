@@ -11,6 +11,7 @@
 use rayon::prelude::*;
 
 use super::assign::{Assign, AssignInput, Centres};
+use super::fit::{Fits, Recipe};
 use super::kmeans::{self, Fit};
 use super::points::Points;
 use crate::backend::Backend;
@@ -20,19 +21,10 @@ use crate::stats::{Purpose, Stream};
 const HALVINGS: u32 = 10;
 
 /// Seeds tried for every half and every bootstrap sample.
-const RESTARTS: u32 = 3;
+pub(super) const RESTARTS: u32 = 3;
 
 /// Mean prediction strength of as many clusters as there are.
 pub(crate) const STRONG: f64 = 0.8;
-
-/// Says what is asked of every fit here.
-#[derive(Clone, Copy)]
-pub(crate) struct Fits<'a> {
-    pub(crate) seed: u64,
-    pub(crate) max_iterations: u32,
-    pub(crate) on: &'a Backend,
-    pub(crate) stop: &'a (dyn Fn() -> bool + Sync),
-}
 
 /// Returns at most so many of n rows, drawn without replacement, in order.
 pub(crate) fn sample(n: usize, most: usize, seed: u64) -> Vec<usize> {
@@ -89,33 +81,61 @@ fn kept_together(points: &Points, fit: &Fit, others: &Centres, on: &Backend) -> 
     counts.iter().map(share).fold(1.0, f64::min)
 }
 
-/// Returns the stability of every cluster of a fit of these points; none where the work was stopped.
+/// Returns the stability of every segment of these points, of which `of_all` is the share of all that were parted; none where the work was
+/// stopped.
+///
+/// Points are drawn with replacement where copies of a point do no harm, else half of them without.
 #[allow(clippy::cast_precision_loss, reason = "points of a sample")]
-pub(crate) fn stability(points: &Points, labels: &[u32], k: usize, turns: u32, fits: Fits<'_>) -> Option<Vec<f64>> {
+pub(crate) fn stability(
+    points: &Points,
+    labels: &[u32],
+    n_segments: usize,
+    (recipe, of_all): (Recipe, f64),
+    turns: u32,
+    fits: Fits<'_>,
+) -> Option<Vec<f64>> {
     let n = u32::try_from(points.n()).expect("a sample has fewer than 2^32 points");
+    let fits = Fits { restarts: RESTARTS, ..fits };
     let turn = |turn: u32| {
         let mut stream = Stream::new(fits.seed, Purpose::Sample, 2, turn);
-        let mut drawn: Vec<usize> = (0..n).map(|_| stream.below(n) as usize).collect();
+        let mut drawn: Vec<usize> = if recipe.minds_copies() {
+            let (mut rows, half) = ((0..points.n()).collect::<Vec<usize>>(), points.n().div_ceil(2));
+            shuffle(&mut rows, &mut stream, half);
+            rows.truncate(half);
+            rows
+        } else {
+            (0..n).map(|_| stream.below(n) as usize).collect()
+        };
         drawn.sort_unstable();
-        let sample = points.some(&drawn);
-        let fit = kmeans::best_of(&sample, k, RESTARTS, fits.max_iterations, (fits.seed, 100_000 + turn), fits.on, fits.stop)?;
-        let mut both = vec![vec![0_u64; k]; k];
+        let recipe = recipe.for_share(of_all * drawn.len() as f64 / f64::from(n));
+        let fit = recipe.fit(&points.some(&drawn), None, 100_000 + turn, fits)?;
+        let mut both = vec![vec![0_u64; fit.n_segments]; n_segments];
+        let (mut of_old, mut of_new) = (vec![0_u64; n_segments], vec![0_u64; fit.n_segments]);
         let mut seen = None;
         for (&row, &new) in drawn.iter().zip(&fit.labels) {
             // A point that was drawn twice is one point of the set.
-            if seen.replace(row) != Some(row) {
-                both[labels[row] as usize][new as usize] += 1;
+            if seen.replace(row) == Some(row) {
+                continue;
+            }
+            let (old, new) = (labels[row] as usize, new as usize);
+            // Noise lies beyond all segments.
+            if let Some(count) = of_old.get_mut(old) {
+                *count += 1;
+            }
+            if let Some(count) = of_new.get_mut(new) {
+                *count += 1;
+            }
+            if let Some(count) = both.get_mut(old).and_then(|both| both.get_mut(new)) {
+                *count += 1;
             }
         }
-        let of_new: Vec<u64> = (0..k).map(|new| both.iter().map(|counts| counts[new]).sum()).collect();
-        let jaccard = |counts: &Vec<u64>| {
-            let own: u64 = counts.iter().sum();
+        let jaccard = |(both, own): (&Vec<u64>, &u64)| {
             let similarity = |(common, new): (&u64, &u64)| *common as f64 / (own + new - common).max(1) as f64;
-            counts.iter().zip(&of_new).map(similarity).fold(0.0, f64::max)
+            both.iter().zip(&of_new).map(similarity).fold(0.0, f64::max)
         };
-        Some(both.iter().map(jaccard).collect::<Vec<f64>>())
+        Some(both.iter().zip(&of_old).map(jaccard).collect::<Vec<f64>>())
     };
     let each = (0..turns).into_par_iter().map(turn).collect::<Option<Vec<Vec<f64>>>>()?;
     // In the order of the turns: the same bytes on any number of threads.
-    Some((0..k).map(|cluster| each.iter().map(|of_turn| of_turn[cluster]).sum::<f64>() / f64::from(turns.max(1))).collect())
+    Some((0..n_segments).map(|at| each.iter().map(|of_turn| of_turn[at]).sum::<f64>() / f64::from(turns.max(1))).collect())
 }

@@ -8,12 +8,22 @@ use rayon::prelude::*;
 
 use super::kmeans::{self, lloyd, seeds};
 use super::points::{Points, scaled};
-use super::{Choice, ClusterOptions, Clustering, Scale, Trust, assign::Centres, cluster};
+use super::{Choice, ClusterOptions, Clustering, Covariance, Method, Role, Scale, Trust, assign::Centres, cluster};
 use crate::backend::{Backend, PlaceChoice};
 use crate::columns::{Table, TableBuilder};
 
-const OPTIONS: ClusterOptions =
-    ClusterOptions { k: Choice::Auto(8), scale: Scale::Standard, restarts: 5, max_iterations: 100, bootstrap: 20, alpha: 0.05, seed: 7 };
+const OPTIONS: ClusterOptions = ClusterOptions {
+    method: Method::KMeans,
+    k: Choice::Auto(8),
+    min_size: None,
+    min_samples: None,
+    scale: Scale::Standard,
+    restarts: 5,
+    max_iterations: 100,
+    bootstrap: 20,
+    alpha: 0.05,
+    seed: 7,
+};
 
 struct Noise(u64);
 
@@ -128,20 +138,20 @@ fn planted_blobs_are_found_and_trusted() {
 
 #[test]
 fn nothing_is_found_where_there_is_nothing() {
-    let claimed = |draw: &(dyn Fn(&mut Noise) -> f64 + Sync), d: usize| {
+    let claimed = |method: Method, draw: &(dyn Fn(&mut Noise) -> f64 + Sync), d: usize| {
         let claims = |seed: u64| {
             let mut noise = Noise(seed * 7919 + 1);
             let columns: Vec<Vec<f64>> = (0..d).map(|_| (0..300).map(|_| draw(&mut noise)).collect()).collect();
-            let options = ClusterOptions { bootstrap: 0, restarts: 1, seed, ..OPTIONS };
+            let options = ClusterOptions { method, bootstrap: 0, restarts: 1, seed, ..OPTIONS };
             !found(&columns, &options).segments.is_empty()
         };
         (1..=100_u64).into_par_iter().filter(|&seed| claims(seed)).count()
     };
-    for d in [2, 5] {
-        let (uniform, normal) = (claimed(&|noise| noise.uniform(), d), claimed(&|noise| noise.normal(), d));
+    for (method, d) in [(Method::KMeans, 2), (Method::KMeans, 5), (Method::Auto, 2), (Method::Auto, 5)] {
+        let (uniform, normal) = (claimed(method, &|noise| noise.uniform(), d), claimed(method, &|noise| noise.normal(), d));
         assert!(
             uniform <= 5 && normal <= 5,
-            "{d} columns: {uniform} of 100 uniform and {normal} of 100 normal draws are said to have segments"
+            "{method:?}, {d} columns: {uniform} of 100 uniform and {normal} of 100 normal draws are said to have segments"
         );
     }
 }
@@ -154,7 +164,7 @@ fn threads_and_places_change_no_byte() {
     let one = of_threads(1);
     assert_eq!(one, of_threads(2));
     assert_eq!(one, of_threads(16));
-    let Ok(software) = Backend::open(PlaceChoice::Software) else { return };
+    let Ok(software) = Backend::open(PlaceChoice::of_tests()) else { return };
     let table = table(&columns);
     let others = Table { n_rows: table.n_rows, columns: Vec::new() };
     let on_device = cluster(&table, &others, &ClusterOptions { bootstrap: 2, ..options }, &software, &|| false).unwrap();
@@ -204,6 +214,42 @@ fn scales_do_what_they_say() {
     close(of(Scale::None).scalers[0].unit, 1.0);
     close(of(Scale::Standard).scalers[1].unit, 1.0);
     assert!(scaled(&table(&[vec![f64::NAN; 3]]), Scale::Standard).is_none());
+}
+
+#[test]
+fn every_method_is_the_same_on_any_number_of_threads() {
+    let (columns, truth) = blobs(900, 3, 3, 7.0, 4);
+    let methods = [Method::Auto, Method::Mixture(Covariance::Full), Method::Genie, Method::Hdbscan, Method::Dbscan(0.6)];
+    for method in methods {
+        let options =
+            ClusterOptions { method, bootstrap: 8, k: if method == Method::Genie { Choice::Given(3) } else { Choice::Auto(6) }, ..OPTIONS };
+        let of_threads = |n: usize| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| found(&columns, &options));
+        let one = of_threads(1);
+        assert_eq!(one, of_threads(2), "{method:?}");
+        assert_eq!(one, of_threads(16), "{method:?}");
+        assert_eq!(one.segments.len(), 3, "{method:?}");
+        assert!(one.segments.iter().all(|segment| segment.trust == Trust::Stable), "{method:?}: {:?}", one.segments);
+        let of_blob = |blob: usize| one.places.iter().find(|place| truth[place.row] == blob && place.segment.is_some()).unwrap().segment;
+        let wrong = one.places.iter().filter(|place| place.segment.is_some() && place.segment != of_blob(truth[place.row])).count();
+        assert!(wrong <= 3 && one.n_noise <= 90, "{method:?}: {wrong} of 900 rows are wrong, {} are noise", one.n_noise);
+        assert_eq!(one.segments.iter().map(|segment| segment.n).sum::<u64>() + one.n_noise, 900);
+        let medoids = one.exemplars.iter().filter(|exemplar| exemplar.role == Role::Medoid);
+        assert!(
+            medoids.clone().count() == 3 && medoids.clone().all(|medoid| one.places[medoid.row].segment == Some(medoid.segment as u32))
+        );
+        let contrasts = one.exemplars.iter().filter(|exemplar| exemplar.role == Role::Contrast);
+        assert!(contrasts.clone().count() == 3 && contrasts.clone().all(|row| one.places[row.row].segment != Some(row.segment as u32)));
+    }
+}
+
+#[test]
+fn bic_finds_the_components_and_one_normal_distribution_is_none() {
+    let (columns, _) = blobs(600, 3, 2, 5.0, 8);
+    let of = |columns: &[Vec<f64>]| found(columns, &ClusterOptions { method: Method::Mixture(Covariance::Full), bootstrap: 0, ..OPTIONS });
+    let three = of(&columns);
+    assert_eq!((three.segments.len(), three.sweep.iter().filter(|sweep| sweep.chosen).count()), (3, 1), "{:?}", three.sweep);
+    let (one, _) = blobs(600, 1, 2, 0.0, 9);
+    assert!(of(&one).segments.is_empty());
 }
 
 #[test]

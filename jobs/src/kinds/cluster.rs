@@ -1,10 +1,10 @@
 //! `kind = "cluster"`: segments of rows, how many there are, which can be trusted, and what sets each apart.
 //!
-//! k-means on columns of numbers, in memory; see `engine::cluster`.
+//! Columns of numbers, in memory; see `engine::cluster`.
 
 use arrow::datatypes::{DataType, Schema};
 use gristmill_engine::backend::{Backend, Place};
-use gristmill_engine::cluster::{self as engine, Choice, ClusterOptions, Scale};
+use gristmill_engine::cluster::{self as engine, Choice, ClusterOptions, Covariance, Method, Scale};
 use gristmill_engine::columns::{self, Table as Columns};
 
 use super::{JobKind, Key, StepOutcome, StepRun, TableDoc, Takes};
@@ -16,11 +16,14 @@ use crate::spec::{Problems, StepSpec, keys};
 
 mod outcome;
 
-/// Most segments that are looked for where the spec names no number.
+/// Most segments that are looked for where the spec names no number: every number is tried.
 const K_MAX: usize = 12;
 
+/// The same where dense places are counted.
+const K_MAX_AUTO: usize = 60;
+
 /// What a column has to be.
-const NUMBERS: &str = "k-means takes numbers and booleans";
+const NUMBERS: &str = "segments are made of numbers and booleans";
 
 /// The kind.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +35,7 @@ impl JobKind for Cluster {
     }
 
     fn about(&self) -> &'static str {
-        "Segments of rows by k-means: how many there are, if any, which come back when rows are drawn anew, what sets each apart"
+        "Segments of rows: how many there are, if any, which come back when rows are drawn anew, what sets each apart, which rows stand for it"
     }
 
     fn keys(&self) -> &'static [Key] {
@@ -40,16 +43,46 @@ impl JobKind for Cluster {
             keys::COLUMNS,
             keys::EXCLUDE,
             Key {
+                name: "method",
+                takes: Takes::Choice(&["auto", "kmeans", "mixture", "genie", "hdbscan", "dbscan"]),
+                default: Some("\"auto\""),
+                about: "How segments are made: whichever parts a sample best, round ones, ellipses that overlap, any shape of like size, any shape with noise left out (two)",
+            },
+            Key {
                 name: "k",
                 takes: Takes::Integer(2, 10_000),
                 default: None,
-                about: "Number of segments; where absent as many as there are, by prediction strength, which may be none",
+                about: "Number of segments; where absent as many as there are, which may be none",
             },
             Key {
                 name: "k_max",
                 takes: Takes::Integer(2, 100),
-                default: Some("12"),
-                about: "Most segments that are looked for where `k` is absent",
+                default: None,
+                about: "Most segments that are looked for where `k` is absent; 60 for `auto`, else 12",
+            },
+            Key {
+                name: "covariance",
+                takes: Takes::Choice(&["full", "diagonal", "tied"]),
+                default: Some("\"full\""),
+                about: "What the ellipses of a mixture may be: each its own, along the columns, all alike",
+            },
+            Key {
+                name: "eps",
+                takes: Takes::Number(0.0, f64::MAX),
+                default: None,
+                about: "Distance within which `dbscan` looks for neighbours, in scaled units",
+            },
+            Key {
+                name: "min_size",
+                takes: Takes::Integer(2, 1_000_000_000),
+                default: None,
+                about: "Fewest rows of a segment of `hdbscan`; a hundredth of all and at least 5 where absent",
+            },
+            Key {
+                name: "min_samples",
+                takes: Takes::Integer(1, 10_000),
+                default: None,
+                about: "Neighbours that make a place dense; 10 where absent, or `min_size` where that is less; 0 for `genie`: plain distances",
             },
             Key {
                 name: "scale",
@@ -78,14 +111,19 @@ impl JobKind for Cluster {
         const TABLES: &[TableDoc] = &[
             TableDoc {
                 name: "assignments",
-                about: "every row: its segment, distance from the centre, how much farther the next centre is",
+                about: "every row: its segment (none: noise), distance from the centre, how much farther the next centre is, membership, outlier",
             },
             TableDoc { name: "segments", about: "every segment: rows, share, stability, whether it can be trusted, a description" },
             TableDoc {
                 name: "features",
                 about: "every column within every segment: mean, mean of the rest, effect, p and q where it took no part",
             },
-            TableDoc { name: "sweep", about: "the numbers of segments that were looked at, with their prediction strength" },
+            TableDoc {
+                name: "exemplars",
+                about: "rows that stand for every segment: medoid, second, border, criticism, and the contrast in another segment",
+            },
+            TableDoc { name: "verdict", about: "whether there are segments, how many, by which method, and why: one row" },
+            TableDoc { name: "sweep", about: "the numbers of segments that were looked at, and what each was judged by" },
         ];
         TABLES
     }
@@ -106,6 +144,7 @@ impl JobKind for Cluster {
                 "remove `k_max`, or `k`",
             );
         }
+        method_keys(step, problems);
         if Asked::of(step, input).used.is_empty() && problems.is_empty() {
             let message = format!("segments need a column of numbers, and none is left here; {NUMBERS}");
             problems.add(
@@ -153,6 +192,56 @@ impl JobKind for Cluster {
             family: Some(found.features.iter().filter(|feature| feature.p.is_some()).count() as u64).filter(|n| *n > 0),
             left_out: asked.left_out,
         })
+    }
+}
+
+/// Adds keys that do not go with the method, and those that it lacks.
+fn method_keys(step: &StepSpec, problems: &mut Problems) {
+    let method = method(step);
+    let word = method.word();
+    let mut refuse = |key: &str, others: &str| {
+        if step.is_written(key) {
+            let message = format!("`{key}` means nothing to `method = \"{word}\"`");
+            problems.add(step.span(key), message, "no use here", format!("remove it, or ask for {others}"));
+        }
+    };
+    if method.finds_k() {
+        for key in ["k", "k_max"] {
+            refuse(key, "`auto`, `kmeans`, `mixture` or `genie`, which make a number of segments");
+        }
+    } else if method != Method::Genie {
+        refuse("min_samples", "`genie`, `hdbscan` or `dbscan`");
+    }
+    if method != Method::Hdbscan {
+        refuse("min_size", "`hdbscan`");
+    }
+    if !matches!(method, Method::Mixture(_)) {
+        refuse("covariance", "`mixture`");
+    }
+    if !matches!(method, Method::Dbscan(_)) {
+        refuse("eps", "`dbscan`");
+    } else if !step.is_written("eps") {
+        let help = "write `eps`, a distance in scaled units, or ask for `hdbscan`, which needs none";
+        problems.add(step.span("method"), "`method = \"dbscan\"` needs `eps`", "no distance", help);
+    }
+    if method == Method::Genie && !step.is_written("k") {
+        let help = "write `k`, or ask for `auto`, `kmeans`, `mixture` or `hdbscan`, which find out";
+        problems.add(step.span("method"), "`method = \"genie\"` needs `k`", "no number of segments", help);
+    }
+}
+
+fn method(step: &StepSpec) -> Method {
+    match step.text("method") {
+        Some("mixture") => Method::Mixture(match step.text("covariance") {
+            Some("diagonal") => Covariance::Diagonal,
+            Some("tied") => Covariance::Tied,
+            _ => Covariance::Full,
+        }),
+        Some("genie") => Method::Genie,
+        Some("hdbscan") => Method::Hdbscan,
+        Some("dbscan") => Method::Dbscan(step.number("eps").unwrap_or_default()),
+        Some("kmeans") => Method::KMeans,
+        _ => Method::Auto,
     }
 }
 
@@ -214,8 +303,12 @@ fn read(asked: &Asked, step: &StepSpec, on: &StepRun<'_>) -> Result<Columns, Job
 fn options(step: &StepSpec, on: &StepRun<'_>) -> ClusterOptions {
     let whole = |key: &str| step.integer(key).and_then(|n| usize::try_from(n).ok());
     let count = |key: &str, default: u32| step.integer(key).and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
+    let k_max = if method(step) == Method::Auto { K_MAX_AUTO } else { K_MAX };
     ClusterOptions {
-        k: whole("k").map_or_else(|| Choice::Auto(whole("k_max").unwrap_or(K_MAX)), Choice::Given),
+        method: method(step),
+        min_size: whole("min_size"),
+        min_samples: whole("min_samples"),
+        k: whole("k").map_or_else(|| Choice::Auto(whole("k_max").unwrap_or(k_max)), Choice::Given),
         scale: match step.text("scale") {
             Some("robust") => Scale::Robust,
             Some("none") => Scale::None,

@@ -7,7 +7,9 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Float64Builder, RecordBatch, StringArray, UInt32Array, UInt32Builder, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema};
-use gristmill_engine::cluster::{Choice, ClusterOptions, Clustering, DOUBTFUL, Feature, Place, REFUSED, Segment, Trust};
+use gristmill_engine::cluster::{
+    Choice, ClusterOptions, Clustering, DOUBTFUL, Exemplar, Feature, Method, Place, REFUSED, Segment, Sweep, Trust,
+};
 use gristmill_engine::columns::{self, Table as Columns, Unit};
 use gristmill_engine::findings::{Evidence, Finding};
 
@@ -23,6 +25,9 @@ const MOST_NAMED: usize = 3;
 
 /// Terms of the longest filter that is written; a longer one is left empty.
 const MOST_TERMS: usize = 2_000;
+
+/// Rows below which no number of segments is looked at.
+const MOST_NEEDED: u64 = 40;
 
 /// Rows of a batch of assignments.
 const ROWS_AT_ONCE: usize = 65_536;
@@ -109,10 +114,10 @@ impl Said<'_> {
     }
 
     /// Returns SQL for the rows of a segment: those nearer to its centre than to every other one, which is linear in the columns. Empty
-    /// where it would be too long to be read.
+    /// where it would be too long to be read, and for methods whose segments are bounded otherwise.
     fn filter(&self, segment: usize) -> String {
         let all = &self.found.segments;
-        if all.len().saturating_sub(1) * self.used.len() > MOST_TERMS {
+        if self.found.method != Method::KMeans || all.len().saturating_sub(1) * self.used.len() > MOST_TERMS {
             return String::new();
         }
         let own = &all[segment].centre;
@@ -144,31 +149,52 @@ impl Said<'_> {
         if columns::unit(field.data_type()) == Some(Unit::Boolean) { format!("cast({name} as integer)") } else { name }
     }
 
+    /// Returns why there are as many segments as there are.
+    fn reason(&self) -> String {
+        let found = self.found;
+        let word = found.method.word();
+        match (self.options.k, found.segments.len()) {
+            (_, 0) if found.method.finds_k() => {
+                format!("no cluster structure was found: `{word}` parts no dense place from another")
+            }
+            (_, n) if found.method.finds_k() => format!("{n} segments: `{word}` parts as many dense places"),
+            (Choice::Auto(_), 0) if self.options.method == Method::Auto => {
+                let by_chance = found.sweep.iter().find(|sweep| sweep.criterion == "by_chance");
+                let why = by_chance.map_or_else(
+                    || "the rows make fewer than two dense places".to_owned(),
+                    |sweep| format!("{:.0} of 100 tables without any look as structured", 100.0 * sweep.value),
+                );
+                format!("no cluster structure was found: {why} (table `sweep`)")
+            }
+            (Choice::Auto(_), n) if self.options.method == Method::Auto => {
+                let cut = found.sweep.iter().find(|sweep| sweep.criterion == "normalised_cut" && sweep.chosen);
+                format!(
+                    "{n} segments: as many dense places, parted by `{word}` with the smallest normalised cut ({:.3}; table `sweep`)",
+                    cut.map_or(0.0, |cut| cut.value)
+                )
+            }
+            (Choice::Auto(_), 0) => {
+                let best = found.sweep.iter().filter(|sweep| sweep.k > 1).max_by(|a, b| worth(a).total_cmp(&worth(b)));
+                let best = best.map_or_else(|| "there are too few rows to tell".to_owned(), too_weak);
+                format!("no cluster structure was found: {best} (table `sweep`)")
+            }
+            (Choice::Auto(_), n) => {
+                let chosen = found.sweep.iter().find(|sweep| sweep.chosen);
+                let why = chosen.map_or_else(String::new, |chosen| match chosen.criterion {
+                    "bic" => format!(": the number with the least BIC ({:.1}; table `sweep`)", chosen.value),
+                    _ => format!(": the most with a prediction strength of 0.8 or more ({:.2}; table `sweep`)", chosen.value),
+                });
+                format!("{n} segments{why}")
+            }
+            (Choice::Given(k), n) if n < k => format!("{k} segments were asked for, and the rows make {n}"),
+            (Choice::Given(k), _) => format!("{k} segments were asked for, made by `{word}`"),
+        }
+    }
+
     /// Returns what a person should know.
     pub(super) fn notes(&self) -> Vec<String> {
         let found = self.found;
-        let mut notes = Vec::new();
-        match (self.options.k, found.segments.len()) {
-            (Choice::Auto(_), 0) => {
-                let best = found.sweep.iter().max_by(|a, b| a.prediction_strength.total_cmp(&b.prediction_strength));
-                let best = best.map_or_else(
-                    || "there are too few rows to tell".to_owned(),
-                    |best| {
-                        format!(
-                            "at best ({} segments) its prediction strength is {:.2}, and 0.8 is needed",
-                            best.k, best.prediction_strength
-                        )
-                    },
-                );
-                notes.push(format!("no cluster structure was found: {best} (table `sweep`)"));
-            }
-            (Choice::Auto(_), n) => {
-                let strength = found.sweep.iter().find(|sweep| sweep.k == n).map_or(0.0, |sweep| sweep.prediction_strength);
-                notes.push(format!("{n} segments: the most with a prediction strength of 0.8 or more ({strength:.2}; table `sweep`)"));
-            }
-            (Choice::Given(k), n) if n < k => notes.push(format!("{k} segments were asked for, and the rows have {n} different places")),
-            _ => {}
-        }
+        let mut notes = vec![self.reason()];
         let refused = found.segments.iter().filter(|segment| segment.trust == Trust::Refused).count();
         if refused > 0 {
             notes.push(format!(
@@ -180,8 +206,14 @@ impl Said<'_> {
         if doubtful > 0 {
             notes.push(format!("{doubtful} of {} segments are doubtful: their stability is below {DOUBTFUL}", found.segments.len()));
         }
+        if found.n_noise > 0 {
+            notes.push(format!("{} rows are noise: they lie in no dense place and have no segment", count(found.n_noise)));
+        }
         if found.n_incomplete > 0 {
             notes.push(format!("{} rows lack a cell and have no segment", count(found.n_incomplete)));
+        }
+        if found.n_settled > 0 {
+            notes.push(format!("{} assignments were too close for f32 and settled in f64", count(found.n_settled)));
         }
         if !found.converged {
             notes.push(format!("the fit had not settled after {} iterations (`max_iterations`)", count(found.iterations.into())));
@@ -198,7 +230,14 @@ impl Said<'_> {
     /// Returns the tables of the step.
     pub(super) fn tables(&self) -> Vec<Table> {
         let one = |name: &'static str, batch: RecordBatch| Table { name, schema: batch.schema(), batches: vec![batch] };
-        vec![self.assignments(), one("segments", self.segments()), one("features", self.features()), one("sweep", self.sweep())]
+        vec![
+            self.assignments(),
+            one("segments", self.segments()),
+            one("features", self.features()),
+            one("exemplars", self.exemplars()),
+            one("verdict", self.verdict()),
+            one("sweep", self.sweep()),
+        ]
     }
 
     /// Every row; those that lack a cell, and all where there are no segments, have none.
@@ -208,18 +247,23 @@ impl Said<'_> {
         for first in (0..self.table.n_rows).step_by(ROWS_AT_ONCE) {
             let rows = first..(first + ROWS_AT_ONCE).min(self.table.n_rows);
             let mut segments = UInt32Builder::with_capacity(rows.len());
-            let (mut distances, mut margins) = (Float64Builder::with_capacity(rows.len()), Float64Builder::with_capacity(rows.len()));
+            let numbers = || Float64Builder::with_capacity(rows.len());
+            let (mut distances, mut margins, mut memberships, mut outliers) = (numbers(), numbers(), numbers(), numbers());
             for row in rows.clone() {
                 let place: Option<&Place> = places.next_if(|place| place.row == row);
-                segments.append_option(place.map(|place| place.segment + 1));
-                distances.append_option(place.map(|place| place.distance));
+                segments.append_option(place.and_then(|place| place.segment).map(|segment| segment + 1));
+                distances.append_option(place.and_then(|place| place.distance));
                 margins.append_option(place.and_then(|place| place.margin));
+                memberships.append_option(place.and_then(|place| place.membership));
+                outliers.append_option(place.and_then(|place| place.outlier));
             }
             let columns: Vec<(Field, ArrayRef)> = vec![
                 (Field::new("row", DataType::UInt64, false), Arc::new(rows.map(|row| row as u64).collect::<UInt64Array>())),
                 (Field::new("segment", DataType::UInt32, true), Arc::new(segments.finish())),
                 (Field::new("distance", DataType::Float64, true), Arc::new(distances.finish())),
                 (Field::new("margin", DataType::Float64, true), Arc::new(margins.finish())),
+                (Field::new("membership", DataType::Float64, true), Arc::new(memberships.finish())),
+                (Field::new("outlier", DataType::Float64, true), Arc::new(outliers.finish())),
             ];
             batches.push(batch(columns));
         }
@@ -273,21 +317,69 @@ impl Said<'_> {
         ])
     }
 
-    fn sweep(&self) -> RecordBatch {
-        let all = &self.found.sweep;
-        let k = |sweep: &gristmill_engine::cluster::Sweep| u32::try_from(sweep.k).expect("segments are counted in u32");
-        let chosen = self.found.segments.len();
+    fn exemplars(&self) -> RecordBatch {
+        let all = &self.found.exemplars;
+        let segment = |exemplar: &Exemplar| u32::try_from(exemplar.segment + 1).expect("segments are counted in u32");
         batch(vec![
-            (Field::new("k", DataType::UInt32, false), Arc::new(all.iter().map(k).collect::<UInt32Array>())),
+            (Field::new("segment", DataType::UInt32, false), Arc::new(all.iter().map(segment).collect::<UInt32Array>())),
             (
-                Field::new("prediction_strength", DataType::Float64, false),
-                Arc::new(all.iter().map(|sweep| Some(sweep.prediction_strength)).collect::<Float64Array>()),
+                Field::new("role", DataType::Utf8, false),
+                Arc::new(StringArray::from_iter_values(all.iter().map(|exemplar| exemplar.role.word()))),
             ),
+            (Field::new("row", DataType::UInt64, false), Arc::new(all.iter().map(|exemplar| exemplar.row as u64).collect::<UInt64Array>())),
             (
-                Field::new("chosen", DataType::Boolean, false),
-                Arc::new(all.iter().map(|sweep| Some(sweep.k == chosen)).collect::<BooleanArray>()),
+                Field::new("distance", DataType::Float64, false),
+                Arc::new(all.iter().map(|exemplar| Some(exemplar.distance)).collect::<Float64Array>()),
             ),
         ])
+    }
+
+    fn verdict(&self) -> RecordBatch {
+        let n = u32::try_from(self.found.segments.len()).expect("segments are counted in u32");
+        let trusted = self.found.segments.iter().filter(|segment| !matches!(segment.trust, Trust::Refused)).count();
+        let structure = match (n, trusted) {
+            (0, _) => "none",
+            (_, 0) => "unstable",
+            _ => "clusters",
+        };
+        // Below 20 rows for each of two halves' two segments nothing is looked at.
+        let n_needed = (n == 0 && self.found.sweep.is_empty() && !self.found.method.finds_k()).then_some(MOST_NEEDED);
+        batch(vec![
+            (Field::new("structure", DataType::Utf8, false), Arc::new(StringArray::from(vec![structure]))),
+            (Field::new("k", DataType::UInt32, false), Arc::new(UInt32Array::from(vec![n]))),
+            (Field::new("method", DataType::Utf8, false), Arc::new(StringArray::from(vec![self.found.method.word()]))),
+            (Field::new("reason", DataType::Utf8, false), Arc::new(StringArray::from(vec![self.reason()]))),
+            (Field::new("n_needed", DataType::UInt64, true), Arc::new(UInt64Array::from(vec![n_needed]))),
+        ])
+    }
+
+    fn sweep(&self) -> RecordBatch {
+        let all = &self.found.sweep;
+        let text = |of: fn(&Sweep) -> &'static str| -> ArrayRef { Arc::new(StringArray::from_iter_values(all.iter().map(of))) };
+        let k = |sweep: &Sweep| u32::try_from(sweep.k).expect("segments are counted in u32");
+        batch(vec![
+            (Field::new("method", DataType::Utf8, false), text(|sweep| sweep.method.word())),
+            (Field::new("k", DataType::UInt32, false), Arc::new(all.iter().map(k).collect::<UInt32Array>())),
+            (Field::new("criterion", DataType::Utf8, false), text(|sweep| sweep.criterion)),
+            (Field::new("value", DataType::Float64, false), Arc::new(all.iter().map(|sweep| Some(sweep.value)).collect::<Float64Array>())),
+            (
+                Field::new("chosen", DataType::Boolean, false),
+                Arc::new(all.iter().map(|sweep| Some(sweep.chosen)).collect::<BooleanArray>()),
+            ),
+        ])
+    }
+}
+
+/// Returns how good a number of segments looked.
+fn worth(sweep: &Sweep) -> f64 {
+    if sweep.criterion == "bic" { -sweep.value } else { sweep.value }
+}
+
+/// Says what the best number of segments came to where it was not enough.
+fn too_weak(best: &Sweep) -> String {
+    match best.criterion {
+        "bic" => format!("one normal distribution has a lower BIC than {} ({:.1})", best.k, best.value),
+        _ => format!("at best ({} segments) its prediction strength is {:.2}, and 0.8 is needed", best.k, best.value),
     }
 }
 

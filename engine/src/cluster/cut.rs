@@ -1,0 +1,34 @@
+//! How well segments are parted: the normalised cut of the graph of nearest neighbours.
+//!
+//! ```text
+//! cut(S)     = ends of edges that leave S or come to it from elsewhere        volume(S) = ends of edges of the points of S
+//! the mean over segments of cut / volume        0: no point has a neighbour in another segment
+//! ```
+//!
+//! A labelling that goes along a gap has a small cut, one that goes through a dense place a large one, whatever the shape of segments;
+//! volumes keep it from cutting off single points.
+//!
+//! Source   Shi and Malik 2000.
+
+use super::density::NOISE;
+use super::tree::Neighbours;
+
+/// Neighbours of a point in the graph.
+pub(super) const NEIGHBOURS: usize = 10;
+
+/// Returns the mean over segments of cut by volume; points without a segment are a place that edges leave for.
+#[allow(clippy::cast_precision_loss, reason = "2^53 edges are not reached")]
+pub(super) fn normalised_cut(near: &Neighbours, labels: &[u32], n_segments: usize) -> f64 {
+    let (mut cut, mut volume) = (vec![0_u64; n_segments], vec![0_u64; n_segments]);
+    for (point, &from) in labels.iter().enumerate() {
+        for (_, other) in near.of(point) {
+            let to = labels[other as usize];
+            for end in [from, to].into_iter().filter(|end| *end != NOISE) {
+                volume[end as usize] += 1;
+                cut[end as usize] += u64::from(from != to);
+            }
+        }
+    }
+    let parts = cut.iter().zip(&volume).map(|(cut, volume)| *cut as f64 / (*volume).max(1) as f64);
+    parts.sum::<f64>() / n_segments.max(1) as f64
+}

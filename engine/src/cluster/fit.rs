@@ -1,0 +1,150 @@
+//! One way to part points: a method whose numbers are all given.
+
+use super::assign::Centres;
+use super::density::{self, NOISE};
+use super::genie::genie;
+use super::kmeans;
+use super::mixture::{Covariance, Mixture};
+use super::points::Points;
+use super::spanning::{Way, spanning_tree};
+use super::tree::Tree;
+use crate::backend::Backend;
+
+/// Neighbours that bound the ways of a spanning tree, where nobody asks for more.
+const NEAR: usize = 8;
+
+/// A method and its numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Recipe {
+    KMeans { k: usize },
+    Mixture { k: usize, covariance: Covariance },
+    Genie { k: usize, min_samples: usize },
+    Hdbscan { min_size: usize, min_samples: usize },
+    Dbscan { eps: f64, min_samples: usize },
+}
+
+/// What every fit is given.
+#[derive(Clone, Copy)]
+pub(crate) struct Fits<'a> {
+    pub(crate) seed: u64,
+    /// Seeds tried.
+    pub(crate) restarts: u32,
+    pub(crate) max_iterations: u32,
+    pub(crate) on: &'a Backend,
+    pub(crate) stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// What a recipe makes of points.
+#[derive(Debug, Clone)]
+pub(crate) struct Fitted {
+    /// Segment of every point, [`NOISE`] for none.
+    pub(crate) labels: Vec<u32>,
+    pub(crate) n_segments: usize,
+    /// How much every point belongs to its segment.
+    pub(crate) membership: Option<Vec<f64>>,
+    /// How far every point stands out.
+    pub(crate) outlier: Option<Vec<f64>>,
+    /// Centres, of a method that has them.
+    pub(crate) centres: Option<Centres>,
+    pub(crate) iterations: u32,
+    pub(crate) converged: bool,
+    pub(crate) n_settled: u64,
+}
+
+impl Fitted {
+    fn of_labels(labels: Vec<u32>) -> Self {
+        let n_segments = labels.iter().filter(|label| **label != NOISE).max().map_or(0, |label| *label as usize + 1);
+        Self { labels, n_segments, membership: None, outlier: None, centres: None, iterations: 0, converged: true, n_settled: 0 }
+    }
+}
+
+/// Returns the spanning tree of points, and the squared distances of their `min_samples`-th neighbours; none where the work was stopped.
+pub(crate) fn linked(
+    points: &Points,
+    tree: &Tree<'_>,
+    min_samples: usize,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Option<(Vec<Way>, Vec<f64>)> {
+    let near = tree.neighbours(min_samples.max(NEAR));
+    let core = near.reach(min_samples, points.n());
+    Some((spanning_tree(tree, points, &core, &near, stop)?, core))
+}
+
+impl Recipe {
+    /// Returns the same for a share of the points: as many of them lie as near, and a segment has as many.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small counts")]
+    pub(crate) fn for_share(self, share: f64) -> Self {
+        let of = |n: usize, least: usize| ((n as f64 * share + 0.5) as usize).max(least);
+        match self {
+            Self::Hdbscan { min_size, min_samples } => Self::Hdbscan { min_size: of(min_size, 2), min_samples: of(min_samples, 1) },
+            Self::Dbscan { eps, min_samples } => Self::Dbscan { eps, min_samples: of(min_samples, 1) },
+            other => other,
+        }
+    }
+
+    /// Says whether copies of a point change what it makes of the rest.
+    pub(crate) const fn minds_copies(self) -> bool {
+        !matches!(self, Self::KMeans { .. } | Self::Mixture { .. })
+    }
+
+    /// Parts points; none where the work was stopped. What has to be tried is tried on `sample`, where there is one.
+    pub(crate) fn fit(self, points: &Points, sample: Option<&Points>, turn: u32, fits: Fits<'_>) -> Option<Fitted> {
+        match self {
+            Self::KMeans { k } => {
+                let host = fits.on.pinned(crate::backend::Place::Cpu);
+                let first = sample.unwrap_or(points);
+                let start = kmeans::best_of(first, k, fits.restarts, fits.max_iterations, (fits.seed, turn), &host, fits.stop)?;
+                let fit = match sample {
+                    Some(_) => kmeans::lloyd(points, start.centres, fits.max_iterations, fits.on, fits.stop)?,
+                    None => start,
+                };
+                let (iterations, converged, n_settled) = (fit.iterations, fit.converged, fit.n_settled);
+                Some(Fitted {
+                    n_segments: k,
+                    centres: Some(fit.centres),
+                    iterations,
+                    converged,
+                    n_settled,
+                    ..Fitted::of_labels(fit.labels)
+                })
+            }
+            Self::Mixture { k, covariance } => {
+                let best = mixture(sample.unwrap_or(points), k, covariance, turn, fits)?;
+                let best = if sample.is_some() { best.improved(points, fits.max_iterations, fits.stop)? } else { best };
+                let (labels, membership) = best.labels(points);
+                let (iterations, converged) = (best.iterations, best.converged);
+                Some(Fitted { n_segments: k, membership: Some(membership), iterations, converged, ..Fitted::of_labels(labels) })
+            }
+            Self::Genie { k, min_samples } => {
+                let (ways, _) = linked(points, &Tree::new(points), min_samples, fits.stop)?;
+                Some(Fitted::of_labels(genie(points.n(), &ways, k)))
+            }
+            Self::Hdbscan { min_size, min_samples } => {
+                let (ways, _) = linked(points, &Tree::new(points), min_samples, fits.stop)?;
+                let found = density::hdbscan(points.n(), &ways, min_size);
+                Some(Fitted { membership: Some(found.membership), outlier: Some(found.outlier), ..Fitted::of_labels(found.labels) })
+            }
+            Self::Dbscan { eps, min_samples } => {
+                let tree = Tree::new(points);
+                // A point is among its own neighbours here.
+                let (ways, core) = linked(points, &tree, min_samples.saturating_sub(1), fits.stop)?;
+                Some(Fitted::of_labels(density::dbscan(&tree, points, &core, &ways, eps)))
+            }
+        }
+    }
+}
+
+/// Returns the likeliest of the mixtures from some starts; none where the work was stopped, or every start failed.
+pub(crate) fn mixture(points: &Points, k: usize, covariance: Covariance, turn: u32, fits: Fits<'_>) -> Option<Mixture> {
+    let host = fits.on.pinned(crate::backend::Place::Cpu);
+    let mut best: Option<Mixture> = None;
+    for restart in 0..fits.restarts.max(1) {
+        let seeds = kmeans::seeds(points, k, fits.seed, turn * 1000 + restart);
+        let start = kmeans::lloyd(points, seeds, fits.max_iterations, &host, fits.stop)?;
+        let Some(fit) = Mixture::fit(points, &start.labels, k, covariance, fits.max_iterations, fits.stop) else { continue };
+        if best.as_ref().is_none_or(|best| fit.ln_likelihood > best.ln_likelihood) {
+            best = Some(fit);
+        }
+    }
+    best
+}
