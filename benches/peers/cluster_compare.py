@@ -40,6 +40,7 @@ path = {path}
 [step.segments]
 kind = "cluster"
 from = "table"
+method = "kmeans"
 k = {k}
 scale = "none"
 restarts = {restarts}
