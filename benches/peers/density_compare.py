@@ -5,7 +5,7 @@
 
 CPU-seconds of one thread. Those of gristmill are of the whole process: reading, fit, what sets segments apart, tables written. Those of a
 peer are of its fit alone, on the array in memory; numba's compilation (fast_hdbscan) is done before. Tables are written into FOLDER where
-they are missing: 30 Gaussian blobs of unequal size and spread, a tenth of the rows uniform noise. Memory is the peak of a process.
+they are missing: 30 Gaussian blobs of unequal size and spread, a tenth of the rows uniform noise.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def table(folder: pathlib.Path, rows: int, columns: int) -> pathlib.Path:
 
 
 def gristmill(binary: pathlib.Path, folder: pathlib.Path, path: pathlib.Path, keys: str):
-    """Returns CPU-seconds, peak memory in MiB and the labels."""
+    """Returns CPU-seconds and the labels."""
     spec, run_dir = folder / "compare.toml", folder / "run"
     spec.write_text(SPEC.format(path=json.dumps(str(path.resolve())), keys=keys))
     command = [str(binary), "run", str(spec), "--run-dir", str(run_dir), "--fresh", "--quiet"]
@@ -79,7 +79,7 @@ def gristmill(binary: pathlib.Path, folder: pathlib.Path, path: pathlib.Path, ke
     if status != 0:
         sys.exit(f"gristmill ended with {os.waitstatus_to_exitcode(status)}")
     labels = pq.read_table(run_dir / "segments" / "assignments.parquet")["segment"].to_numpy()
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, np.nan_to_num(labels, nan=-1).astype(int)
+    return usage.ru_utime + usage.ru_stime, np.nan_to_num(labels, nan=-1).astype(int)
 
 
 def fit(name: str, cells):
@@ -145,10 +145,10 @@ def main() -> None:
             path = table(arguments.folder, rows, columns)
             rounds = [(gristmill(arguments.binary, pathlib.Path(temporary), path, keys), [in_a_process(p, path) for p in peers]) for _ in range(arguments.rounds)]
             ours = statistics.median(own[0] for own, _ in rounds)
-            print(f"{name}: gristmill {ours:.2f} CPU-s, {rounds[0][0][1]:.0f} MiB", flush=True)
+            print(f"{name}: gristmill {ours:.2f} CPU-s", flush=True)
             for at, other in enumerate(peers):
                 theirs = statistics.median(found[at][0] for _, found in rounds)
-                same = adjusted_rand_score(rounds[0][0][2], rounds[0][1][at][2])
+                same = adjusted_rand_score(rounds[0][0][1], rounds[0][1][at][2])
                 print(f"    {other} {theirs:.2f} CPU-s, {rounds[0][1][at][1]:.0f} MiB: {theirs / ours:.1f}x; labels agree at {same:.4f}", flush=True)
 
 

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Far apart, segments begin at a density near 0, and the share is near 1; bumps of noise begin where they end. It is held against draws of
-//! one normal distribution and of a box, each of the mean and covariance of the points.
+//! one normal distribution and of a box, each of the mean and covariance of the points. Where a column has few values (whole numbers, say)
+//! draws take the nearest of them: a grid is dense on its lines without any structure.
 //!
 //! Source   excess of mass: Mueller and Sawitzki 1991, as HDBSCAN takes it (density.rs); comparison with draws of a reference: Tibshirani,
 //!          Walther, Hastie 2001 (the gap statistic).
@@ -33,6 +34,7 @@ pub(super) fn as_dense_by_chance(sample: &Points, share: usize, min_samples: usi
     let points = sample.some(&stability::sample(sample.n(), COMPARED, fits.seed));
     let (mean, root) = moments(&points)?;
     let min_size = (points.n() / share).max(2);
+    let grids: Vec<Vec<f32>> = (0..points.d).map(|column| grid(&points, column)).collect();
     let excess = |points: &Points| {
         let (ways, _) = linked(points, &Tree::new(points), min_samples.min(min_size), fits.stop)?;
         Some(density::hdbscan(points.n(), &ways, min_size).excess)
@@ -40,7 +42,7 @@ pub(super) fn as_dense_by_chance(sample: &Points, share: usize, min_samples: usi
     let own = excess(&points)?;
     let by_chance = |is_box: bool| {
         let stream = |turn: u32| Stream::new(fits.seed, Purpose::Sample, 3, 2 * turn + u32::from(is_box));
-        let draw = |turn: u32| excess(&drawn(points.n(), &mean, &root, is_box, &mut stream(turn)));
+        let draw = |turn: u32| excess(&drawn(points.n(), &mean, &root, &grids, is_box, &mut stream(turn)));
         let drawn: Vec<f64> = (0..DRAWS).into_par_iter().map(draw).collect::<Option<_>>()?;
         let as_large = drawn.iter().filter(|excess| **excess >= own).count() as u32;
         Some(f64::from(1 + as_large) / f64::from(1 + DRAWS))
@@ -72,7 +74,7 @@ fn moments(points: &Points) -> Option<(Vec<f64>, Vec<f64>)> {
 }
 
 /// Draws points of this mean and covariance: of a normal distribution, or of a box.
-fn drawn(n: usize, mean: &[f64], root: &[f64], is_box: bool, stream: &mut Stream) -> Points {
+fn drawn(n: usize, mean: &[f64], root: &[f64], grids: &[Vec<f32>], is_box: bool, stream: &mut Stream) -> Points {
     let d = mean.len();
     let mut uniform = || (f64::from(stream.word()) + 0.5) / 4_294_967_296.0;
     let side = libm::sqrt(12.0);
@@ -82,8 +84,62 @@ fn drawn(n: usize, mean: &[f64], root: &[f64], is_box: bool, stream: &mut Stream
         for row in 0..d {
             let away: f64 = root[row * d..][..=row].iter().zip(&own).map(|(a, b)| a * b).sum();
             #[allow(clippy::cast_possible_truncation, reason = "points are f32")]
-            cells.push((mean[row] + away) as f32);
+            cells.push(nearest(&grids[row], (mean[row] + away) as f32));
         }
     }
     Points::new(cells, d)
+}
+
+/// Returns the values of a column in order, where most of them are taken more than once; else none.
+fn grid(points: &Points, column: usize) -> Vec<f32> {
+    let mut values: Vec<f32> = points.cells.iter().skip(column).step_by(points.d).copied().collect();
+    values.sort_unstable_by(f32::total_cmp);
+    values.dedup();
+    if values.len() * 2 > points.n() { Vec::new() } else { values }
+}
+
+/// Returns the value of a grid that is nearest, or the value itself where there is no grid.
+fn nearest(grid: &[f32], x: f32) -> f32 {
+    let above = grid.partition_point(|value| *value < x);
+    match (above.checked_sub(1).map(|below| grid[below]), grid.get(above)) {
+        (Some(below), Some(&above)) => {
+            if x - below < above - x {
+                below
+            } else {
+                above
+            }
+        }
+        (Some(end), None) => end,
+        (None, Some(&end)) => end,
+        (None, None) => x,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::tests::points;
+    use super::*;
+
+    #[test]
+    fn draws_take_the_values_of_a_grid_and_nothing_else() {
+        let grid_points = points(300, 2, true);
+        assert_eq!(grid(&grid_points, 1), [0.0, 1.0, 2.0, 3.0]);
+        assert!(grid(&points(300, 2, false), 1).is_empty());
+        for (x, due) in [(-5.0, 0.0), (0.4, 0.0), (0.6, 1.0), (2.9, 3.0), (9.0, 3.0)] {
+            assert!((nearest(&[0.0, 1.0, 2.0, 3.0], x) - due).abs() < f32::EPSILON, "{x}");
+        }
+        assert!((nearest(&[], 0.123) - 0.123).abs() < f32::EPSILON);
+    }
+
+    #[test]
+    fn draws_have_the_mean_and_covariance_of_the_points() {
+        let points = points(1_000, 2, false);
+        let (mean, root) = moments(&points).expect("points spread");
+        for is_box in [false, true] {
+            let drawn = drawn(20_000, &mean, &root, &[Vec::new(), Vec::new()], is_box, &mut Stream::new(1, Purpose::Sample, 3, 0));
+            let (drawn_mean, drawn_root) = moments(&drawn).expect("draws spread");
+            let all = mean.iter().zip(&drawn_mean).chain(root.iter().zip(&drawn_root));
+            assert!(all.clone().all(|(due, found)| (due - found).abs() < 0.01), "{:?}", all.collect::<Vec<_>>());
+        }
+    }
 }

@@ -185,7 +185,10 @@ impl JobKind for Cluster {
             tables: said.tables(),
             place: backend.place().word().to_owned(),
             adapter: backend.place().is_device().then(|| backend.adapter()).flatten(),
-            place_reason: reason,
+            place_reason: match found.method {
+                Method::KMeans => reason,
+                method => format!("`{}` runs on the CPU", method.word()),
+            },
             fell_back: backend.fallbacks(),
             n_rows: found.n_rows,
             n_columns: asked.used.len() as u64,
