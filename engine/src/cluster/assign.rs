@@ -130,6 +130,11 @@ fn settle(input: AssignInput<'_>, screened: &[Screened]) -> Assigned {
     Assigned { labels, n_settled: n_settled.into_inner() }
 }
 
+/// Returns the cost of scores of so many operations: on a device half as fast as a product, on the CPU, where points are packed once, faster.
+pub(super) fn cost_of_scores(flops: f64) -> Cost {
+    Cost { flops: 2.0 * flops, cpu_flops: 0.6 * flops, ..Cost::default() }
+}
+
 /// The kernel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Assign;
@@ -143,8 +148,7 @@ impl Kernel for Assign {
     fn cost(&self, input: AssignInput<'_>) -> Cost {
         let (n, k, d) = (input.points.n(), input.centres.k(), input.points.d);
         let flops = 2.0 * (n * k) as f64 * d as f64;
-        // Finding the best of k costs as much as two multiply-adds each.
-        Cost { flops, cpu_flops: flops + 4.0 * (n * k) as f64, bytes_up: 4 * (n * d) as u64, bytes_down: 12 * n as u64 }
+        Cost { bytes_up: 4 * (n * d) as u64, bytes_down: 12 * n as u64, ..cost_of_scores(flops) }
     }
 
     fn on_cpu(&self, _: &Cpu, input: AssignInput<'_>) -> Assigned {

@@ -28,12 +28,12 @@ const COMPARED: usize = 2_000;
 const DRAWS: u32 = 99;
 
 /// Returns the share of draws without structure, these points counted, whose relative excess of mass is as large: of the two kinds of
-/// draws the larger. Segments hold a `share`-th of the points. None where the work was stopped.
+/// draws the larger. Segments hold a `share`-th of the points, at least `least`. None where the work was stopped.
 #[allow(clippy::cast_possible_truncation, reason = "few draws")]
-pub(super) fn as_dense_by_chance(sample: &Points, share: usize, min_samples: usize, fits: Fits<'_>) -> Option<f64> {
+pub(super) fn as_dense_by_chance(sample: &Points, share: usize, least: usize, min_samples: usize, fits: Fits<'_>) -> Option<f64> {
     let points = sample.some(&stability::sample(sample.n(), COMPARED, fits.seed));
     let (mean, root) = moments(&points)?;
-    let min_size = (points.n() / share).max(2);
+    let min_size = (points.n() / share).max(least);
     let grids: Vec<Vec<f32>> = (0..points.d).map(|column| grid(&points, column)).collect();
     let excess = |points: &Points| {
         let (ways, _) = linked(points, &Tree::new(points), min_samples.min(min_size), fits.stop)?;

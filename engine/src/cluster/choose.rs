@@ -67,13 +67,12 @@ fn automatic(sample: &Points, n: usize, options: &ClusterOptions, found: &mut Cl
     let k = match options.k {
         Choice::Given(k) => k.min(n),
         Choice::Auto(most) => {
-            let k = dense_places(sample, fits)?;
-            let k = k.min(most);
+            let k = dense_places(sample, fits)?.min(most);
             found.sweep.push(Sweep { method: Method::Hdbscan, k, criterion: "dense_places", value: k as f64, chosen: k >= 2 });
             if k < 2 {
                 return Some(None);
             }
-            let by_chance = chance::as_dense_by_chance(sample, COUNTED_SHARES[0], MIN_SAMPLES, fits)?;
+            let by_chance = chance::as_dense_by_chance(sample, COUNTED_SHARES[0], MIN_SIZE, MIN_SAMPLES, fits)?;
             let chosen = by_chance <= BY_CHANCE;
             found.sweep.push(Sweep { method: Method::Hdbscan, k, criterion: "by_chance", value: by_chance, chosen });
             if !chosen {
@@ -106,7 +105,9 @@ fn automatic(sample: &Points, n: usize, options: &ClusterOptions, found: &mut Cl
         return None;
     }
     let method = found.method;
-    found.sweep[first..].iter_mut().for_each(|sweep| sweep.chosen = sweep.method == method);
+    for sweep in &mut found.sweep[first..] {
+        sweep.chosen = sweep.method == method;
+    }
     Some(best.map(|(_, recipe)| recipe))
 }
 

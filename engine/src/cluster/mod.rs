@@ -262,7 +262,7 @@ pub fn device_cost(n_rows: usize, n_columns: usize, options: &ClusterOptions) ->
     #[allow(clippy::cast_precision_loss, reason = "a cost is a rough figure")]
     let flops = 2.0 * n_rows as f64 * k as f64 * n_columns as f64 * iterations;
     let bytes = |each: usize| (each * n_rows) as u64 * u64::from(options.max_iterations.min(30));
-    Cost { flops, cpu_flops: flops, bytes_up: bytes(4 * n_columns), bytes_down: bytes(12) }
+    Cost { bytes_up: bytes(4 * n_columns), bytes_down: bytes(12), ..assign::cost_of_scores(flops) }
 }
 
 /// Clusters the rows of a table of numbers; `others` are columns of the same rows that take no part and are tested. None where the work was
