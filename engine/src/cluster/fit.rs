@@ -10,8 +10,9 @@ use super::spanning::{Way, spanning_tree};
 use super::tree::Tree;
 use crate::backend::Backend;
 
-/// Neighbours that bound the ways of a spanning tree, where nobody asks for more.
-const NEAR: usize = 8;
+/// Neighbours beyond those that make a place dense: they bound the ways of the spanning tree, so that fewer points walk it. HDBSCAN of 50,000 x 8
+/// took 1.66 CPU-seconds without, 1.51 with 6, 1.58 with 14.
+const BEYOND: usize = 6;
 
 /// A method and its numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,7 +66,7 @@ pub(crate) fn linked(
     min_samples: usize,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Option<(Vec<Way>, Vec<f64>)> {
-    let near = tree.neighbours(min_samples.max(NEAR));
+    let near = tree.neighbours(min_samples + BEYOND);
     let core = near.reach(min_samples, points.n());
     Some((spanning_tree(tree, points, &core, &near, stop)?, core))
 }

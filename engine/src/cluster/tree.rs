@@ -1,13 +1,13 @@
 //! A k-d tree over points: their nearest neighbours, and whatever else looks for near points, exactly.
 //!
 //! ```text
-//! node   box round its points; leaf: up to 16 points, their cells of one column side by side
+//! node   box round its points; leaf: up to 32 points, their cells of one column side by side
 //! ```
 //!
 //! Shape    n points in; for every point its k nearest others, nearest first, of equal distance the first in the table.
 //! Numbers  squared distances in f64, column after column, as [`Points::distance`] gives them. The distance of a box is lowered by more than
 //!          the rounding of both sums, so that it never hides a point that is nearer.
-//! Cost     about log n boxes a point in few columns; in many columns every leaf, which a loop over 16 points at a time makes bearable.
+//! Cost     about log n boxes a point in few columns; in many columns every leaf, which a loop over 32 points at a time makes bearable.
 
 use rayon::prelude::*;
 
@@ -17,8 +17,8 @@ use crate::simd::widest;
 /// Columns of a box that are added side by side.
 const LANES: usize = 4;
 
-/// Points of a leaf.
-pub(crate) const LEAF: usize = 16;
+/// Points of a leaf. HDBSCAN of 50,000 x 8 took 1.66 CPU-seconds with 32, 1.76 with 16, 1.95 with 8.
+pub(crate) const LEAF: usize = 32;
 
 /// A box of points.
 #[derive(Debug, Clone, Copy)]
