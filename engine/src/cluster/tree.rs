@@ -308,7 +308,7 @@ pub(crate) mod tests {
 
     #[test]
     fn neighbours_are_those_of_the_book() {
-        for (n, d, k) in [(1, 2, 3), (2, 1, 5), (16, 2, 3), (17, 3, 16), (300, 2, 7), (500, 5, 10), (130, 20, 4)] {
+        for (n, d, k) in [(1, 2, 3), (2, 1, 5), (31, 2, 3), (32, 4, 5), (33, 3, 16), (65, 2, 64), (300, 2, 7), (500, 5, 10), (130, 20, 4)] {
             for is_grid in [false, true] {
                 let points = points(n, d, is_grid);
                 let found = Tree::new(&points).neighbours(k);
