@@ -32,3 +32,22 @@ pub(super) fn normalised_cut(near: &Neighbours, labels: &[u32], n_segments: usiz
     let parts = cut.iter().zip(&volume).map(|(cut, volume)| *cut as f64 / (*volume).max(1) as f64);
     parts.sum::<f64>() / n_segments.max(1) as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::points::Points;
+    use super::super::tree::Tree;
+    use super::*;
+
+    #[test]
+    fn the_cut_is_that_of_the_hand() {
+        // Each point's nearest other: 0 -> 1, 1 -> 0, 2 -> 1, 10 -> 11, 11 -> 10.
+        let near = Tree::new(&Points::new(vec![0.0, 1.0, 2.0, 10.0, 11.0], 1)).neighbours(1);
+        let cut = |labels: [u32; 5], n_segments: usize| normalised_cut(&near, &labels, n_segments);
+        assert!(cut([0, 0, 0, 1, 1], 2).abs() < 1e-12);
+        // The edge from 2 to 1 is cut: 1 of 5 ends of the first, 1 of 5 of the second.
+        assert!((cut([0, 0, 1, 1, 1], 2) - 0.2).abs() < 1e-12);
+        // Noise takes no part itself, and the edge to it is cut: 1 of 5 ends, and 0 of 4.
+        assert!((cut([0, 0, NOISE, 1, 1], 2) - 0.1).abs() < 1e-12);
+    }
+}

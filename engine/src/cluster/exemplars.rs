@@ -113,3 +113,32 @@ fn of_segment(points: &Points, (places, all): (&[Place], &[usize]), segment: usi
     ];
     all.into_iter().flatten().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exemplars_are_those_of_the_hand() {
+        let points = Points::new(vec![0.0, 1.0, 2.0, 3.0, 9.0, 20.0, 22.0], 1);
+        let place = |(row, (segment, margin)): (usize, (u32, f64))| Place {
+            row,
+            segment: Some(segment),
+            distance: None,
+            margin: Some(margin),
+            membership: None,
+            outlier: None,
+        };
+        let of = [(0, 9.0), (0, 8.0), (0, 7.0), (0, 6.0), (0, 1.0), (1, 2.0), (1, 3.0)];
+        let places: Vec<Place> = of.into_iter().enumerate().map(place).collect();
+        let found = exemplars(&points, &places, 2, 1);
+        let of_first: Vec<(Role, usize, f64)> = found[..5].iter().map(|row| (row.role, row.row, row.distance)).collect();
+        // Sums of distances: 15, 12, 11, 12, 30. Beside 2, 9 leaves 2 + 1 + 1, and 0 leaves 1 + 1 + 7.
+        let due =
+            [(Role::Medoid, 2, 0.0), (Role::Second, 4, 7.0), (Role::Border, 4, 7.0), (Role::Criticism, 0, 2.0), (Role::Contrast, 5, 11.0)];
+        assert_eq!(of_first.len(), due.len());
+        for (found, due) in of_first.iter().zip(due) {
+            assert!((found.0, found.1) == (due.0, due.1) && (found.2 - due.2).abs() < 1e-12, "{found:?}, due {due:?}");
+        }
+    }
+}

@@ -31,7 +31,10 @@ pub(crate) struct Fits<'a> {
     /// Seeds tried.
     pub(crate) restarts: u32,
     pub(crate) max_iterations: u32,
+    /// Where all points are assigned.
     pub(crate) on: &'a Backend,
+    /// The CPU: a sample is small and parted many times, and a device would wait for its calls.
+    pub(crate) host: &'a Backend,
     pub(crate) stop: &'a (dyn Fn() -> bool + Sync),
 }
 
@@ -92,9 +95,8 @@ impl Recipe {
     pub(crate) fn fit(self, points: &Points, sample: Option<&Points>, turn: u32, fits: Fits<'_>) -> Option<Fitted> {
         match self {
             Self::KMeans { k } => {
-                let host = fits.on.pinned(crate::backend::Place::Cpu);
                 let first = sample.unwrap_or(points);
-                let start = kmeans::best_of(first, k, fits.restarts, fits.max_iterations, (fits.seed, turn), &host, fits.stop)?;
+                let start = kmeans::best_of(first, k, fits.restarts, fits.max_iterations, (fits.seed, turn), fits.host, fits.stop)?;
                 let fit = match sample {
                     Some(_) => kmeans::lloyd(points, start.centres, fits.max_iterations, fits.on, fits.stop)?,
                     None => start,
@@ -137,11 +139,10 @@ impl Recipe {
 
 /// Returns the likeliest of the mixtures from some starts; none where the work was stopped, or every start failed.
 pub(crate) fn mixture(points: &Points, k: usize, covariance: Covariance, turn: u32, fits: Fits<'_>) -> Option<Mixture> {
-    let host = fits.on.pinned(crate::backend::Place::Cpu);
     let mut best: Option<Mixture> = None;
     for restart in 0..fits.restarts.max(1) {
         let seeds = kmeans::seeds(points, k, fits.seed, turn * 1000 + restart);
-        let start = kmeans::lloyd(points, seeds, fits.max_iterations, &host, fits.stop)?;
+        let start = kmeans::lloyd(points, seeds, fits.max_iterations, fits.host, fits.stop)?;
         let Some(fit) = Mixture::fit(points, &start.labels, k, covariance, fits.max_iterations, fits.stop) else { continue };
         if best.as_ref().is_none_or(|best| fit.ln_likelihood > best.ln_likelihood) {
             best = Some(fit);

@@ -277,7 +277,8 @@ pub fn cluster(
 ) -> Option<Clustering> {
     let scaled = points::scaled(table, options.scale)?;
     let points = &scaled.points;
-    let fits = Fits { seed: options.seed, restarts: options.restarts, max_iterations: options.max_iterations, on, stop };
+    let host = on.pinned(crate::backend::Place::Cpu);
+    let fits = Fits { seed: options.seed, restarts: options.restarts, max_iterations: options.max_iterations, on, host: &host, stop };
     let rows = stability::sample(points.n(), SAMPLE, options.seed);
     let sample = points.some(&rows);
     let mut found = Clustering {
@@ -297,10 +298,7 @@ pub fn cluster(
         converged: true,
         n_settled: 0,
     };
-    // The sample is small and parted many times: a device would wait for its calls.
-    let host = on.pinned(crate::backend::Place::Cpu);
-    let on_host = Fits { on: &host, ..fits };
-    let Some(recipe) = choose::recipe(&sample, points.n(), options, &mut found, on_host)? else { return Some(found) };
+    let Some(recipe) = choose::recipe(&sample, points.n(), options, &mut found, fits)? else { return Some(found) };
     let fitted = recipe.fit(points, Some(&sample), 0, fits)?;
     (found.iterations, found.converged, found.n_settled) = (fitted.iterations, fitted.converged, fitted.n_settled);
     let of_sample: Vec<u32> = rows.iter().map(|&row| fitted.labels[row]).collect();
@@ -308,7 +306,7 @@ pub fn cluster(
     let share = sample.n() as f64 / points.n() as f64;
     let stability = match options.bootstrap {
         0 => None,
-        turns => Some(stability::stability(&sample, &of_sample, fitted.n_segments, (recipe, share), turns, on_host)?),
+        turns => Some(stability::stability(&sample, &of_sample, fitted.n_segments, (recipe, share), turns, fits)?),
     };
     let order = Order::of(&fitted);
     let centres = order.centres(points, &fitted);

@@ -55,10 +55,11 @@ pub(crate) fn prediction_strength(points: &Points, k: usize, fits: Fits<'_>) -> 
         let halves = [points.some(&rows[..n / 2]), points.some(&rows[n / 2..])];
         let fit = |half: usize| {
             let turn = 1_000 + 2 * halving + u32::from(half == 1);
-            kmeans::best_of(&halves[half], k, RESTARTS, fits.max_iterations, (fits.seed, turn), fits.on, fits.stop)
+            kmeans::best_of(&halves[half], k, RESTARTS, fits.max_iterations, (fits.seed, turn), fits.host, fits.stop)
         };
         let (first, second) = (fit(0)?, fit(1)?);
-        total += kept_together(&halves[1], &second, &first.centres, fits.on) + kept_together(&halves[0], &first, &second.centres, fits.on);
+        total +=
+            kept_together(&halves[1], &second, &first.centres, fits.host) + kept_together(&halves[0], &first, &second.centres, fits.host);
     }
     Some(total / f64::from(2 * HALVINGS))
 }
