@@ -1,7 +1,7 @@
 //! One schema for files whose columns differ.
 //!
 //! Columns are matched by name; the order is that of the first file, later files add theirs at the end, and Hive
-//! partitions come last. A file that lacks a column has nulls there. Types that differ become the narrowest type
+//! partitions and the column of file paths come last. Columns are renamed before they are matched. A file that lacks a column has nulls there. Types that differ become the narrowest type
 //! that holds both:
 //!
 //! ```text
@@ -22,9 +22,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, TimeUnit};
 
-use crate::ReadError;
 use crate::paths::Found;
 use crate::table::{Member, Origin, Part};
+use crate::{ReadError, Rename, SourceOptions};
 
 /// Names that a note lists before it only counts.
 const LISTED: usize = 5;
@@ -49,14 +49,15 @@ struct Column {
 }
 
 /// Finds one schema for all parts.
-pub(crate) fn align(parts: Vec<Arc<dyn Part>>, found: &[Found]) -> Result<Aligned, ReadError> {
+pub(crate) fn align(parts: Vec<Arc<dyn Part>>, found: &[Found], options: &SourceOptions) -> Result<Aligned, ReadError> {
     let mut notes = Vec::new();
     let mut columns: Vec<Column> = Vec::new();
     let mut index: HashMap<String, usize> = HashMap::new();
     let mut origins: Vec<HashMap<usize, Origin>> = Vec::new();
     for (part, file) in parts.iter().zip(found) {
         notes.extend(part.notes());
-        let names = unique_names(&part.schema(), &file.path, &mut notes);
+        let mut names = unique_names(&part.schema(), &file.path, &mut notes);
+        rename(&mut names, &options.rename, &file.path)?;
         let mut mine = HashMap::new();
         for (at, (field, name)) in part.schema().fields().iter().zip(names).enumerate() {
             let column = match index.get(&name) {
@@ -75,7 +76,11 @@ pub(crate) fn align(parts: Vec<Arc<dyn Part>>, found: &[Found]) -> Result<Aligne
         origins.push(mine);
     }
     let n_from_files = columns.len();
+    all_renamed(&options.rename, &parts)?;
     add_partitions(found, &mut columns, &mut index, &mut origins, &mut notes);
+    if let Some(name) = &options.file_column {
+        add_paths(name, found, &options.base_dir, &mut columns, &index, &mut origins)?;
+    }
     notes.extend(describe(&columns[..n_from_files], parts.len()));
     let n_parts = parts.len();
     let member = |(part, mut mine): (Arc<dyn Part>, HashMap<usize, Origin>)| Member {
@@ -129,6 +134,40 @@ fn unique_names(schema: &Schema, path: &Path, notes: &mut Vec<String>) -> Vec<St
         names.push(name);
     }
     names
+}
+
+/// Gives the columns of one file their new names.
+fn rename(names: &mut [String], renames: &[Rename], path: &Path) -> Result<(), ReadError> {
+    let before = names.to_vec();
+    for asked in renames {
+        if let Some(at) = before.iter().position(|name| *name == asked.from) {
+            names[at].clone_from(&asked.to);
+        }
+    }
+    for asked in renames {
+        if names.iter().filter(|name| **name == asked.to).count() > 1 {
+            let detail = format!("`{}` would have two columns `{}`; choose another name", path.display(), asked.to);
+            return Err(ReadError::Option { option: "rename", value: asked.to_string(), detail });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that every new name was given to something.
+fn all_renamed(renames: &[Rename], parts: &[Arc<dyn Part>]) -> Result<(), ReadError> {
+    for asked in renames {
+        let mut there: Vec<String> = Vec::new();
+        for part in parts {
+            there.extend(part.schema().fields().iter().map(|field| format!("`{}`", field.name())));
+        }
+        if !there.contains(&format!("`{}`", asked.from)) {
+            there.sort_unstable();
+            there.dedup();
+            let detail = format!("no file has a column `{}`; there are {}", asked.from, listed(&there));
+            return Err(ReadError::Option { option: "rename", value: asked.to_string(), detail });
+        }
+    }
+    Ok(())
 }
 
 fn join(column: &mut Column, field: &Field, is_text: bool, path: &Path) -> Result<(), ReadError> {
@@ -247,6 +286,28 @@ fn add_partitions(
             mine.insert(column, Origin::Value(value));
         }
     }
+}
+
+/// Adds the column that says which file a row is from.
+fn add_paths(
+    name: &str,
+    found: &[Found],
+    base_dir: &Path,
+    columns: &mut Vec<Column>,
+    index: &HashMap<String, usize>,
+    origins: &mut [HashMap<usize, Origin>],
+) -> Result<(), ReadError> {
+    if index.contains_key(name) {
+        let detail = format!("the files have a column `{name}`; choose another name");
+        return Err(ReadError::Option { option: "file_column", value: name.to_owned(), detail });
+    }
+    for (mine, file) in origins.iter_mut().zip(found) {
+        let path = file.path.strip_prefix(base_dir).unwrap_or(&file.path).to_string_lossy();
+        mine.insert(columns.len(), Origin::Value(Arc::new(StringArray::from(vec![path.as_ref()]))));
+    }
+    let field = Field::new(name, DataType::Utf8, false);
+    columns.push(Column { field, is_text: false, any_text: false, widened_from: None, n_files: found.len() });
+    Ok(())
 }
 
 fn partition<'a>(file: &'a Found, key: &str) -> Option<&'a str> {

@@ -42,4 +42,4 @@ mod text;
 pub use error::{Cause, ReadError};
 pub use fence::quiet_panics;
 pub use open::open;
-pub use source::{Format, Sample, Scan, Sink, Source, SourceFile, SourceOptions};
+pub use source::{Format, Rename, Sample, Scan, Sink, Source, SourceFile, SourceOptions};

@@ -31,7 +31,7 @@ pub fn open(options: &SourceOptions) -> Result<Box<dyn Source>, ReadError> {
         }
     };
     let (files, parts): (Vec<SourceFile>, Vec<Arc<dyn Part>>) = opened.into_iter().unzip();
-    let aligned = align(parts, &found)?;
+    let aligned = align(parts, &found, options)?;
     let table = Table { schema: Arc::new(aligned.schema), files, notes: aligned.notes, members: Arc::new(aligned.members) };
     if options.filter.is_none() && options.sample.is_none() {
         return Ok(Box::new(table));

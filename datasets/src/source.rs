@@ -1,6 +1,8 @@
 //! What can be read: a schema, the files behind it, and scans that stream it from the first row to the last.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
@@ -29,6 +31,35 @@ pub enum Sample {
     Share(f64),
 }
 
+/// A column that gets another name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rename {
+    /// Its name in the files.
+    pub from: String,
+    /// Its name from then on.
+    pub to: String,
+}
+
+impl fmt::Display for Rename {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} as {}", self.from, self.to)
+    }
+}
+
+impl FromStr for Rename {
+    type Err = &'static str;
+
+    /// Reads `FROM as TO`, split at the last ` as `.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.rsplit_once(" as ") {
+            Some((from, to)) if !from.trim().is_empty() && !to.trim().is_empty() => {
+                Ok(Self { from: from.trim().to_owned(), to: to.trim().to_owned() })
+            }
+            _ => Err("a new name is written `FROM as TO`"),
+        }
+    }
+}
+
 /// What a user asked for under `[source.NAME]`.
 #[derive(Debug, Clone)]
 pub struct SourceOptions {
@@ -46,6 +77,10 @@ pub struct SourceOptions {
     pub encoding: Option<String>,
     /// Cell texts that mean missing, beside the empty one.
     pub null_values: Vec<String>,
+    /// Columns that get another name, in every file that has them; `where` sees the new names.
+    pub rename: Vec<Rename>,
+    /// Name of a column to add that holds the path of each row's file, as seen from `base_dir`.
+    pub file_column: Option<String>,
     /// SQL boolean over the columns (`where`); rows that are not true are left out.
     pub filter: Option<String>,
     /// Part of the rows to keep.
@@ -68,6 +103,8 @@ impl SourceOptions {
             header: None,
             encoding: None,
             null_values: Vec::new(),
+            rename: Vec::new(),
+            file_column: None,
             filter: None,
             sample: None,
             seed: 0,

@@ -30,21 +30,13 @@ fn corpus() -> Option<PathBuf> {
 
 fn options(folder: &Path, file: &str) -> SourceOptions {
     SourceOptions {
-        paths: vec![file.to_owned()],
         base_dir: folder.to_path_buf(),
         format: match file.split('/').next() {
             Some("bad_csv_fuzz" | "csv") => Some(Format::Csv),
             Some("bad_arrow_ipc_file" | "bad_arrow_ipc_stream") => Some(Format::Arrow),
             _ => Some(Format::Parquet),
         },
-        delimiter: None,
-        header: None,
-        encoding: None,
-        null_values: Vec::new(),
-        filter: None,
-        sample: None,
-        seed: 0,
-        memory_bytes: 1 << 30,
+        ..SourceOptions::of(file)
     }
 }
 

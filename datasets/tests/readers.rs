@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, AsArray, Date32Array, Float64Array, Int32Array, Int
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use common::{columns, error, numbers, options, read, texts, write_parquet};
-use gristmill_datasets::{Cause, ReadError, Sample, open};
+use gristmill_datasets::{Cause, ReadError, Rename, Sample, open};
 use tempfile::tempdir;
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
@@ -42,6 +42,39 @@ fn rows_do_not_depend_on_row_groups_or_on_how_many_are_asked_for() {
             assert_eq!(found, expected, "groups of {group_rows}, {max_rows} rows at a time");
         }
     }
+}
+
+#[test]
+fn columns_are_renamed_before_files_are_matched_and_rows_know_their_file() {
+    let folder = tempdir().unwrap();
+    let a = batch(vec![("x", Arc::new(Int32Array::from(vec![1, 2]))), ("y", Arc::new(Int32Array::from(vec![3, 4])))]);
+    let b = batch(vec![("u", Arc::new(Float64Array::from(vec![0.5]))), ("x", Arc::new(Int32Array::from(vec![9])))]);
+    create_dir_all(folder.path().join("old")).unwrap();
+    write_parquet(&folder.path().join("a.parquet"), &a, 10);
+    write_parquet(&folder.path().join("old/b.parquet"), &b, 10);
+    let rename = |texts: &[&str]| texts.iter().map(|text| text.parse::<Rename>().unwrap()).collect();
+    let mut asked = options(folder.path(), &["a.parquet", "old/b.parquet"]);
+    // Names are exchanged, not chained: `x` becomes `y` and `y` becomes `x`.
+    asked.rename = rename(&["x as y", "y as x", "u as x"]);
+    asked.file_column = Some("file".to_owned());
+    let source = open(&asked).unwrap();
+    let schema = source.schema();
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["y", "x", "file"]);
+    let found = read(source.as_ref());
+    assert_eq!(numbers(&found[0]), [Some(1.0), Some(2.0), Some(9.0)]);
+    assert_eq!(numbers(&found[1]), [Some(3.0), Some(4.0), Some(0.5)]);
+    assert_eq!(texts(&found[2]), [Some("a.parquet"), Some("a.parquet"), Some("old/b.parquet")]);
+    asked.filter = Some("file like 'old/%' and x < 1".to_owned());
+    assert_eq!(numbers(&read(open(&asked).unwrap().as_ref())[0]), [Some(9.0)]);
+    for (names, column) in [(&["x as y"][..], None), (&["w as v"], None), (&[], Some("y"))] {
+        let mut wrong = options(folder.path(), &["a.parquet", "old/b.parquet"]);
+        wrong.rename = rename(names);
+        wrong.file_column = column.map(str::to_owned);
+        assert!(matches!(error(&wrong), ReadError::Option { .. }), "{names:?} {column:?}");
+    }
+    assert!("x y".parse::<Rename>().is_err() && " as y".parse::<Rename>().is_err());
+    assert_eq!("x as y as z".parse(), Ok(Rename { from: "x as y".to_owned(), to: "z".to_owned() }));
 }
 
 #[test]

@@ -19,19 +19,8 @@ use parquet::file::properties::WriterProperties;
 
 /// Returns options that name some paths and leave all else to defaults.
 pub(crate) fn options(folder: &Path, paths: &[&str]) -> SourceOptions {
-    SourceOptions {
-        paths: paths.iter().map(|path| (*path).to_owned()).collect(),
-        base_dir: folder.to_path_buf(),
-        format: None,
-        delimiter: None,
-        header: None,
-        encoding: None,
-        null_values: Vec::new(),
-        filter: None,
-        sample: None,
-        seed: 0,
-        memory_bytes: 1 << 30,
-    }
+    let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+    SourceOptions { paths, base_dir: folder.to_path_buf(), ..SourceOptions::of("") }
 }
 
 /// Writes a table in row groups of a given length.

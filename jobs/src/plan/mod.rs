@@ -144,19 +144,8 @@ pub fn check_input(step: &StepSpec, schema: &Schema) -> Problems {
 #[must_use]
 pub fn table_options(path: &Path, seed: u64, memory_bytes: u64) -> SourceOptions {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    SourceOptions {
-        paths: vec![name],
-        base_dir: path.parent().unwrap_or(Path::new(".")).to_owned(),
-        format: Some(Format::Parquet),
-        delimiter: None,
-        header: None,
-        encoding: None,
-        null_values: Vec::new(),
-        filter: None,
-        sample: None,
-        seed,
-        memory_bytes,
-    }
+    let base_dir = path.parent().unwrap_or(Path::new(".")).to_owned();
+    SourceOptions { base_dir, format: Some(Format::Parquet), seed, memory_bytes, ..SourceOptions::of(name) }
 }
 
 impl Plan {

@@ -90,7 +90,9 @@ fn explain(
         }
         ReadError::Option { option, value, detail } => {
             let help = detail.split_once("; ").map_or(detail.as_str(), |(_, help)| help);
-            problems.add(source.span(option), format!("`{value}` is not a value of `{option}`"), "no such value", help);
+            // An item of a list is pointed at itself.
+            let span = source.item(option, value).map_or_else(|| source.span(option), |item| item.span.clone());
+            problems.add(span, format!("`{value}` cannot be used as `{option}`"), "here", help);
             None
         }
         ReadError::Filter(filter) => {

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use gristmill_datasets::Format;
+use gristmill_datasets::{Format, Rename};
 
 use super::fields::{Reading, Values, short};
 use super::graph;
@@ -128,9 +128,10 @@ fn assemble(reading: &mut Reading<'_>, raw: Raw, path: &Path) -> Spec {
 fn source_spec(reading: &mut Reading<'_>, source: RawSource) -> Option<SourceSpec> {
     let RawSource { name, values } = source;
     let delimiter = delimiter(reading, &values);
+    let rename = renames(reading, &values);
     let paths = values.list("path").to_vec();
-    // Without a path, or with a delimiter that is none, there is nothing to open.
-    if paths.is_empty() || (values.is_given("delimiter") && delimiter.is_none()) {
+    // Without a path, or with an option that cannot be read, there is nothing to open.
+    if paths.is_empty() || (values.is_given("delimiter") && delimiter.is_none()) || rename.len() < values.list("rename").len() {
         return None;
     }
     Some(SourceSpec {
@@ -141,6 +142,8 @@ fn source_spec(reading: &mut Reading<'_>, source: RawSource) -> Option<SourceSpe
         header: values.flag("header"),
         encoding: values.text("encoding").map(str::to_owned),
         null_values: values.list("null_values").iter().map(|text| text.value.clone()).collect(),
+        rename,
+        file_column: values.text("file_column").map(str::to_owned),
         filter_start: values.spanned_text("where").and_then(|filter| start_within(reading.text, &filter)),
         filter: values.spanned_text("where"),
         sample: values.sample("sample"),
@@ -180,6 +183,27 @@ fn delimiter(reading: &mut Reading<'_>, values: &Values) -> Option<u8> {
     let help = format!("write one character, for example {}", reading.notation.assign("delimiter", meant));
     reading.problems.add(written.span, message, "not one character", help);
     None
+}
+
+/// Returns the new names that can be read.
+fn renames(reading: &mut Reading<'_>, values: &Values) -> Vec<Rename> {
+    let mut renames: Vec<Rename> = Vec::new();
+    for written in values.list("rename") {
+        let found = match written.value.parse::<Rename>() {
+            Ok(asked) if renames.iter().any(|other| other.from == asked.from) => Err("a column gets one new name"),
+            Ok(asked) if renames.iter().any(|other| other.to == asked.to) => Err("two columns cannot have one name"),
+            other => other,
+        };
+        match found {
+            Ok(asked) => renames.push(asked),
+            Err(help) => {
+                let message = format!("`{}` is not a new name", short(&written.value));
+                let help = format!("{help}, for example {}", quoted("Invoice as invoice_no"));
+                reading.problems.add(written.span.clone(), message, "not a new name", help);
+            }
+        }
+    }
+    renames
 }
 
 fn step_spec(step: RawStep) -> Option<StepSpec> {

@@ -43,6 +43,18 @@ pub const SOURCE: &[Key] = &[
     Key { name: "header", takes: Takes::Flag, default: None, about: "Whether text files start with a line of names" },
     Key { name: "encoding", takes: Takes::Text, default: None, about: "Character encoding of text files; UTF-8 where absent" },
     Key { name: "null_values", takes: Takes::TextList, default: None, about: "Cell texts that mean missing" },
+    Key {
+        name: "rename",
+        takes: Takes::TextList,
+        default: None,
+        about: "Columns that get another name before files are put together: `FROM as TO`",
+    },
+    Key {
+        name: "file_column",
+        takes: Takes::Text,
+        default: None,
+        about: "Column to add: the path of each row's file, as seen from the spec",
+    },
     Key { name: "where", takes: Takes::Text, default: None, about: "SQL condition; rows that do not meet it are left out" },
     Key { name: "sample", takes: Takes::Sample, default: None, about: "Rows to draw: a number of rows, or a share below 1" },
 ];

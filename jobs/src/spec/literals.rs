@@ -26,6 +26,7 @@ pub(super) fn sample_literal(key: &Key) -> String {
             "kind" => "\"correlate\"",
             "delimiter" => "\",\"",
             "encoding" => "\"utf-8\"",
+            "file_column" => "\"file\"",
             "where" => "\"amount > 0\"",
             _ => "\"NAME\"",
         },
@@ -38,6 +39,7 @@ pub(super) fn sample_literal(key: &Key) -> String {
         (None, Takes::TextList) => match key.name {
             "path" => "\"data/*.parquet\"",
             "from" => "\"NAME\"",
+            "rename" => "[\"OLD as NEW\"]",
             _ => "[\"NAME\"]",
         },
     };

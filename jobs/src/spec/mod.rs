@@ -29,7 +29,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use gristmill_datasets::{Format, Sample, SourceOptions};
+use gristmill_datasets::{Format, Rename, Sample, SourceOptions};
 
 use crate::error::Exit;
 use crate::kinds::JobKind;
@@ -92,6 +92,10 @@ pub struct SourceSpec {
     pub encoding: Option<String>,
     /// Cell texts that mean missing.
     pub null_values: Vec<String>,
+    /// Columns that get another name.
+    pub rename: Vec<Rename>,
+    /// Column to add that holds the path of each row's file.
+    pub file_column: Option<String>,
     /// SQL boolean (`where`); rows that are not true are left out.
     pub filter: Option<Spanned<String>>,
     /// Byte of the spec where the text of `where` starts; none where escapes blur the places in it.
@@ -266,6 +270,8 @@ impl SourceSpec {
             header: self.header,
             encoding: self.encoding.clone(),
             null_values: self.null_values.clone(),
+            rename: self.rename.clone(),
+            file_column: self.file_column.clone(),
             filter: self.filter.as_ref().map(|filter| filter.value.clone()),
             sample: self.sample,
             seed: spec.seed,
@@ -277,6 +283,11 @@ impl SourceSpec {
     #[must_use]
     pub fn span(&self, key: &str) -> Span {
         self.values.field(key).map_or_else(|| self.name.span.clone(), |field| field.span.clone())
+    }
+
+    /// Returns the item of a list that was written so.
+    pub(crate) fn item(&self, key: &str, text: &str) -> Option<&Spanned<String>> {
+        self.values.list(key).iter().find(|item| item.value == text)
     }
 }
 
