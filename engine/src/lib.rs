@@ -12,6 +12,7 @@
 //! | [`cluster`] | segments of rows: k-means, how many, and which can be trusted |
 //! | [`columns`] | Arrow columns to dense blocks with bit masks, centred in f64 |
 //! | [`correlate`] | Pearson correlation of every pair of columns |
+//! | [`entities`] | events to one row for each customer, machine or account |
 //! | [`findings`] | the findings contract |
 //! | [`stats`] | distributions, intervals, false discovery rate |
 //!
@@ -25,6 +26,7 @@ pub mod backend;
 pub mod cluster;
 pub mod columns;
 pub mod correlate;
+pub mod entities;
 mod error;
 pub mod findings;
 mod simd;

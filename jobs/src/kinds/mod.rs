@@ -14,12 +14,14 @@ use crate::spec::{Problems, StepSpec};
 
 mod cluster;
 mod correlate;
+mod features;
 
 pub use cluster::Cluster;
 pub use correlate::Correlate;
+pub use features::Features;
 
 /// Every kind that a spec may name, in the order of the help.
-pub const KINDS: &[&dyn JobKind] = &[&Correlate, &Cluster];
+pub const KINDS: &[&dyn JobKind] = &[&Correlate, &Cluster, &Features];
 
 /// What a spec may ask for.
 pub trait JobKind: Sync {
