@@ -1,8 +1,10 @@
 //! Brings a source to the engine: one scan a pass of an analysis, or its columns into memory; a look at the stop flag after
 //! every piece.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::{Array, ArrayRef, new_empty_array};
+use arrow::compute::concat;
 use gristmill_datasets::ReadError;
 use gristmill_engine::EngineError;
 use gristmill_engine::analysis::{self, Analysis};
@@ -122,6 +124,54 @@ pub fn collect(columns: &[usize], keys: &[usize], budget_bytes: u64, step: &Step
     drop(scan);
     let (table, left_out) = builder.finish().map_err(|error| engine_error(step, error))?;
     Ok(Collected::Table(table, left_out))
+}
+
+/// Reads one column, by index into the source's schema, as it is, into memory of at most `budget_bytes`.
+///
+/// # Errors
+/// When the source cannot be read, the column does not fit, or the run was asked to stop.
+pub fn carry(column: usize, budget_bytes: u64, step: &StepSpec, on: &StepRun<'_>) -> Result<ArrayRef, JobError> {
+    let schema = on.source.schema();
+    let field = schema.field(column);
+    let read_error = |error| JobError::Read { source_name: step.from.value.name.clone(), error: Box::new(error) };
+    let pieces: Mutex<Vec<ArrayRef>> = Mutex::default();
+    let mut scan = on.source.scan(&[column]).map_err(read_error)?;
+    let mut held_bytes = 0;
+    loop {
+        let put = |_: usize, _: usize, array: &ArrayRef| pieces.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(array));
+        let before = pieces.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let rows = scan.next(ROWS_AT_ONCE, &put).map_err(read_error)?;
+        held_bytes += pieces.lock().unwrap_or_else(PoisonError::into_inner)[before..].iter().map(bytes_of).sum::<u64>();
+        // The pieces, and the whole that they become.
+        if 2 * held_bytes > budget_bytes {
+            return Err(JobError::Budget {
+                what: format!("step `{}`: column `{}` to be carried into the tables", step.name.value, field.name()),
+                needed_bytes: 2 * held_bytes,
+                budget_bytes,
+                help: "raise `memory`, or remove `id`: `row` counts the rows of the input".to_owned(),
+            });
+        }
+        if (on.stopped)() {
+            return Err(JobError::Stopped(Exit::Interrupted));
+        }
+        if rows == 0 {
+            break;
+        }
+    }
+    let pieces = pieces.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
+    if pieces.is_empty() {
+        return Ok(new_empty_array(field.data_type()));
+    }
+    concat(&pieces).map_err(|error| JobError::Data {
+        step: step.name.value.clone(),
+        message: format!("column `{}` cannot be carried into the tables: {error}", field.name()),
+    })
+}
+
+/// Returns the bytes of the cells of a piece, which may be part of a larger buffer.
+fn bytes_of(piece: &ArrayRef) -> u64 {
+    piece.to_data().get_slice_memory_size().unwrap_or_else(|_| piece.get_array_memory_size()) as u64
 }
 
 /// Returns the engine's complaint about the data as one about the step.

@@ -7,12 +7,17 @@ use std::fs;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, UInt64Type};
 use common::{Job, repository, shared};
 
 fn numbers(table: &RecordBatch, name: &str) -> Vec<Option<f64>> {
     let column = cast(table.column_by_name(name).unwrap_or_else(|| panic!("no column {name}")), &DataType::Float64).unwrap();
     column.as_primitive::<Float64Type>().iter().collect()
+}
+
+fn rows(table: &RecordBatch) -> Vec<usize> {
+    let rows = table.column_by_name("row").unwrap().as_primitive::<UInt64Type>().values();
+    rows.iter().map(|row| usize::try_from(*row).unwrap()).collect()
 }
 
 fn sum(table: &RecordBatch, name: &str) -> f64 {
@@ -30,7 +35,7 @@ fn two_years_of_a_shop_become_its_customers() {
          where = \"CustomerID is not null and InvoiceNo not like 'C%' and not (file like '%2009_2010%' and InvoiceDate >= '2010-12-01')\"\n\
          [step.rfm]\nkind = \"features\"\nfrom = \"lines\"\nentity = \"CustomerID\"\ntime = \"InvoiceDate\"\norder = \"InvoiceNo\"\n\
          quantity = \"Quantity\"\nprice = \"UnitPrice\"\nproduct = \"StockCode\"\ncategory = \"Country\"\n\
-         [step.segments]\nkind = \"cluster\"\nfrom = \"rfm\"\ncolumns = [\"r_score\", \"f_score\", \"m_score\"]\nmethod = \"kmeans\"\nk = 4\n"
+         [step.segments]\nkind = \"cluster\"\nfrom = \"rfm\"\ncolumns = [\"r_score\", \"f_score\", \"m_score\"]\nmethod = \"kmeans\"\nk = 4\nid = \"CustomerID\"\n"
     );
     let job = Job::new();
     let run = job.run(&spec, "retail");
@@ -42,6 +47,12 @@ fn two_years_of_a_shop_become_its_customers() {
     // An interval needs two orders: 1,626 customers have one.
     assert_eq!(table.column_by_name("interval_days").unwrap().null_count(), 1_626);
     assert_eq!(run.findings().num_rows(), 4, "segments of customers");
+    // Each segment is a segment of customers by name, and so are the rows that stand for it.
+    let (assignments, exemplars) = (run.table_of("segments", "assignments"), run.table_of("segments", "exemplars"));
+    let customers = numbers(&table, "CustomerID");
+    assert_eq!(numbers(&assignments, "CustomerID"), customers);
+    let named: Vec<Option<f64>> = rows(&exemplars).into_iter().map(|row| customers[row]).collect();
+    assert_eq!(numbers(&exemplars, "CustomerID"), named);
 }
 
 #[test]

@@ -25,6 +25,9 @@ const K_MAX_AUTO: usize = 60;
 /// What a column has to be.
 const NUMBERS: &str = "segments are made of numbers and booleans";
 
+/// Parts of the budget: the table, the points, and what every row comes to.
+const SHARE: u64 = 3;
+
 /// The kind.
 #[derive(Debug, Clone, Copy)]
 pub struct Cluster;
@@ -40,6 +43,7 @@ impl JobKind for Cluster {
 
     fn keys(&self) -> &'static [Key] {
         const KEYS: &[Key] = &[
+            keys::ID,
             keys::COLUMNS,
             keys::EXCLUDE,
             Key {
@@ -136,6 +140,12 @@ impl JobKind for Cluster {
                 problems.add(column.span.clone(), message, "no numbers", "remove it");
             }
         }
+        if let Some(id) = &step.id
+            && outcome::IS_TAKEN.contains(&id.value.as_str())
+        {
+            let message = format!("`id` is column `{}`, which is the name of a column of the tables it is carried into", id.value);
+            problems.add(id.span.clone(), message, "taken", "give it another name with `rename` of the source");
+        }
         if step.is_written("k") && step.is_written("k_max") {
             problems.add(
                 step.span("k_max"),
@@ -158,13 +168,17 @@ impl JobKind for Cluster {
 
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
         let schema = on.source.schema();
-        for name in step.columns.iter().chain(&step.exclude) {
+        for name in step.columns.iter().chain(&step.exclude).chain(&step.id) {
             if schema.column_with_name(&name.value).is_none() {
                 let message = format!("column `{}` is not in `{}`", name.value, step.from.value.name);
                 return Err(JobError::Spec { step: step.name.value.clone(), message });
             }
         }
         let asked = Asked::of(step, &schema);
+        let id = match step.id.as_ref().and_then(|id| schema.index_of(&id.value).ok()) {
+            Some(at) => Some((schema.field(at).clone(), pass::carry(at, on.memory_bytes / SHARE, step, on)?)),
+            None => None,
+        };
         let mut table = read(&asked, step, on)?;
         let others = Columns { n_rows: table.n_rows, columns: table.columns.split_off(asked.used.len()) };
         let options = options(step, on);
@@ -178,7 +192,7 @@ impl JobKind for Cluster {
                 return Err(JobError::Data { step: step.name.value.clone(), message });
             }
         };
-        let said = outcome::Said { found: &found, table: &table, schema: &schema, used: &asked.used, step, options: &options };
+        let said = outcome::Said { found: &found, table: &table, schema: &schema, used: &asked.used, step, options: &options, id };
         Ok(StepOutcome {
             findings: said.findings(on.job),
             notes: said.notes(),
@@ -268,7 +282,7 @@ impl Asked {
         let mut asked = Self { used: Vec::new(), others: Vec::new(), left_out: Vec::new() };
         for (at, field) in schema.fields().iter().enumerate() {
             let is_named = |list: &[crate::spec::Spanned<String>]| list.iter().any(|column| &column.value == field.name());
-            if is_named(&step.exclude) {
+            if is_named(&step.exclude) || step.id.as_ref().is_some_and(|id| &id.value == field.name()) {
                 continue;
             }
             let is_wanted = step.columns.is_empty() || is_named(&step.columns);
@@ -289,8 +303,6 @@ impl Asked {
 
 /// Reads the columns, those that take part first.
 fn read(asked: &Asked, step: &StepSpec, on: &StepRun<'_>) -> Result<Columns, JobError> {
-    // The table, the points, and what every row comes to.
-    const SHARE: u64 = 3;
     let all: Vec<usize> = asked.used.iter().chain(&asked.others).copied().collect();
     match pass::collect(&all, &[], on.memory_bytes / SHARE, step, on)? {
         Collected::Table(table, _) => Ok(table),

@@ -98,7 +98,12 @@ impl Run {
 
     /// Returns a table of the first step.
     pub(crate) fn table(&self, name: &str) -> RecordBatch {
-        read(&self.folder.join(self.step()).join(format!("{name}.parquet")))
+        self.table_of(&self.step(), name)
+    }
+
+    /// Returns a table of a step.
+    pub(crate) fn table_of(&self, step: &str, name: &str) -> RecordBatch {
+        read(&self.folder.join(step).join(format!("{name}.parquet")))
     }
 
     pub(crate) fn pairs(&self) -> Vec<Pair> {

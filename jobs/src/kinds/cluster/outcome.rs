@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Float64Builder, RecordBatch, StringArray, UInt32Array, UInt32Builder, UInt64Array,
 };
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema};
 use gristmill_engine::cluster::{
     Choice, ClusterOptions, Clustering, DOUBTFUL, Exemplar, Feature, Method, Place, REFUSED, Segment, Sweep, Trust,
@@ -32,6 +33,9 @@ const MOST_NEEDED: u64 = 40;
 /// Rows of a batch of assignments.
 const ROWS_AT_ONCE: usize = 65_536;
 
+/// Names that the column of `id` cannot have: those of `assignments` and `exemplars`.
+pub(super) const IS_TAKEN: &[&str] = &["row", "segment", "distance", "margin", "membership", "outlier", "role"];
+
 /// A clustering and what it was asked for.
 pub(super) struct Said<'a> {
     pub(super) found: &'a Clustering,
@@ -42,6 +46,8 @@ pub(super) struct Said<'a> {
     pub(super) used: &'a [usize],
     pub(super) step: &'a StepSpec,
     pub(super) options: &'a ClusterOptions,
+    /// The column that names a row, and its cells.
+    pub(super) id: Option<(Field, ArrayRef)>,
 }
 
 impl Said<'_> {
@@ -257,7 +263,8 @@ impl Said<'_> {
                 memberships.append_option(place.and_then(|place| place.membership));
                 outliers.append_option(place.and_then(|place| place.outlier));
             }
-            let columns: Vec<(Field, ArrayRef)> = vec![
+            let id = self.id.as_ref().map(|(field, cells)| (field.clone(), cells.slice(first, rows.len())));
+            let mut columns: Vec<(Field, ArrayRef)> = vec![
                 (Field::new("row", DataType::UInt64, false), Arc::new(rows.map(|row| row as u64).collect::<UInt64Array>())),
                 (Field::new("segment", DataType::UInt32, true), Arc::new(segments.finish())),
                 (Field::new("distance", DataType::Float64, true), Arc::new(distances.finish())),
@@ -265,6 +272,7 @@ impl Said<'_> {
                 (Field::new("membership", DataType::Float64, true), Arc::new(memberships.finish())),
                 (Field::new("outlier", DataType::Float64, true), Arc::new(outliers.finish())),
             ];
+            columns.extend(id);
             batches.push(batch(columns));
         }
         let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
@@ -320,18 +328,22 @@ impl Said<'_> {
     fn exemplars(&self) -> RecordBatch {
         let all = &self.found.exemplars;
         let segment = |exemplar: &Exemplar| u32::try_from(exemplar.segment + 1).expect("segments are counted in u32");
-        batch(vec![
+        let rows = || all.iter().map(|exemplar| exemplar.row as u64).collect::<UInt64Array>();
+        let id = self.id.as_ref().map(|(field, cells)| (field.clone(), take(cells, &rows(), None).expect("exemplars are rows")));
+        let mut columns: Vec<(Field, ArrayRef)> = vec![
             (Field::new("segment", DataType::UInt32, false), Arc::new(all.iter().map(segment).collect::<UInt32Array>())),
             (
                 Field::new("role", DataType::Utf8, false),
                 Arc::new(StringArray::from_iter_values(all.iter().map(|exemplar| exemplar.role.word()))),
             ),
-            (Field::new("row", DataType::UInt64, false), Arc::new(all.iter().map(|exemplar| exemplar.row as u64).collect::<UInt64Array>())),
+            (Field::new("row", DataType::UInt64, false), Arc::new(rows())),
             (
                 Field::new("distance", DataType::Float64, false),
                 Arc::new(all.iter().map(|exemplar| Some(exemplar.distance)).collect::<Float64Array>()),
             ),
-        ])
+        ];
+        columns.extend(id);
+        batch(columns)
     }
 
     fn verdict(&self) -> RecordBatch {
