@@ -44,6 +44,15 @@ fn every_number_of_the_shipped_example_can_be_computed_again() {
         let selected = job.run(&source.replace("kind = \"cluster\"", "kind = \"cluster\"\nk = 2\nbootstrap = 0"), &format!("segment{at}"));
         assert_eq!(selected.manifest()["steps"][0]["n_rows"].as_u64(), Some(n), "{}", filters[at]);
     }
+    // So does the SQL of a rule, whose bounds together leave no row out.
+    let rules = run.table("rules");
+    let (n, filters) = (counts(&rules, "n"), texts(&rules, "filter"));
+    assert!(n.len() >= 4 && n.iter().sum::<u64>() == 12_330, "{n:?}");
+    for (at, (n, filter)) in n.into_iter().zip(filters).enumerate() {
+        let source = shipped().replace("[step.segments]", &format!("where = '{filter}'\n\n[step.segments]"));
+        let selected = job.run(&source.replace("kind = \"cluster\"", "kind = \"cluster\"\nk = 2\nbootstrap = 0"), &format!("rule{at}"));
+        assert_eq!(selected.manifest()["steps"][0]["n_rows"].as_u64(), Some(n), "{filter}");
+    }
     // Those who look at pages of value buy: `Revenue` took no part.
     let features = run.table("features");
     let q = features.column_by_name("q").unwrap().as_primitive::<Float64Type>();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! table -> points (scaled) -> sample -> method and number of segments -> one fit of all points
-//!       -> stability by drawing the sample anew -> what sets each segment apart -> a few rows that stand for it
+//!       -> stability by drawing the sample anew -> what sets each segment apart -> a few rows that stand for it -> rules
 //!
 //! kmeans    round segments of like size             k by prediction strength          assign.rs, kmeans.rs
 //! mixture   ellipses of any size that overlap       k by BIC                          mixture.rs
@@ -33,6 +33,7 @@ mod genie;
 mod kmeans;
 mod mixture;
 mod points;
+mod rules;
 mod spanning;
 mod stability;
 mod tree;
@@ -45,6 +46,7 @@ pub use describe::Feature;
 pub use exemplars::{Exemplar, Role};
 pub use mixture::Covariance;
 pub use points::{Scale, Scaler};
+pub use rules::{Bound, Rule, Rules};
 
 use density::NOISE;
 use fit::{Fits, Fitted};
@@ -229,6 +231,8 @@ pub struct Clustering {
     pub features: Vec<Feature>,
     /// Rows that stand for segments, segment by segment.
     pub exemplars: Vec<Exemplar>,
+    /// Segments in words: a shallow tree.
+    pub rules: Rules,
     /// How segments were made.
     pub method: Method,
     /// The numbers of segments that were looked at; empty where k was given.
@@ -286,6 +290,7 @@ pub fn cluster(
         places: Vec::new(),
         features: Vec::new(),
         exemplars: Vec::new(),
+        rules: Rules::default(),
         method: options.method,
         sweep: Vec::new(),
         scalers: scaled.scalers,
@@ -327,6 +332,7 @@ pub fn cluster(
     found.segments = order.segments.iter().enumerate().map(segment).collect();
     found.features = describe::features(table, others, &found.places, found.segments.len());
     found.exemplars = exemplars::exemplars(points, &found.places, found.segments.len(), options.seed);
+    found.rules = rules::rules(table, &found.scalers, &found.places, &found.segments, options.seed);
     Some(found)
 }
 

@@ -257,3 +257,21 @@ fn a_stop_is_obeyed() {
     let points = scaled(&table(&blobs(100, 2, 2, 3.0, 1).0), Scale::None).unwrap().points;
     assert!(kmeans::best_of(&points, 3, 2, 10, (1, 0), &Backend::cpu(), &|| true).is_none());
 }
+
+#[test]
+fn blobs_are_told_apart_by_bounds_that_cost_nothing() {
+    let mut noise = Noise(5);
+    let at = [(0.0, 0.0), (20.0, 0.0), (20.0, 20.0)];
+    let points: Vec<(f64, f64)> = (0..900).map(|i| (at[i % 3].0 + noise.normal(), at[i % 3].1 + noise.normal())).collect();
+    let columns: [Vec<f64>; 2] = [points.iter().map(|p| p.0).collect(), points.iter().map(|p| p.1).collect()];
+    for method in [Method::KMeans, Method::Mixture(Covariance::Full), Method::Genie] {
+        let found = found(&columns, &ClusterOptions { method, k: Choice::Given(3), ..OPTIONS });
+        assert_eq!((found.rules.rules.len(), found.rules.accuracy, found.rules.price), (3, Some(1.0), Some(1.0)), "{}", method.word());
+        assert!(found.rules.rules.iter().all(|rule| rule.n == 300 && rule.purity == Some(1.0) && rule.coverage == Some(1.0)));
+        // The blob at (20, 20) needs no bound on the first column, nor the one at (0, 0) one on the second.
+        assert_eq!(found.rules.rules.iter().map(|rule| rule.bounds.len()).sum::<usize>(), 5);
+    }
+    // One segment is told apart from nothing.
+    let one: Vec<f64> = (0..500).map(|_| noise.normal()).collect();
+    assert!(found(&[one], &ClusterOptions { method: Method::Dbscan(100.0), ..OPTIONS }).rules.rules.is_empty());
+}

@@ -126,6 +126,10 @@ impl JobKind for Cluster {
                 name: "exemplars",
                 about: "rows that stand for every segment: medoid, second, border, criticism, and the contrast in another segment",
             },
+            TableDoc {
+                name: "rules",
+                about: "a shallow tree, leaf by leaf: SQL, its segment, rows, share of the segment that it covers, purity on rows not seen",
+            },
             TableDoc { name: "verdict", about: "whether there are segments, how many, by which method, and why: one row" },
             TableDoc { name: "sweep", about: "the numbers of segments that were looked at, and what each was judged by" },
         ];

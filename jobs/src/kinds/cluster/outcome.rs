@@ -9,7 +9,7 @@ use arrow::array::{
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema};
 use gristmill_engine::cluster::{
-    Choice, ClusterOptions, Clustering, DOUBTFUL, Exemplar, Feature, Method, Place, REFUSED, Segment, Sweep, Trust,
+    Bound, Choice, ClusterOptions, Clustering, DOUBTFUL, Exemplar, Feature, Method, Place, REFUSED, Rule, Segment, Sweep, Trust,
 };
 use gristmill_engine::columns::{self, Table as Columns, Unit};
 use gristmill_engine::findings::{Evidence, Finding};
@@ -119,12 +119,14 @@ impl Said<'_> {
         words
     }
 
-    /// Returns SQL for the rows of a segment: those nearer to its centre than to every other one, which is linear in the columns. Empty
-    /// where it would be too long to be read, and for methods whose segments are bounded otherwise.
+    /// Returns SQL for the rows of a segment: those nearer to its centre than to every other one, which is linear in the columns. Of
+    /// segments that are bounded otherwise, or whose SQL would be too long to be read, the rules of the tree: they select other rows too,
+    /// as the table `rules` says. Empty where no rule names the segment.
     fn filter(&self, segment: usize) -> String {
         let all = &self.found.segments;
         if self.found.method != Method::KMeans || all.len().saturating_sub(1) * self.used.len() > MOST_TERMS {
-            return String::new();
+            let rules = self.found.rules.rules.iter().filter(|rule| rule.segment == segment);
+            return rules.map(|rule| format!("({})", self.rule(rule))).collect::<Vec<String>>().join(" or ");
         }
         let own = &all[segment].centre;
         let nearer = |other: &Segment| {
@@ -146,6 +148,21 @@ impl Said<'_> {
             return present.collect::<Vec<String>>().join(" and ");
         }
         conditions.join(" and ")
+    }
+
+    /// Returns SQL for the rows of a rule. A row that lacks a cell of another column is in no segment, and not selected either.
+    fn rule(&self, rule: &Rule) -> String {
+        let bound = |bound: &Bound| {
+            let sign = if bound.is_above { ">" } else { "<=" };
+            format!("{} {sign} {}", self.sql(self.used[bound.column]), bound.at)
+        };
+        let mut terms: Vec<String> = rule.bounds.iter().map(bound).collect();
+        let is_bound = |column: usize| rule.bounds.iter().any(|bound| bound.column == column);
+        if self.found.n_incomplete > 0 {
+            let others = (0..self.used.len()).filter(|&column| !is_bound(column));
+            terms.extend(others.map(|column| format!("{} is not null", quoted(self.schema.field(self.used[column]).name()))));
+        }
+        terms.join(" and ")
     }
 
     /// Returns a column as a number in SQL.
@@ -227,6 +244,14 @@ impl Said<'_> {
         if found.n_sample < found.n_rows - found.n_incomplete && !found.segments.is_empty() {
             notes.push(format!("number, seeds and stability of segments are judged on {} rows drawn at random", count(found.n_sample)));
         }
+        if let (Some(accuracy), Some(price)) = (found.rules.accuracy, found.rules.price) {
+            notes.push(format!(
+                "{} rules of a shallow tree name the segment of {:.0} % of rows that it has not seen, at {price:.2} times the inertia (table \
+                 `rules`)",
+                found.rules.rules.len(),
+                100.0 * accuracy,
+            ));
+        }
         if !found.segments.is_empty() {
             notes.push("columns that made the segments are described, not tested: they differ between them by construction".to_owned());
         }
@@ -241,6 +266,7 @@ impl Said<'_> {
             one("segments", self.segments()),
             one("features", self.features()),
             one("exemplars", self.exemplars()),
+            one("rules", self.rules()),
             one("verdict", self.verdict()),
             one("sweep", self.sweep()),
         ]
@@ -346,6 +372,22 @@ impl Said<'_> {
         batch(columns)
     }
 
+    fn rules(&self) -> RecordBatch {
+        let all = &self.found.rules.rules;
+        let segment = |rule: &Rule| u32::try_from(rule.segment + 1).expect("segments are counted in u32");
+        let count = |of: fn(&Rule) -> u64| -> ArrayRef { Arc::new(all.iter().map(of).collect::<UInt64Array>()) };
+        let share = |of: fn(&Rule) -> Option<f64>| -> ArrayRef { Arc::new(all.iter().map(of).collect::<Float64Array>()) };
+        let filters = StringArray::from_iter_values(all.iter().map(|rule| self.rule(rule)));
+        batch(vec![
+            (Field::new("segment", DataType::UInt32, false), Arc::new(all.iter().map(segment).collect::<UInt32Array>())),
+            (Field::new("filter", DataType::Utf8, false), Arc::new(filters)),
+            (Field::new("n", DataType::UInt64, false), count(|rule| rule.n)),
+            (Field::new("n_held_out", DataType::UInt64, false), count(|rule| rule.n_held_out)),
+            (Field::new("coverage", DataType::Float64, true), share(|rule| rule.coverage)),
+            (Field::new("purity", DataType::Float64, true), share(|rule| rule.purity)),
+        ])
+    }
+
     fn verdict(&self) -> RecordBatch {
         let n = u32::try_from(self.found.segments.len()).expect("segments are counted in u32");
         let trusted = self.found.segments.iter().filter(|segment| !matches!(segment.trust, Trust::Refused)).count();
@@ -362,6 +404,8 @@ impl Said<'_> {
             (Field::new("method", DataType::Utf8, false), Arc::new(StringArray::from(vec![self.found.method.word()]))),
             (Field::new("reason", DataType::Utf8, false), Arc::new(StringArray::from(vec![self.reason()]))),
             (Field::new("n_needed", DataType::UInt64, true), Arc::new(UInt64Array::from(vec![n_needed]))),
+            (Field::new("rules_accuracy", DataType::Float64, true), Arc::new(Float64Array::from(vec![self.found.rules.accuracy]))),
+            (Field::new("rules_price", DataType::Float64, true), Arc::new(Float64Array::from(vec![self.found.rules.price]))),
         ])
     }
 
