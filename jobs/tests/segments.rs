@@ -80,6 +80,16 @@ fn noise_has_no_segments_and_the_job_says_so() {
     assert_eq!(run.table("assignments").column_by_name("segment").unwrap().null_count(), 600);
     let notes = run.manifest()["steps"][0]["notes"].to_string();
     assert!(notes.contains("no cluster structure was found"), "{notes}");
+    // A normal column is cut in the same places every time, which is no structure.
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 40
+    };
+    let bell: Vec<String> = (0..600).map(|_| (0..12).map(|_| next()).sum::<u64>().to_string()).collect();
+    job.write("bell.csv", format!("a\n{}\n", bell.join("\n")));
+    let bell = job.run(&format!("{}method = \"kmeans\"\n", spec.replace("noise.csv", "bell.csv")), "bell");
+    let notes = bell.manifest()["steps"][0]["notes"].to_string();
+    assert!(bell.table("segments").num_rows() == 0 && notes.contains("of 100 tables without any look as structured"), "{notes}");
     // Asked for all the same, they are made, and those that do not come back are refused.
     let asked = job.run(&format!("{spec}k = 6\nmethod = \"kmeans\"\n"), "asked");
     let trust = texts(&asked.table("segments"), "trust");

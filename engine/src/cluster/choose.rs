@@ -1,6 +1,8 @@
 //! Which method, and how many segments, where they are not given.
 //!
 //! ```text
+//! kmeans, mixture   k: the largest prediction strength of 0.8 or more, the least BIC; none where draws without structure look as structured:
+//!        a long normal cloud is cut in two the same way again and again
 //! auto   k: the dense places of HDBSCAN that hold a thirtieth, fiftieth or hundredth of the sample, whichever leaves the largest excess
 //!        no structure: of 100 draws without any more than one look as structured (chance.rs)
 //!        method: Genie or a mixture, whichever leaves the smaller normalised cut; with many rows and columns k-means or a mixture
@@ -54,6 +56,11 @@ pub(super) fn recipe(
         (Method::Mixture(covariance), Choice::Auto(most)) => by_bic(sample, most, covariance, &mut found.sweep, fits)?,
         (method, Choice::Auto(most)) => by_prediction_strength(sample, most, method, &mut found.sweep, fits)?,
     };
+    if let (Choice::Auto(_), Some(k)) = (options.k, k)
+        && !is_structured(sample, options.method, k, &mut found.sweep, fits)?
+    {
+        return Some(None);
+    }
     let of = |k: usize| match options.method {
         Method::Mixture(covariance) => Recipe::Mixture { k, covariance },
         Method::Genie => Recipe::Genie { k, min_samples: options.min_samples.unwrap_or(0) },
@@ -72,10 +79,7 @@ fn automatic(sample: &Points, n: usize, options: &ClusterOptions, found: &mut Cl
             if k < 2 {
                 return Some(None);
             }
-            let by_chance = chance::as_dense_by_chance(sample, COUNTED_SHARES[0], MIN_SIZE, MIN_SAMPLES, fits)?;
-            let chosen = by_chance <= BY_CHANCE;
-            found.sweep.push(Sweep { method: Method::Hdbscan, k, criterion: "by_chance", value: by_chance, chosen });
-            if !chosen {
+            if !is_structured(sample, Method::Hdbscan, k, &mut found.sweep, fits)? {
                 return Some(None);
             }
             k
@@ -109,6 +113,19 @@ fn automatic(sample: &Points, n: usize, options: &ClusterOptions, found: &mut Cl
         sweep.chosen = sweep.method == method;
     }
     Some(best.map(|(_, recipe)| recipe))
+}
+
+/// Says whether hardly any draw without structure looks as structured; else no number of segments is taken. None where the work was stopped.
+fn is_structured(sample: &Points, method: Method, k: usize, sweep: &mut Vec<Sweep>, fits: Fits<'_>) -> Option<bool> {
+    let by_chance = chance::as_dense_by_chance(sample, COUNTED_SHARES[0], MIN_SIZE, MIN_SAMPLES, fits)?;
+    let chosen = by_chance <= BY_CHANCE;
+    if !chosen {
+        for looked_at in sweep.iter_mut() {
+            looked_at.chosen = false;
+        }
+    }
+    sweep.push(Sweep { method, k, criterion: "by_chance", value: by_chance, chosen });
+    Some(chosen)
 }
 
 /// Returns how many dense places the sample has, at the share that leaves the largest excess of mass; none where the work was stopped.

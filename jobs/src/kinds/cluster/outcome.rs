@@ -176,13 +176,13 @@ impl Said<'_> {
     fn reason(&self) -> String {
         let found = self.found;
         let word = found.method.word();
+        let by_chance = found.sweep.iter().find(|sweep| sweep.criterion == "by_chance");
         match (self.options.k, found.segments.len()) {
             (_, 0) if found.method.finds_k() => {
                 format!("no cluster structure was found: `{word}` parts no dense place from another")
             }
             (_, n) if found.method.finds_k() => format!("{n} segments: `{word}` parts as many dense places"),
-            (Choice::Auto(_), 0) if self.options.method == Method::Auto => {
-                let by_chance = found.sweep.iter().find(|sweep| sweep.criterion == "by_chance");
+            (Choice::Auto(_), 0) if self.options.method == Method::Auto || by_chance.is_some() => {
                 let why = by_chance.map_or_else(
                     || "the rows make fewer than two dense places".to_owned(),
                     |sweep| format!("{:.0} of 100 tables without any look as structured", 100.0 * sweep.value),
