@@ -66,6 +66,15 @@ fn the_shipped_example_is_the_same_on_one_thread_and_shares_are_whole() {
     assert_eq!(run.bytes(file), alone.bytes(file));
     let table = run.table("entity_features");
     assert_eq!(sum(&table, "n_lines"), 75_000.0);
+    // The report says what became of the rows, and who is in a segment.
+    let report = String::from_utf8(run.bytes("report.html")).unwrap();
+    for words in [
+        "75,000 rows were made into one row for each entity",
+        "Segments in words",
+        "<code>&#34;r_score&#34; &#62; 3 and &#34;f_score&#34; &#62; 3</code>",
+    ] {
+        assert!(report.contains(words), "{words}");
+    }
     let schema = table.schema();
     let shares: Vec<Vec<Option<f64>>> =
         schema.fields().iter().filter(|field| field.name().starts_with("share_")).map(|field| numbers(&table, field.name())).collect();

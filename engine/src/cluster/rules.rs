@@ -3,7 +3,7 @@
 //! ```text
 //! grow     the leaf and bound with the largest drop of Gini impurity first, on one half of the rows (at most `GROWN_ON`)
 //! stop     at 2 k leaves, or where the best drop is below `LEAST_DROP` of the impurity of all rows
-//! bound    the decimal with the fewest digits between two neighbouring values
+//! bound    between two neighbouring values: the lower of whole numbers without another between, else the decimal with the fewest digits
 //! measure  coverage, purity, accuracy and price on the rows that the tree has not seen
 //! price    sum of squared distances from the centre of the leaf's segment / the same from the row's own
 //! ```
@@ -263,8 +263,12 @@ fn impurity(counts: &[u64]) -> f64 {
     n as f64 - squares / n as f64
 }
 
-/// Returns the number with the fewest decimal digits that is at least `low` and below `high`.
+/// Returns a number that is at least `low` and below `high`: `low` where the two are whole numbers and no other lies between, else the one
+/// near their middle with the fewest decimal digits.
 fn between(low: f64, high: f64) -> f64 {
+    if low.fract() == 0.0 && high.fract() == 0.0 && high - low <= 1.0 {
+        return low;
+    }
     let middle = low / 2.0 + high / 2.0;
     let written = (0..17).filter_map(|digits| format!("{middle:.digits$e}").parse::<f64>().ok());
     written.into_iter().find(|x| low <= *x && *x < high).unwrap_or(low)
@@ -278,10 +282,12 @@ mod tests {
     #[test]
     #[allow(clippy::float_cmp, reason = "decimals are exact")]
     fn bounds_have_the_fewest_digits() {
-        assert_eq!(between(0.0, 1.0), 0.5);
+        assert_eq!(between(0.0, 1.0), 0.0);
+        assert_eq!(between(3.0, 4.0), 3.0);
+        assert_eq!(between(3.0, 5.0), 4.0);
         assert_eq!(between(1_234.0, 1_239.0), 1_236.0);
         assert_eq!(between(0.1, 0.9), 0.5);
-        assert_eq!(between(-3.0, -2.0), -2.0 - 0.5);
+        assert_eq!(between(-3.0, -2.0), -3.0);
         assert_eq!(between(99.0, 101.0), 100.0);
         let next = f64::from_bits(1.0_f64.to_bits() + 1);
         assert_eq!(between(1.0, next), 1.0);

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::looks::{self, Look};
 use super::pairs::{self, Level, PairData};
+use super::rules::{self, RuleData};
 use super::settings::Settings;
 use super::tables::{Batch, TableError, each_batch};
 use crate::JobError;
@@ -111,6 +112,8 @@ pub struct StepData {
     pub columns: Option<ColumnData>,
     /// Pictures of the best findings.
     pub looks: Vec<Look>,
+    /// Segments in words, for steps that cluster.
+    pub rules: RuleData,
 }
 
 /// Everything that a report shows.
@@ -157,13 +160,19 @@ fn read_manifest(run_dir: &Path) -> Result<Manifest, JobError> {
     serde_json::from_slice(&bytes).map_err(|error| refused(format!("holds a `manifest.json` that is not one ({error})")))
 }
 
-/// Reads the tables of a step; only `correlate` has pairs of columns, other kinds give the name to other tables.
+/// Reads the tables of a step that its kind writes; other kinds give the same names to other tables.
 fn read_step(run_dir: &Path, record: &StepRecord, level: Level) -> Result<StepData, JobError> {
-    if record.kind != "correlate" || !is_folder_name(&record.name) {
-        return Ok(StepData::default());
-    }
     let failed = |error: TableError| error.of_step(&record.name);
     let dir = run_dir.join(&record.name);
+    match record.kind.as_str() {
+        _ if !is_folder_name(&record.name) => return Ok(StepData::default()),
+        "cluster" => {
+            let rules = rules::read(&dir.join("rules.parquet")).map_err(failed)?;
+            return Ok(StepData { rules, ..StepData::default() });
+        }
+        "correlate" => {}
+        _ => return Ok(StepData::default()),
+    }
     let pairs = pairs::read(&dir.join("pairs.parquet"), level).map_err(failed)?;
     let columns = read_columns(&dir.join("columns.parquet")).map_err(failed)?;
     let looks = looks::read(&dir.join("pictures.parquet")).map_err(failed)?;

@@ -15,6 +15,7 @@ mod heatmap;
 mod looks;
 mod order;
 mod pairs;
+mod rules;
 mod sections;
 mod settings;
 mod svg;
@@ -29,10 +30,12 @@ use askama::Template;
 pub use data::{ColumnData, ColumnRow, FindingRow, ReportData, StepData};
 pub use looks::{Look, Mark};
 pub use pairs::{Bin, Cell, Heat, PairData, PairRow};
+pub use rules::{RuleData, RuleRow};
 
 use crate::JobError;
 use crate::outputs;
 use facts::{FileTable, RunFacts};
+use rules::RulesView;
 use sections::{ColumnsView, FindingsView, LooksView, MapView, TestedView};
 use settings::Settings;
 use text::Html;
@@ -153,6 +156,7 @@ struct Page {
     findings: Vec<FindingsView>,
     nothing: Option<String>,
     legend: Html,
+    rules: Vec<RulesView>,
     looks: Vec<LooksView>,
     maps: Vec<MapView>,
     tested: Vec<TestedView>,
@@ -183,6 +187,7 @@ impl Page {
             findings: steps().filter_map(|(at, step, name)| FindingsView::new(step, settings.min_effect(at), name, limits)).collect(),
             nothing: verdict::nothing(data),
             legend: heatmap::legend(HATCH),
+            rules: steps().filter_map(|(_, step, name)| RulesView::new(step, name)).collect(),
             looks: steps().filter_map(|(_, step, name)| LooksView::new(step, name, limits)).collect(),
             maps: steps().filter_map(|(_, step, name)| MapView::new(step, name, limits)).collect(),
             tested: steps()

@@ -101,6 +101,9 @@ fn sentence(data: &ReportData, step: &StepRecord, at: usize, settings: &Settings
         };
         return format!("{} were looked at in {}. {trusted}.", counted(step.n_rows, "row"), counted(step.n_columns, "column"));
     }
+    if step.kind == "features" {
+        return format!("{} were made into one row for each entity.", counted(step.n_rows, "row"));
+    }
     let on = format!("on {}", counted(step.n_rows, "row"));
     let found = survive(step.n_findings, data.manifest.alpha, settings.min_effect(at));
     let Some(tested) = n_tested(data, at) else {
