@@ -34,6 +34,7 @@ mod kmeans;
 mod mixture;
 mod points;
 mod rules;
+mod silhouette;
 mod spanning;
 mod stability;
 mod tree;
@@ -199,6 +200,8 @@ pub struct Segment {
     pub trust: Trust,
     /// Sum of squared distances of its points from its centre, in scaled units.
     pub inertia: f64,
+    /// Mean silhouette of its rows (Rousseeuw 1987), -1 to 1; none where there is no other segment.
+    pub silhouette: Option<f64>,
     /// Its centre, in the units of the columns.
     pub centre: Vec<f64>,
 }
@@ -231,6 +234,8 @@ pub struct Clustering {
     pub features: Vec<Feature>,
     /// Rows that stand for segments, segment by segment.
     pub exemplars: Vec<Exemplar>,
+    /// Mean silhouette of the rows of segments; none where there are fewer than two.
+    pub silhouette: Option<f64>,
     /// Segments in words: a shallow tree.
     pub rules: Rules,
     /// How segments were made.
@@ -290,6 +295,7 @@ pub fn cluster(
         places: Vec::new(),
         features: Vec::new(),
         exemplars: Vec::new(),
+        silhouette: None,
         rules: Rules::default(),
         method: options.method,
         sweep: Vec::new(),
@@ -324,10 +330,12 @@ pub fn cluster(
         }
     }
     found.inertia = inertia.iter().sum();
+    let silhouettes = silhouette::silhouettes(points, &found.places, order.segments.len(), options.seed);
+    found.silhouette = silhouettes.of_all;
     let segment = |(at, &(label, n)): (usize, &(usize, u64))| {
         let stability = stability.as_ref().map(|stability| stability[label]);
         let centre = centres.centre(at).iter().zip(&found.scalers).map(|(c, scaler)| scaler.centre + c * scaler.unit).collect();
-        Segment { n, stability, trust: Trust::of(stability), inertia: inertia[at], centre }
+        Segment { n, stability, trust: Trust::of(stability), inertia: inertia[at], silhouette: silhouettes.of_segment[at], centre }
     };
     found.segments = order.segments.iter().enumerate().map(segment).collect();
     found.features = describe::features(table, others, &found.places, found.segments.len());

@@ -321,6 +321,7 @@ impl Said<'_> {
                 Arc::new(StringArray::from_iter_values(all.iter().map(|segment| segment.trust.word()))),
             ),
             (Field::new("inertia", DataType::Float64, true), number(&|segment| Some(segment.inertia))),
+            (Field::new("silhouette", DataType::Float64, true), number(&|segment| segment.silhouette)),
             (Field::new("description", DataType::Utf8, false), Arc::new(StringArray::from(description))),
             (Field::new("filter", DataType::Utf8, false), Arc::new(StringArray::from(filters))),
         ])
@@ -404,6 +405,7 @@ impl Said<'_> {
             (Field::new("method", DataType::Utf8, false), Arc::new(StringArray::from(vec![self.found.method.word()]))),
             (Field::new("reason", DataType::Utf8, false), Arc::new(StringArray::from(vec![self.reason()]))),
             (Field::new("n_needed", DataType::UInt64, true), Arc::new(UInt64Array::from(vec![n_needed]))),
+            (Field::new("silhouette", DataType::Float64, true), Arc::new(Float64Array::from(vec![self.found.silhouette]))),
             (Field::new("rules_accuracy", DataType::Float64, true), Arc::new(Float64Array::from(vec![self.found.rules.accuracy]))),
             (Field::new("rules_price", DataType::Float64, true), Arc::new(Float64Array::from(vec![self.found.rules.price]))),
         ])
