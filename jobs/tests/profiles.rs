@@ -38,6 +38,8 @@ fn two_years_of_a_shop_become_its_customers() {
          [step.segments]\nkind = \"cluster\"\nfrom = \"rfm\"\ncolumns = [\"r_score\", \"f_score\", \"m_score\"]\nmethod = \"kmeans\"\nk = 4\nid = \"CustomerID\"\n"
     );
     let job = Job::new();
+    let tight = job.try_run(&spec.replace("[source.lines]", "memory = \"32MiB\"\n[source.lines]"), "tight").err().unwrap();
+    assert!(tight.contains("exit status: 5") && tight.contains("up to 1067370 rows"), "{tight}");
     let run = job.run(&spec, "retail");
     let table = run.table("entity_features");
     assert_eq!(table.num_rows(), 5_881);

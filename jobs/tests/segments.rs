@@ -62,6 +62,20 @@ fn every_number_of_the_shipped_example_can_be_computed_again() {
 }
 
 #[test]
+fn a_budget_changes_no_label() {
+    let job = Job::new();
+    let spec = |memory: &str| shipped().replace("[source", &format!("memory = \"{memory}\"\n\n[source"));
+    let tables = |memory: &str| {
+        let run = job.run(&spec(memory), memory);
+        ["assignments", "segments", "rules", "exemplars"].map(|table| run.bytes(&format!("segments/{table}.parquet")))
+    };
+    let least = tables("512MiB");
+    assert!(least == tables("1GiB") && least == tables("4GiB"));
+    let refused = job.try_run(&spec("16MiB"), "refused").err();
+    assert!(refused.is_none_or(|error| error.contains("exit status: 5")), "a budget is kept, or said to be too small");
+}
+
+#[test]
 fn noise_has_no_segments_and_the_job_says_so() {
     let job = Job::new();
     let mut state = 9_u64;

@@ -253,10 +253,12 @@ impl Cells {
         if held <= on.memory_bytes {
             return Ok(());
         }
-        let n_rows = on.source.n_rows().unwrap_or(0).max(self.n_rows as u64);
+        // With `where` the rows are not known; the files do not hold more.
+        let in_files = || on.source.files().iter().filter_map(|file| file.rows).sum();
+        let n_rows = on.source.n_rows().unwrap_or_else(in_files).max(self.n_rows as u64);
         let needed_bytes = u64::try_from(u128::from(held) * u128::from(n_rows) / self.n_rows as u128).unwrap_or(u64::MAX);
         Err(JobError::Budget {
-            what: format!("step `{}`: {} columns of {n_rows} rows in memory", step.name.value, self.columns.len()),
+            what: format!("step `{}`: {} columns of up to {n_rows} rows in memory", step.name.value, self.columns.len()),
             needed_bytes,
             budget_bytes: on.memory_bytes,
             help: "raise `memory`, or draw entities with `where`".to_owned(),
