@@ -7,7 +7,7 @@
 //! Shape    events are columns of one length; an event is named by its row.
 //! Nulls    [`MISSING`] codes are no order, product or category; a row without time or amount has to be left out by the caller.
 //! Cost     O(n log m) for m events of an entity, 8 bytes a row beside the columns. Sums run in order of rows: the same bytes always.
-//! Absent   time zones: hours and weekdays are those of the instant as it is given.
+//! Absent   time zones: hours and weekdays are those of the microseconds as they are given, UTC where a column has a zone.
 
 use std::f64::consts::TAU;
 

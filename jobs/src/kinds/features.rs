@@ -73,7 +73,7 @@ impl JobKind for Features {
     fn tables(&self) -> &'static [TableDoc] {
         const TABLES: &[TableDoc] = &[TableDoc {
             name: "entity_features",
-            about: "every entity: recency, frequency, money and their quintiles, tenure, interval, products, hours, weekends, shares of categories",
+            about: "every entity: recency, frequency, money and their quintiles, tenure, interval, products, hours and weekends (UTC where `time` has a zone), shares of categories",
         }];
         TABLES
     }
