@@ -6,7 +6,7 @@
 Tables are written into FOLDER where they are missing: f32, points of spread 1 around centres drawn from a normal, of spread 2 for the
 inertia and of 0.3 for the iterations, so that no fit ends before they do. An iteration of gristmill is the difference of two runs, of 1 and of 101 iterations, divided by a hundred: what both do once
 (reading, seeding on a sample, writing) drops out. scikit-learn's Lloyd starts from points drawn at random and is timed the same
-way on the array in memory. Inertia: both with their own seeding, k given, over 20 seeds, on a table of 20,000 rows.
+way on the array in memory. Inertia: both with their own seeding, k given, over 20 seeds, on a table of 20,000 rows. Silhouettes must agree to 1e-6.
 """
 
 import argparse
@@ -110,6 +110,27 @@ def inertia(arguments, folder) -> None:
     print(f"median inertia of 20 seeds, {rows:,} x {columns}, k = {k}: gristmill {ours:.6g}, scikit-learn {theirs:.6g}, {100 * (ours / theirs - 1):+.2f} %", flush=True)
 
 
+def silhouettes(arguments, folder) -> None:
+    """The whole step, reading, fit and tables included, against scikit-learn's silhouettes of the same labels alone."""
+    from sklearn.metrics import silhouette_samples
+
+    rows, columns, k = 20_000, 8, 10
+    path = table(arguments.folder, rows, columns, k, 2.0)
+    cells = np.ascontiguousarray(np.column_stack([column.to_numpy() for column in pq.read_table(path).columns]), dtype=np.float64)
+    ours, theirs = [], []
+    for _ in range(arguments.rounds):
+        ours.append(gristmill(arguments, folder, path, k, 30)[0])
+        labels = pq.read_table(folder / "run" / "segments" / "assignments.parquet")["segment"].to_numpy()
+        start = time.perf_counter()
+        book = silhouette_samples(cells, labels).mean()
+        theirs.append(time.perf_counter() - start)
+        found = pq.read_table(folder / "run" / "segments" / "verdict.parquet")["silhouette"][0].as_py()
+        if abs(found - book) > 1e-6:
+            sys.exit(f"silhouettes differ: gristmill {found}, scikit-learn {book}")
+    ours, theirs = statistics.median(ours), statistics.median(theirs)
+    print(f"silhouettes, {rows:,} x {columns}, k = {k}: gristmill's whole step {ours:.2f} s, scikit-learn's silhouettes {theirs:.2f} s, {theirs / ours:.1f}x", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary", type=pathlib.Path)
@@ -125,6 +146,8 @@ def main() -> None:
                 iterations(arguments, pathlib.Path(temporary), name, rows, columns, k)
         if re.search(arguments.only, "inertia"):
             inertia(arguments, pathlib.Path(temporary))
+        if re.search(arguments.only, "silhouettes"):
+            silhouettes(arguments, pathlib.Path(temporary))
 
 
 if __name__ == "__main__":
