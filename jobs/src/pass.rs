@@ -126,6 +126,38 @@ pub fn collect(columns: &[usize], keys: &[usize], budget_bytes: u64, step: &Step
     Ok(Collected::Table(table, left_out))
 }
 
+/// Reads columns, by index into the source's schema, block by block: `take` is given the pieces of every column and the rows of the block.
+///
+/// # Errors
+/// When the source cannot be read, `take` refuses a block, or the run was asked to stop.
+pub fn blocks(
+    columns: &[usize],
+    step: &StepSpec,
+    on: &StepRun<'_>,
+    mut take: impl FnMut(Vec<Vec<ArrayRef>>, usize) -> Result<(), JobError>,
+) -> Result<(), JobError> {
+    let n_rows = on.source.n_rows();
+    let read_error = |error| JobError::Read { source_name: step.from.value.name.clone(), error: Box::new(error) };
+    let mut scan = on.source.scan(columns).map_err(read_error)?;
+    let mut done = 0;
+    loop {
+        let pieces: Vec<Mutex<Vec<ArrayRef>>> = columns.iter().map(|_| Mutex::default()).collect();
+        let put = |column: usize, _: usize, array: &ArrayRef| {
+            pieces[column].lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(array));
+        };
+        let rows = scan.next(ROWS_AT_ONCE, &put).map_err(read_error)?;
+        if rows == 0 {
+            return Ok(());
+        }
+        take(pieces.into_iter().map(|pieces| pieces.into_inner().unwrap_or_else(PoisonError::into_inner)).collect(), rows)?;
+        done += rows as u64;
+        (on.progress)(done, n_rows);
+        if (on.stopped)() {
+            return Err(JobError::Stopped(Exit::Interrupted));
+        }
+    }
+}
+
 /// Reads one column, by index into the source's schema, as it is, into memory of at most `budget_bytes`.
 ///
 /// # Errors
@@ -133,32 +165,22 @@ pub fn collect(columns: &[usize], keys: &[usize], budget_bytes: u64, step: &Step
 pub fn carry(column: usize, budget_bytes: u64, step: &StepSpec, on: &StepRun<'_>) -> Result<ArrayRef, JobError> {
     let schema = on.source.schema();
     let field = schema.field(column);
-    let read_error = |error| JobError::Read { source_name: step.from.value.name.clone(), error: Box::new(error) };
-    let pieces: Mutex<Vec<ArrayRef>> = Mutex::default();
-    let mut scan = on.source.scan(&[column]).map_err(read_error)?;
+    let mut pieces: Vec<ArrayRef> = Vec::new();
     let mut held_bytes = 0;
-    loop {
-        let put = |_: usize, _: usize, array: &ArrayRef| pieces.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(array));
-        let before = pieces.lock().unwrap_or_else(PoisonError::into_inner).len();
-        let rows = scan.next(ROWS_AT_ONCE, &put).map_err(read_error)?;
-        held_bytes += pieces.lock().unwrap_or_else(PoisonError::into_inner)[before..].iter().map(bytes_of).sum::<u64>();
+    blocks(&[column], step, on, |block, _| {
+        let block = block.into_iter().flatten();
+        pieces.extend(block.inspect(|piece| held_bytes += bytes_of(piece)));
         // The pieces, and the whole that they become.
-        if 2 * held_bytes > budget_bytes {
-            return Err(JobError::Budget {
-                what: format!("step `{}`: column `{}` to be carried into the tables", step.name.value, field.name()),
-                needed_bytes: 2 * held_bytes,
-                budget_bytes,
-                help: "raise `memory`, or remove `id`: `row` counts the rows of the input".to_owned(),
-            });
+        if 2 * held_bytes <= budget_bytes {
+            return Ok(());
         }
-        if (on.stopped)() {
-            return Err(JobError::Stopped(Exit::Interrupted));
-        }
-        if rows == 0 {
-            break;
-        }
-    }
-    let pieces = pieces.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Err(JobError::Budget {
+            what: format!("step `{}`: column `{}` to be carried into the tables", step.name.value, field.name()),
+            needed_bytes: 2 * held_bytes,
+            budget_bytes,
+            help: "raise `memory`, or remove `id`: `row` counts the rows of the input".to_owned(),
+        })
+    })?;
     let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
     if pieces.is_empty() {
         return Ok(new_empty_array(field.data_type()));

@@ -183,7 +183,8 @@ impl JobKind for Cluster {
             Some(at) => Some((schema.field(at).clone(), pass::carry(at, on.memory_bytes / SHARE, step, on)?)),
             None => None,
         };
-        let mut table = read(&asked, step, on)?;
+        let held_bytes = id.as_ref().map_or(0, |(_, cells)| cells.get_array_memory_size() as u64);
+        let mut table = read(&asked, step, on, on.memory_bytes.saturating_sub(held_bytes))?;
         let others = Columns { n_rows: table.n_rows, columns: table.columns.split_off(asked.used.len()) };
         let options = options(step, on);
         let (backend, reason) = place(&table, &options, on);
@@ -306,14 +307,14 @@ impl Asked {
 }
 
 /// Reads the columns, those that take part first.
-fn read(asked: &Asked, step: &StepSpec, on: &StepRun<'_>) -> Result<Columns, JobError> {
+fn read(asked: &Asked, step: &StepSpec, on: &StepRun<'_>, budget_bytes: u64) -> Result<Columns, JobError> {
     let all: Vec<usize> = asked.used.iter().chain(&asked.others).copied().collect();
-    match pass::collect(&all, &[], on.memory_bytes / SHARE, step, on)? {
+    match pass::collect(&all, &[], budget_bytes / SHARE, step, on)? {
         Collected::Table(table, _) => Ok(table),
         Collected::TooLarge { needed_bytes, .. } => Err(JobError::Budget {
             what: format!("step `{}`: {} columns in memory", step.name.value, all.len()),
             needed_bytes: SHARE * needed_bytes,
-            budget_bytes: on.memory_bytes,
+            budget_bytes,
             help: "raise `memory`, name fewer `columns` and `exclude` the others, or draw rows with `sample`".to_owned(),
         }),
     }

@@ -2,7 +2,7 @@
 //!
 //! The table goes on to `cluster` and `correlate`; see `engine::entities` for every formula.
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::Schema;
 use gristmill_engine::columns;
 use gristmill_engine::entities::{Events, Groups, most_frequent};
 
@@ -120,11 +120,6 @@ impl JobKind for Features {
     }
 
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
-        let mut problems = Problems::default();
-        self.check(step, &on.source.schema(), &mut problems);
-        if let Some(problem) = problems.in_order().first() {
-            return Err(JobError::Spec { step: step.name.value.clone(), message: problem.message.clone() });
-        }
         let cells = Cells::read(step, on)?;
         let nothing = |message: String| JobError::Data { step: step.name.value.clone(), message };
         let amount = cells.amounts();
@@ -173,9 +168,4 @@ impl JobKind for Features {
 fn lacks(step: &StepSpec, key: &str, other: &str, problems: &mut Problems) {
     let help = format!("add `{other}`, or name the money itself with `amount`");
     problems.add(step.span(key), format!("`{key}` needs `{other}`: money is their product"), "half of it", help);
-}
-
-/// Says whether cells of this type are texts.
-const fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }

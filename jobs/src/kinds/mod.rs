@@ -1,9 +1,10 @@
 //! The table of job kinds. A new kind is a file beside this one and a line in `KINDS`.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use gristmill_datasets::Source;
 use gristmill_engine::backend::Backend;
 use gristmill_engine::findings::Finding;
@@ -147,6 +148,12 @@ pub struct Table {
     pub schema: SchemaRef,
     /// Its rows.
     pub batches: Vec<RecordBatch>,
+}
+
+/// Returns columns of one length as a table.
+fn batch(columns: Vec<(Field, ArrayRef)>) -> RecordBatch {
+    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of a table have one length")
 }
 
 /// Returns a column's name as SQL writes it.

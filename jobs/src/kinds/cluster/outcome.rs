@@ -14,7 +14,7 @@ use gristmill_engine::cluster::{
 use gristmill_engine::columns::{self, Table as Columns, Unit};
 use gristmill_engine::findings::{Evidence, Finding};
 
-use crate::kinds::{Table, quoted};
+use crate::kinds::{Table, batch, quoted};
 use crate::spec::StepSpec;
 use crate::terminal::count;
 
@@ -443,11 +443,6 @@ fn too_weak(best: &Sweep) -> String {
 
 fn numbered(n: usize) -> ArrayRef {
     Arc::new((1..).take(n).collect::<UInt32Array>())
-}
-
-fn batch(columns: Vec<(Field, ArrayRef)>) -> RecordBatch {
-    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of a table have one length")
 }
 
 /// Writes a mean with three digits that count.

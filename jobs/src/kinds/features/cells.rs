@@ -1,25 +1,23 @@
 //! The cells that profiles are made of: instants, numbers, and texts as codes; in memory, within the budget.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt64Array, new_empty_array};
 use arrow::compute::{CastOptions, cast, cast_with_options, concat, take};
 use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
+use gristmill_engine::columns::is_text;
 use gristmill_engine::entities::MISSING;
 use rayon::prelude::*;
 
-use super::is_text;
 use crate::JobError;
-use crate::error::Exit;
 use crate::kinds::StepRun;
+use crate::pass;
 use crate::spec::StepSpec;
 
 /// Instant of a row that has none.
 pub(super) const NO_TIME: i64 = i64::MIN;
-
-/// Rows that are asked for at a time.
-const ROWS_AT_ONCE: usize = 16_384;
 
 /// Bytes that a text takes beside its own: its place in the map, its code, the allocation.
 const BYTES_A_TEXT: usize = 72;
@@ -220,29 +218,14 @@ impl Cells {
             projection.push(at);
         }
         let mut cells = Self { columns, n_rows: 0 };
-        let read_error = |error| JobError::Read { source_name: step.from.value.name.clone(), error: Box::new(error) };
-        let mut scan = on.source.scan(&projection).map_err(read_error)?;
-        loop {
-            let pieces: Vec<Mutex<Vec<ArrayRef>>> = cells.columns.iter().map(|_| Mutex::default()).collect();
-            let put = |column: usize, _: usize, array: &ArrayRef| {
-                pieces[column].lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(array));
-            };
-            let rows = scan.next(ROWS_AT_ONCE, &put).map_err(read_error)?;
-            if rows == 0 {
-                return Ok(cells);
-            }
-            let put = |(column, pieces): (&mut Column, Mutex<Vec<ArrayRef>>)| {
-                pieces.into_inner().unwrap_or_else(PoisonError::into_inner).iter().try_for_each(|piece| column.put(piece))
-            };
+        pass::blocks(&projection, step, on, |pieces, rows| {
+            let put = |(column, pieces): (&mut Column, Vec<ArrayRef>)| pieces.iter().try_for_each(|piece| column.put(piece));
             let done: Result<(), String> = cells.columns.par_iter_mut().zip(pieces).try_for_each(put);
             done.map_err(|message| JobError::Data { step: step.name.value.clone(), message })?;
             cells.n_rows += rows;
-            cells.check_budget(step, on)?;
-            (on.progress)(cells.n_rows as u64, on.source.n_rows());
-            if (on.stopped)() {
-                return Err(JobError::Stopped(Exit::Interrupted));
-            }
-        }
+            cells.check_budget(step, on)
+        })?;
+        Ok(cells)
     }
 
     /// Refuses what would pass the budget: the cells, the product of quantity and price, and the order of the rows.
@@ -305,9 +288,9 @@ impl Cells {
     }
 
     /// Returns the money of every row, NaN where it is missing.
-    pub(super) fn amounts(&self) -> Option<Vec<f64>> {
+    pub(super) fn amounts(&self) -> Option<Cow<'_, [f64]>> {
         match (self.numbers(Role::Amount), self.numbers(Role::Quantity), self.numbers(Role::Price)) {
-            (Some(amounts), _, _) => Some(amounts.to_vec()),
+            (Some(amounts), _, _) => Some(Cow::Borrowed(amounts)),
             (None, Some(pieces), Some(prices)) => Some(pieces.iter().zip(prices).map(|(pieces, price)| pieces * price).collect()),
             _ => None,
         }

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, UInt8Array, UInt64Array};
+use arrow::array::{Array, ArrayRef, Float64Array, UInt8Array, UInt64Array};
 use arrow::compute::take;
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::Field;
 use gristmill_engine::entities::{Events, Groups, Profile, profile, scores};
 use rayon::prelude::*;
 
 use super::cells::{Cells, NO_TIME, Role};
-use crate::kinds::Table;
+use crate::kinds::{Table, batch};
 use crate::spec::StepSpec;
 use crate::terminal::count;
 
@@ -68,8 +68,7 @@ impl Said<'_> {
         if self.events.amount.is_some() {
             table.scores("m_score", &real(|one| one.monetary));
         }
-        let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = table.columns.into_iter().unzip();
-        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of a table have one length");
+        let batch = batch(table.columns);
         Table { name: "entity_features", schema: batch.schema(), batches: vec![batch] }
     }
 
