@@ -7,11 +7,13 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | [`agreement`] | how far two ways to part the same rows agree |
 //! | [`analysis`] | the contract of a pass: absorb, merge, end of pass |
 //! | [`backend`] | places: the one function that chooses between GPU and CPU, and falls back |
 //! | [`cluster`] | segments of rows: k-means, how many, and which can be trusted |
 //! | [`columns`] | Arrow columns to dense blocks with bit masks, centred in f64 |
 //! | [`correlate`] | Pearson correlation of every pair of columns |
+//! | [`drift`] | whether values are still spread as they were |
 //! | [`entities`] | events to one row for each customer, machine or account |
 //! | [`findings`] | the findings contract |
 //! | [`stats`] | distributions, intervals, false discovery rate |
@@ -21,11 +23,13 @@
 
 #![deny(unsafe_code)]
 
+pub mod agreement;
 pub mod analysis;
 pub mod backend;
 pub mod cluster;
 pub mod columns;
 pub mod correlate;
+pub mod drift;
 pub mod entities;
 mod error;
 pub mod findings;

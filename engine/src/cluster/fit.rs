@@ -50,6 +50,8 @@ pub(crate) struct Fitted {
     pub(crate) outlier: Option<Vec<f64>>,
     /// Centres, of a method that has them.
     pub(crate) centres: Option<Centres>,
+    /// The mixture, where it is one.
+    pub(crate) mixture: Option<Mixture>,
     pub(crate) iterations: u32,
     pub(crate) converged: bool,
     pub(crate) n_settled: u64,
@@ -58,7 +60,17 @@ pub(crate) struct Fitted {
 impl Fitted {
     fn of_labels(labels: Vec<u32>) -> Self {
         let n_segments = labels.iter().filter(|label| **label != NOISE).max().map_or(0, |label| *label as usize + 1);
-        Self { labels, n_segments, membership: None, outlier: None, centres: None, iterations: 0, converged: true, n_settled: 0 }
+        Self {
+            labels,
+            n_segments,
+            membership: None,
+            outlier: None,
+            centres: None,
+            mixture: None,
+            iterations: 0,
+            converged: true,
+            n_settled: 0,
+        }
     }
 }
 
@@ -116,7 +128,8 @@ impl Recipe {
                 let best = if sample.is_some() { best.improved(points, fits.max_iterations, fits.stop)? } else { best };
                 let (labels, membership) = best.labels(points);
                 let (iterations, converged) = (best.iterations, best.converged);
-                Some(Fitted { n_segments: k, membership: Some(membership), iterations, converged, ..Fitted::of_labels(labels) })
+                let membership = Some(membership);
+                Some(Fitted { n_segments: k, membership, mixture: Some(best), iterations, converged, ..Fitted::of_labels(labels) })
             }
             Self::Genie { k, min_samples } => {
                 let (ways, _) = linked(points, &Tree::new(points), min_samples, fits.stop)?;

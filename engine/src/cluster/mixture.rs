@@ -51,19 +51,21 @@ impl Covariance {
 
 /// A component: its weight, mean, and what turns a deviation into one of unit variance.
 #[derive(Debug, Clone, PartialEq)]
-struct Component {
-    ln_weight: f64,
-    mean: Vec<f64>,
+pub struct Component {
+    /// Logarithm of the weight.
+    pub ln_weight: f64,
+    /// The mean, in scaled units.
+    pub mean: Vec<f64>,
     /// The inverse of the covariance's lower Cholesky factor, row by row.
-    inverse: Vec<f64>,
+    pub inverse: Vec<f64>,
     /// Logarithm of the density at the mean.
-    ln_peak: f64,
+    pub ln_peak: f64,
 }
 
 /// A mixture.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Mixture {
-    components: Vec<Component>,
+    pub(crate) components: Vec<Component>,
     covariance: Covariance,
     pub(crate) ln_likelihood: f64,
     pub(crate) iterations: u32,
@@ -225,6 +227,11 @@ impl Component {
 }
 
 impl Mixture {
+    /// Returns a mixture that was fitted before; it labels points, and how likely it was is not known.
+    pub(crate) const fn of(components: Vec<Component>) -> Self {
+        Self { components, covariance: Covariance::Full, ln_likelihood: f64::NAN, iterations: 0, converged: true }
+    }
+
     /// Fits a mixture from labels on; none where the work was stopped, or no component can be made of the points.
     #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
     pub(crate) fn fit(

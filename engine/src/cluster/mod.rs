@@ -18,6 +18,7 @@
 //! Honest   a segment whose stability is below 0.6 is refused, below 0.75 doubtful. Columns that made the segments are described; only
 //!          others are tested.
 //! Memory   8 bytes a cell of the table, 8 a cell of the points, 64 a row; the tree of points 12 a neighbour and row more.
+//! Kept     a model: what labels rows to come (model.rs).
 //! Absent   medoids as a method, categories, tables larger than memory.
 
 mod assign;
@@ -32,6 +33,7 @@ mod fit;
 mod genie;
 mod kmeans;
 mod mixture;
+mod model;
 mod points;
 mod rules;
 mod silhouette;
@@ -45,7 +47,8 @@ use assign::Centres;
 pub(crate) use assign::gpu;
 pub use describe::Feature;
 pub use exemplars::{Exemplar, Role};
-pub use mixture::Covariance;
+pub use mixture::{Component, Covariance};
+pub use model::{Model, ModelColumn, ModelSegment, Rule as ModelRule, Scored, Scorer};
 pub use points::{Scale, Scaler};
 pub use rules::{Bound, Rule, Rules};
 
@@ -244,6 +247,8 @@ pub struct Clustering {
     pub sweep: Vec<Sweep>,
     /// Scaler of every column.
     pub scalers: Vec<Scaler>,
+    /// What labels rows to come.
+    pub model: Model,
     /// Rows in all, and those that lack a cell.
     pub n_rows: u64,
     /// Rows that lack a cell.
@@ -299,7 +304,8 @@ pub fn cluster(
         rules: Rules::default(),
         method: options.method,
         sweep: Vec::new(),
-        scalers: scaled.scalers,
+        model: Model::without_segments(table, &scaled, options.method, options.seed),
+        scalers: scaled.scalers.clone(),
         n_rows: table.n_rows as u64,
         n_incomplete: (table.n_rows - scaled.rows.len()) as u64,
         n_sample: sample.n() as u64,
@@ -338,6 +344,8 @@ pub fn cluster(
         Segment { n, stability, trust: Trust::of(stability), inertia: inertia[at], silhouette: silhouettes.of_segment[at], centre }
     };
     found.segments = order.segments.iter().enumerate().map(segment).collect();
+    let of_segments = (&found.segments[..], &centres);
+    found.model = found.model.with_segments(points, &fitted, &order, of_segments, (found.method, options.seed, &host));
     found.features = describe::features(table, others, &found.places, found.segments.len());
     found.exemplars = exemplars::exemplars(points, &found.places, found.segments.len(), options.seed);
     found.rules = rules::rules(table, &found.scalers, &found.places, &found.segments, options.seed);
@@ -366,6 +374,11 @@ impl Order {
         Self { segments: order.into_iter().map(|label| (label, counts[label].0)).collect(), position }
     }
 
+    /// Says whether a label has rows.
+    fn has(&self, label: u32) -> bool {
+        self.segments.get(self.position[label as usize] as usize).is_some_and(|(with_rows, _)| *with_rows == label as usize)
+    }
+
     /// Returns the centres of the segments: those of the method, or the means of their points.
     #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
     fn centres(&self, points: &Points, fitted: &Fitted) -> Centres {
@@ -388,19 +401,24 @@ impl Order {
 
 /// Returns the place of every point.
 fn places(points: &Points, rows: &[usize], fitted: &Fitted, order: &Order, centres: &Centres) -> Vec<Place> {
-    let place = |room: &mut Vec<f64>, (at, &row): (usize, &usize)| {
+    let of_row = |room: &mut Vec<f64>, (at, &row): (usize, &usize)| {
         let label = fitted.labels[at];
         let segment = (label != NOISE).then(|| order.position[label as usize]);
         let membership = fitted.membership.as_ref().map(|membership| membership[at]);
         let outlier = fitted.outlier.as_ref().map(|outlier| outlier[at]);
-        let Some(segment) = segment else { return Place { row, segment, distance: None, margin: None, membership, outlier } };
-        centres.distances(points.point(at), room);
-        let distance = libm::sqrt(room[segment as usize]);
-        let others = (0..).zip(&room[..]).filter(|(at, _)| *at != segment);
-        let next = others.map(|(_, square)| *square).reduce(f64::min).map(libm::sqrt);
-        Place { row, segment: Some(segment), distance: Some(distance), margin: next.map(|next| next - distance), membership, outlier }
+        place(points.point(at), Place { row, segment, distance: None, margin: None, membership, outlier }, centres, room)
     };
-    rows.par_iter().enumerate().map_init(Vec::new, place).collect()
+    rows.par_iter().enumerate().map_init(Vec::new, of_row).collect()
+}
+
+/// Measures how far a point lies from the centre of its segment, and how much farther from the next.
+fn place(point: &[f32], held: Place, centres: &Centres, room: &mut Vec<f64>) -> Place {
+    let Some(segment) = held.segment else { return held };
+    centres.distances(point, room);
+    let distance = libm::sqrt(room[segment as usize]);
+    let others = (0..).zip(&room[..]).filter(|(at, _)| *at != segment);
+    let next = others.map(|(_, square)| *square).reduce(f64::min).map(libm::sqrt);
+    Place { distance: Some(distance), margin: next.map(|next| next - distance), ..held }
 }
 
 #[cfg(test)]

@@ -137,13 +137,17 @@ pub(crate) struct Scaled {
 pub(crate) fn scaled(table: &Table, scale: Scale) -> Option<Scaled> {
     let columns: Vec<&[f64]> = table.columns.iter().filter_map(|column| column.numbers()).collect();
     let scalers: Vec<Scaler> = columns.par_iter().map(|cells| Scaler::of(cells, scale)).collect::<Option<_>>()?;
+    let scaled = scaled_by(table, scalers);
+    (!scaled.rows.is_empty() && !columns.is_empty()).then_some(scaled)
+}
+
+/// Scales the columns of numbers of a table with given scalers.
+pub(crate) fn scaled_by(table: &Table, scalers: Vec<Scaler>) -> Scaled {
+    let columns: Vec<&[f64]> = table.columns.iter().filter_map(|column| column.numbers()).collect();
     let rows: Vec<usize> = (0..table.n_rows).filter(|&row| columns.iter().all(|cells| cells[row].is_finite())).collect();
-    if rows.is_empty() || columns.is_empty() {
-        return None;
-    }
     let d = columns.len();
     let mut cells = vec![0.0_f32; rows.len() * d];
-    cells.par_chunks_mut(d * 1024).zip(rows.par_chunks(1024)).for_each(|(out, rows)| {
+    cells.par_chunks_mut((d * 1024).max(1)).zip(rows.par_chunks(1024)).for_each(|(out, rows)| {
         for (column, (cells, scaler)) in columns.iter().zip(&scalers).enumerate() {
             for (nth, &row) in rows.iter().enumerate() {
                 #[allow(clippy::cast_possible_truncation, reason = "rounding is what it is for")]
@@ -152,5 +156,5 @@ pub(crate) fn scaled(table: &Table, scale: Scale) -> Option<Scaled> {
             }
         }
     });
-    Some(Scaled { points: Points::new(cells, d), rows, scalers })
+    Scaled { points: Points::new(cells, d), rows, scalers }
 }

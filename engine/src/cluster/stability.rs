@@ -28,9 +28,14 @@ pub(crate) const STRONG: f64 = 0.8;
 
 /// Returns at most so many of n rows, drawn without replacement, in order.
 pub(crate) fn sample(n: usize, most: usize, seed: u64) -> Vec<usize> {
+    draw(n, most, seed, Purpose::Sample)
+}
+
+/// The same, for a purpose of its own.
+pub(crate) fn draw(n: usize, most: usize, seed: u64, purpose: Purpose) -> Vec<usize> {
     let mut rows: Vec<usize> = (0..n).collect();
     if n > most {
-        shuffle(&mut rows, &mut Stream::new(seed, Purpose::Sample, 0, 0), most);
+        shuffle(&mut rows, &mut Stream::new(seed, purpose, 0, 0), most);
         rows.truncate(most);
         rows.sort_unstable();
     }

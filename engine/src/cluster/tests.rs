@@ -12,7 +12,7 @@ use super::{Choice, ClusterOptions, Clustering, Covariance, Method, Role, Scale,
 use crate::backend::{Backend, PlaceChoice};
 use crate::columns::{Table, TableBuilder};
 
-const OPTIONS: ClusterOptions = ClusterOptions {
+pub(super) const OPTIONS: ClusterOptions = ClusterOptions {
     method: Method::KMeans,
     k: Choice::Auto(8),
     min_size: None,
@@ -40,7 +40,7 @@ impl Noise {
     }
 }
 
-fn table(columns: &[Vec<f64>]) -> Table {
+pub(super) fn table(columns: &[Vec<f64>]) -> Table {
     let arrays: Vec<ArrayRef> = columns.iter().map(|cells| Arc::new(Float64Array::from(cells.clone())) as ArrayRef).collect();
     let named: Vec<_> = arrays.iter().enumerate().map(|(at, array)| (format!("c{at}"), array.data_type().clone())).collect();
     let builder = TableBuilder::new(&named, 1 << 30).unwrap();
@@ -49,7 +49,7 @@ fn table(columns: &[Vec<f64>]) -> Table {
 }
 
 /// Blobs of unit spread `apart` units from one another on the axes, and the blob of every row.
-fn blobs(n: usize, n_blobs: usize, d: usize, apart: f64, seed: u64) -> (Vec<Vec<f64>>, Vec<usize>) {
+pub(super) fn blobs(n: usize, n_blobs: usize, d: usize, apart: f64, seed: u64) -> (Vec<Vec<f64>>, Vec<usize>) {
     let mut noise = Noise(seed * 2 + 1);
     let truth: Vec<usize> = (0..n).map(|row| row % n_blobs).collect();
     let cell = |column: usize, blob: usize, noise: &mut Noise| noise.normal() + if column == blob { apart } else { 0.0 };
@@ -57,7 +57,7 @@ fn blobs(n: usize, n_blobs: usize, d: usize, apart: f64, seed: u64) -> (Vec<Vec<
     (columns, truth)
 }
 
-fn found(columns: &[Vec<f64>], options: &ClusterOptions) -> Clustering {
+pub(super) fn found(columns: &[Vec<f64>], options: &ClusterOptions) -> Clustering {
     let table = table(columns);
     let others = Table { n_rows: table.n_rows, columns: Vec::new() };
     cluster(&table, &others, options, &Backend::cpu(), &|| false).unwrap()

@@ -26,6 +26,8 @@ pub(crate) enum Purpose {
     Seeding = 3,
     /// Which points a sample holds, and how it is parted.
     Sample = 4,
+    /// Which rows a model is tried on.
+    Agreement = 5,
 }
 
 /// A stream of random words, keyed by seed, purpose and two indices.
