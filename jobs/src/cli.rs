@@ -288,6 +288,7 @@ fn takes(takes: &Takes) -> String {
         Takes::Column => "column".to_owned(),
         Takes::ColumnList => "column, or a list".to_owned(),
         Takes::Sample => "number of rows, or a share below 1".to_owned(),
+        Takes::Table(_) => "step, source or file".to_owned(),
     }
 }
 

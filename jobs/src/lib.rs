@@ -21,6 +21,7 @@ pub mod hash;
 pub mod kinds;
 pub mod manifest;
 pub mod memory;
+mod model;
 pub mod outputs;
 pub mod pass;
 pub mod plan;

@@ -19,7 +19,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, compute_leaves};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -61,14 +61,82 @@ pub fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), Job
 /// # Errors
 /// When the file cannot be written.
 pub fn write_table(run_dir: &Path, relative: &str, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<OutputRecord, JobError> {
-    let (bytes, hash) = write_whole(&run_dir.join(relative), |file| {
-        let mut hashed = Hashed { file: BufWriter::with_capacity(WRITE_BYTES, file), hasher: blake3::Hasher::new(), bytes: 0 };
-        encode(&mut hashed, schema, batches).map_err(into_io)?;
-        hashed.flush()?;
-        Ok((hashed.bytes, hashed.hasher.finalize()))
-    })?;
-    let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-    Ok(OutputRecord { path: relative.to_owned(), bytes, blake3: hash.to_hex().to_string(), rows })
+    let mut writer = TableWriter::new(run_dir, relative, Arc::clone(schema))?;
+    for batch in batches {
+        writer.push(batch)?;
+    }
+    writer.finish()?.commit()
+}
+
+/// A table under way: rows are encoded as they come, into a file that has no name yet.
+pub struct TableWriter {
+    path: PathBuf,
+    relative: String,
+    encoder: Encoder<Hashed<BufWriter<NamedTempFile>>>,
+}
+
+/// A table whose rows are all in its file, which waits for its name.
+pub struct WrittenTable {
+    path: PathBuf,
+    record: OutputRecord,
+    temp: NamedTempFile,
+}
+
+impl TableWriter {
+    /// Begins a table at `relative` under the run folder.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn new(run_dir: &Path, relative: &str, schema: SchemaRef) -> Result<Self, JobError> {
+        let path = run_dir.join(relative);
+        let begun = || {
+            let file = BufWriter::with_capacity(WRITE_BYTES, again(|| temp_in(folder_of(&path)))?);
+            Encoder::new(Hashed { file, hasher: blake3::Hasher::new(), bytes: 0 }, schema).map_err(into_io)
+        };
+        let encoder = begun().map_err(|error| JobError::Write { path: path.clone(), error })?;
+        Ok(Self { path, relative: relative.to_owned(), encoder })
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn push(&mut self, batch: &RecordBatch) -> Result<(), JobError> {
+        self.encoder.push(batch).map_err(|error| JobError::Write { path: self.path.clone(), error: into_io(error) })
+    }
+
+    /// Ends the table.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn finish(self) -> Result<WrittenTable, JobError> {
+        let Self { path, relative, encoder } = self;
+        let finished = || {
+            let rows = encoder.rows;
+            let Hashed { file, hasher, bytes } = encoder.finish().map_err(into_io)?;
+            let temp = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            let record = OutputRecord { path: relative, bytes, blake3: hasher.finalize().to_hex().to_string(), rows };
+            Ok((record, temp))
+        };
+        let (record, temp) = finished().map_err(|error| JobError::Write { path: path.clone(), error })?;
+        Ok(WrittenTable { path, record, temp })
+    }
+}
+
+impl WrittenTable {
+    /// Gives the file its name, and makes it last.
+    ///
+    /// # Errors
+    /// When the system refuses; nothing is left behind then.
+    pub fn commit(self) -> Result<OutputRecord, JobError> {
+        let Self { path, record, temp } = self;
+        let committed = || -> io::Result<()> {
+            commit(temp, &path)?;
+            sync_folder(folder_of(&path))
+        };
+        committed().map_err(|error| JobError::Write { path: path.clone(), error })?;
+        Ok(record)
+    }
 }
 
 /// Reads a table of this run folder whole; for the small ones that the runner itself needs again.
@@ -176,7 +244,7 @@ pub fn point(_link: &Path, _target: &Path) -> Result<(), JobError> {
 }
 
 fn write_whole<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, JobError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let written = || -> io::Result<T> {
         let mut temp = again(|| temp_in(folder))?;
         let filled = fill(temp.as_file_mut())?;
@@ -185,6 +253,10 @@ fn write_whole<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) ->
         Ok(filled)
     };
     written().map_err(|error| JobError::Write { path: path.to_owned(), error })
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn temp_in(folder: &Path) -> io::Result<NamedTempFile> {
@@ -230,15 +302,55 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-fn encode<W: Write + Send>(out: W, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(), ParquetError> {
-    let (mut file, columns) = ArrowWriter::try_new(out, Arc::clone(schema), Some(properties()))?.into_serialized_writer()?;
-    for (index, pieces) in row_groups(batches).iter().enumerate() {
-        // Pages are cut by what is written at once: a group goes in as one batch, however its rows came.
-        let group = concat_batches(schema, pieces)?;
-        write_row_group(&mut file, columns.create_column_writers(index)?, &group)?;
+/// Encodes rows in row groups of a fixed size, so that bytes do not depend on how rows were batched.
+struct Encoder<W: Write + Send> {
+    file: SerializedFileWriter<W>,
+    columns: ArrowRowGroupWriterFactory,
+    schema: SchemaRef,
+    /// Rows of the group under way.
+    held: Vec<RecordBatch>,
+    n_held: usize,
+    n_groups: usize,
+    rows: u64,
+}
+
+impl<W: Write + Send> Encoder<W> {
+    fn new(out: W, schema: SchemaRef) -> Result<Self, ParquetError> {
+        let (file, columns) = ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties()))?.into_serialized_writer()?;
+        Ok(Self { file, columns, schema, held: Vec::new(), n_held: 0, n_groups: 0, rows: 0 })
     }
-    file.close()?;
-    Ok(())
+
+    fn push(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        self.rows += batch.num_rows() as u64;
+        let mut at = 0;
+        while at < batch.num_rows() {
+            let taken = (ROW_GROUP_ROWS - self.n_held).min(batch.num_rows() - at);
+            self.held.push(batch.slice(at, taken));
+            at += taken;
+            self.n_held += taken;
+            if self.n_held == ROW_GROUP_ROWS {
+                self.end_group()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_group(&mut self) -> Result<(), ParquetError> {
+        // Pages are cut by what is written at once: a group goes in as one batch, however its rows came.
+        let group = concat_batches(&self.schema, &self.held)?;
+        self.held.clear();
+        self.n_held = 0;
+        write_row_group(&mut self.file, self.columns.create_column_writers(self.n_groups)?, &group)?;
+        self.n_groups += 1;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<W, ParquetError> {
+        if self.n_held > 0 {
+            self.end_group()?;
+        }
+        self.file.into_inner()
+    }
 }
 
 fn properties() -> WriterProperties {
@@ -247,26 +359,6 @@ fn properties() -> WriterProperties {
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Page)
         .build()
-}
-
-/// Cuts batches into row groups of a fixed size, so that bytes do not depend on how rows were batched.
-fn row_groups(batches: &[RecordBatch]) -> Vec<Vec<RecordBatch>> {
-    let mut groups: Vec<Vec<RecordBatch>> = Vec::new();
-    let mut space = 0;
-    for batch in batches {
-        let mut at = 0;
-        while at < batch.num_rows() {
-            if space == 0 {
-                groups.push(Vec::new());
-                space = ROW_GROUP_ROWS;
-            }
-            let taken = space.min(batch.num_rows() - at);
-            groups.last_mut().expect("a group was pushed when there was no space").push(batch.slice(at, taken));
-            at += taken;
-            space -= taken;
-        }
-    }
-    groups
 }
 
 fn write_row_group<W: Write + Send>(
@@ -413,7 +505,8 @@ mod tests {
             }
         }
         let (schema, batch) = table(10);
-        let error = into_io(encode(Full, &schema, &[batch]).unwrap_err());
+        let encoded = Encoder::new(Full, schema).and_then(|mut encoder| encoder.push(&batch).and_then(|()| encoder.finish()));
+        let error = into_io(encoded.err().unwrap());
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, new_empty_array};
 use arrow::compute::concat;
-use gristmill_datasets::ReadError;
+use gristmill_datasets::{ReadError, Source};
 use gristmill_engine::EngineError;
 use gristmill_engine::analysis::{self, Analysis};
 use gristmill_engine::backend::Backend;
@@ -134,11 +134,25 @@ pub fn blocks(
     columns: &[usize],
     step: &StepSpec,
     on: &StepRun<'_>,
+    take: impl FnMut(Vec<Vec<ArrayRef>>, usize) -> Result<(), JobError>,
+) -> Result<(), JobError> {
+    blocks_of(on.source, &step.from.value.name, columns, on, take)
+}
+
+/// The same for another source than that of the step.
+///
+/// # Errors
+/// As [`blocks`].
+pub fn blocks_of(
+    source: &dyn Source,
+    name: &str,
+    columns: &[usize],
+    on: &StepRun<'_>,
     mut take: impl FnMut(Vec<Vec<ArrayRef>>, usize) -> Result<(), JobError>,
 ) -> Result<(), JobError> {
-    let n_rows = on.source.n_rows();
-    let read_error = |error| JobError::Read { source_name: step.from.value.name.clone(), error: Box::new(error) };
-    let mut scan = on.source.scan(columns).map_err(read_error)?;
+    let n_rows = source.n_rows();
+    let read_error = |error| JobError::Read { source_name: name.to_owned(), error: Box::new(error) };
+    let mut scan = source.scan(columns).map_err(read_error)?;
     let mut done = 0;
     loop {
         let pieces: Vec<Mutex<Vec<ArrayRef>>> = columns.iter().map(|_| Mutex::default()).collect();

@@ -22,7 +22,7 @@ use crate::error::Exit;
 use crate::events::{Event, Events, now};
 use crate::exit;
 use crate::hash::Inputs;
-use crate::kinds::{StepOutcome, StepRun};
+use crate::kinds::{Rows, StepOutcome, StepRun, Table};
 use crate::manifest::{MANIFEST_VERSION, Manifest, OutputRecord, State, StepRecord};
 use crate::outputs;
 use crate::plan::{self, Input, Plan, PlannedStep};
@@ -243,10 +243,10 @@ impl<'a> Steps<'a> {
         self.update(|manifest| manifest.steps[index].state = State::Running)?;
         self.events.emit(Some(name), &Event::StepStarted { kind: step.spec.kind.name().to_owned(), rows: step.rows })?;
         let began = Instant::now();
-        let outcome = self.compute(step, &folder)?;
+        let mut outcome = self.compute(step, &folder)?;
         let compute_seconds = began.elapsed().as_secs_f64();
         let began = Instant::now();
-        let outputs = self.write_tables(name, &outcome)?;
+        let outputs = self.write_tables(name, std::mem::take(&mut outcome.tables), &outcome.findings)?;
         // Before the step is marked as done: what it read must be what the run-id stands for.
         self.asked.inputs.check_unchanged(self.asked.stop)?;
         let record = record_of(step, &outcome, compute_seconds, began.elapsed().as_secs_f64());
@@ -260,7 +260,8 @@ impl<'a> Steps<'a> {
         let Asked { spec, stop, view, memory_bytes, .. } = self.asked;
         let name = step.spec.name.value.as_str();
         let backend = self.backend()?;
-        let source = self.open(step)?;
+        let source = self.open_rows(step)?;
+        let others = step.others.iter().map(|(key, input)| Ok((*key, self.open(input)?))).collect::<Result<Vec<_>, JobError>>()?;
         let scratch = outputs::scratch_in(folder)?;
         let total = source.n_rows().or(step.rows);
         self.pulse.start(name, total);
@@ -268,11 +269,13 @@ impl<'a> Steps<'a> {
         let on = StepRun {
             job: &spec.name.value,
             source: &*source,
+            others: &others,
             backend: &backend,
             seed: spec.seed,
             alpha: spec.alpha,
             memory_bytes,
             scratch: scratch.path(),
+            run_dir: &self.asked.dir.path,
             progress: &|done, total| {
                 self.pulse.report(done, total);
                 view.move_to(done);
@@ -289,18 +292,12 @@ impl<'a> Steps<'a> {
         })
     }
 
-    /// Opens what a step reads: a source of the spec, or a table that an earlier step wrote.
-    fn open(&self, step: &PlannedStep) -> Result<Arc<dyn Source>, JobError> {
-        let (plan, spec) = (self.asked.plan, self.asked.spec);
-        let (step_name, table) = match &step.input {
-            Input::Source(index) => return Ok(Arc::clone(&plan.sources[*index].source)),
-            Input::Table { step, table } => (step, table),
-        };
-        let path = self.asked.dir.path.join(outputs::table_path(step_name, table));
-        let options = plan::table_options(&path, spec.seed, self.asked.memory_bytes);
-        let source_name = format!("{step_name}.{table}");
-        let source: Arc<dyn Source> =
-            Arc::from(gristmill_datasets::open(&options).map_err(|error| JobError::Read { source_name, error: Box::new(error) })?);
+    /// Opens the rows of a step, and checks the step against them where they were not known before.
+    fn open_rows(&self, step: &PlannedStep) -> Result<Arc<dyn Source>, JobError> {
+        let source = self.open(&step.input)?;
+        if matches!(step.input, Input::Source(_)) {
+            return Ok(source);
+        }
         let problems = plan::check_input(&step.spec, &source.schema());
         match problems.in_order().first() {
             None => Ok(source),
@@ -309,6 +306,20 @@ impl<'a> Steps<'a> {
                 Err(JobError::Spec { step: step.spec.name.value.clone(), message })
             }
         }
+    }
+
+    /// Opens what a step reads: a source of the spec, or a table that an earlier step wrote.
+    fn open(&self, input: &Input) -> Result<Arc<dyn Source>, JobError> {
+        let (plan, spec) = (self.asked.plan, self.asked.spec);
+        let (step_name, table) = match input {
+            Input::Source(index) => return Ok(Arc::clone(&plan.sources[*index].source)),
+            Input::Table { step, table } => (step, table),
+        };
+        let path = self.asked.dir.path.join(outputs::table_path(step_name, table));
+        let options = plan::table_options(&path, spec.seed, self.asked.memory_bytes);
+        let source_name = format!("{step_name}.{table}");
+        let opened = gristmill_datasets::open(&options);
+        opened.map(Arc::from).map_err(|error| JobError::Read { source_name, error: Box::new(error) })
     }
 
     /// Opens the backend when the first step needs it: a cached run needs no device.
@@ -322,13 +333,16 @@ impl<'a> Steps<'a> {
         Ok(slot.insert(backend).clone())
     }
 
-    fn write_tables(&self, step: &str, outcome: &StepOutcome) -> Result<Vec<OutputRecord>, JobError> {
-        let findings = Finding::to_batch(&outcome.findings);
-        let tables = outcome.tables.iter().map(|table| (table.name, &table.schema, table.batches.as_slice()));
-        let schema = Finding::schema();
-        let all = tables.chain([("findings", &schema, std::slice::from_ref(&findings))]);
-        all.map(|(name, schema, batches)| {
-            let output = outputs::write_table(&self.asked.dir.path, &outputs::table_path(step, name), schema, batches)?;
+    fn write_tables(&self, step: &str, tables: Vec<Table>, findings: &[Finding]) -> Result<Vec<OutputRecord>, JobError> {
+        let findings = Rows::Held(Finding::schema(), vec![Finding::to_batch(findings)]);
+        let all = tables.into_iter().chain([Table { name: "findings", rows: findings }]);
+        all.map(|Table { name, rows }| {
+            let output = match rows {
+                Rows::Held(schema, batches) => {
+                    outputs::write_table(&self.asked.dir.path, &outputs::table_path(step, name), &schema, &batches)?
+                }
+                Rows::Written(written) => written.commit()?,
+            };
             self.tell_table(Some(step), &output)?;
             Ok(output)
         })
@@ -390,9 +404,8 @@ impl<'a> Steps<'a> {
     }
 
     fn upstream(&self, step: &PlannedStep) -> Vec<OutputRecord> {
-        let Input::Table { step, table } = &step.input else { return Vec::new() };
-        let path = outputs::table_path(step, table);
-        self.lock().outputs.iter().filter(|output| output.path == path).cloned().collect()
+        let paths: Vec<String> = tables(step).map(|(step, table)| outputs::table_path(step, table)).collect();
+        self.lock().outputs.iter().filter(|output| paths.contains(&output.path)).cloned().collect()
     }
 
     fn update(&self, change: impl FnOnce(&mut Manifest)) -> Result<(), JobError> {
@@ -421,11 +434,15 @@ fn ends_run(error: &JobError) -> bool {
 }
 
 fn needs(step: &PlannedStep) -> impl Iterator<Item = &str> {
-    let table = match &step.input {
-        Input::Table { step, .. } => Some(step.as_str()),
+    step.spec.needs.iter().map(|needed| needed.value.as_str()).chain(tables(step).map(|(step, _)| step))
+}
+
+/// Returns the tables of earlier steps that a step reads.
+fn tables(step: &PlannedStep) -> impl Iterator<Item = (&str, &str)> {
+    std::iter::once(&step.input).chain(step.others.iter().map(|(_, input)| input)).filter_map(|input| match input {
+        Input::Table { step, table } => Some((step.as_str(), table.as_str())),
         Input::Source(_) => None,
-    };
-    step.spec.needs.iter().map(|needed| needed.value.as_str()).chain(table)
+    })
 }
 
 fn first_manifest(asked: &Asked<'_>, earlier: Option<&Manifest>) -> Manifest {

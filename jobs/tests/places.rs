@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{Job, Pair, pairs, repository, rows, say};
-use gristmill::kinds::{StepOutcome, StepRun};
+use gristmill::kinds::{Rows, StepOutcome, StepRun};
 use gristmill::{outputs, plan, spec};
 use gristmill_engine::backend::{Backend, Fault, Faults, PlaceChoice};
 use gristmill_engine::findings::Finding;
@@ -128,11 +128,13 @@ fn on_backend(job: &Job, text: &str, backend: &Backend, progress: &(dyn Fn(u64) 
     let on = StepRun {
         job: &spec.name.value,
         source: plan.source_of(step).unwrap().as_ref(),
+        others: &[],
         backend,
         seed: spec.seed,
         alpha: spec.alpha,
         memory_bytes: MEMORY_BYTES,
         scratch: &scratch,
+        run_dir: &scratch,
         progress: &|done, _| progress(done),
         stopped: &|| false,
     };
@@ -141,7 +143,8 @@ fn on_backend(job: &Job, text: &str, backend: &Backend, progress: &(dyn Fn(u64) 
     let outcome = pool.install(|| step.spec.kind.run(&step.spec, &on)).unwrap();
     let findings = Finding::to_batch(&outcome.findings);
     outputs::write_table(&scratch, "findings.parquet", &Finding::schema(), &[findings]).unwrap();
-    let answer = Answer { findings: fs::read(scratch.join("findings.parquet")).unwrap(), pairs: pairs(&outcome.tables[0].batches[0]) };
+    let Rows::Held(_, batches) = &outcome.tables[0].rows else { panic!("pairs are held") };
+    let answer = Answer { findings: fs::read(scratch.join("findings.parquet")).unwrap(), pairs: pairs(&batches[0]) };
     (answer, outcome)
 }
 

@@ -157,7 +157,7 @@ const SHOWN: [&str; 16] = [
     "json/json-number-in-quotes",
     "keys/path-in-a-step",
     "keys/step-as-a-list",
-    "keys/model-not-in-this-version",
+    "keys/model-of-another-kind",
     "keys/lags-without-time",
     "keys/weights-and-permutations",
     "steps/cycle-of-three",

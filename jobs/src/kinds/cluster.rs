@@ -3,11 +3,10 @@
 //! Columns of numbers, in memory; see `engine::cluster`.
 
 use arrow::datatypes::{DataType, Schema};
-use gristmill_engine::backend::{Backend, Place};
 use gristmill_engine::cluster::{self as engine, Choice, ClusterOptions, Covariance, Method, Scale};
 use gristmill_engine::columns::{self, Table as Columns};
 
-use super::{JobKind, Key, StepOutcome, StepRun, TableDoc, Takes};
+use super::{JobKind, Key, StepOutcome, StepRun, TableDoc, Takes, assignments};
 use crate::JobError;
 use crate::error::Exit;
 use crate::manifest::LeftOut;
@@ -132,6 +131,10 @@ impl JobKind for Cluster {
             },
             TableDoc { name: "verdict", about: "whether there are segments, how many, by which method, and why: one row" },
             TableDoc { name: "sweep", about: "the numbers of segments that were looked at, and what each was judged by" },
+            TableDoc {
+                name: "model",
+                about: "what `score` labels rows to come by: scalers, centres or rows, and how every column was spread",
+            },
         ];
         TABLES
     }
@@ -144,12 +147,7 @@ impl JobKind for Cluster {
                 problems.add(column.span.clone(), message, "no numbers", "remove it");
             }
         }
-        if let Some(id) = &step.id
-            && outcome::IS_TAKEN.contains(&id.value.as_str())
-        {
-            let message = format!("`id` is column `{}`, which is the name of a column of the tables it is carried into", id.value);
-            problems.add(id.span.clone(), message, "taken", "give it another name with `rename` of the source");
-        }
+        assignments::check_id(step, problems);
         if step.is_written("k") && step.is_written("k_max") {
             problems.add(
                 step.span("k_max"),
@@ -187,7 +185,7 @@ impl JobKind for Cluster {
         let mut table = read(&asked, step, on, on.memory_bytes.saturating_sub(held_bytes))?;
         let others = Columns { n_rows: table.n_rows, columns: table.columns.split_off(asked.used.len()) };
         let options = options(step, on);
-        let (backend, reason) = place(&table, &options, on);
+        let (backend, reason) = on.placed(engine::device_cost(table.n_rows, table.columns.len(), &options));
         let found = engine::cluster(&table, &others, &options, &backend, on.stopped);
         let found = match found {
             Some(found) => found,
@@ -340,12 +338,4 @@ fn options(step: &StepSpec, on: &StepRun<'_>) -> ClusterOptions {
         alpha: on.alpha,
         seed: on.seed,
     }
-}
-
-/// Pins the place of the assignments.
-fn place(table: &Columns, options: &ClusterOptions, on: &StepRun<'_>) -> (Backend, String) {
-    let cost = engine::device_cost(table.n_rows, table.columns.len(), options);
-    let place = if on.backend.prefer_gpu(cost) { on.backend.device_place() } else { None };
-    let pinned = on.backend.pinned(place.unwrap_or(Place::Cpu));
-    (pinned, on.backend.place_reason())
 }

@@ -6,23 +6,29 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use gristmill_datasets::Source;
-use gristmill_engine::backend::Backend;
+use gristmill_engine::backend::{Backend, Cost, Place};
 use gristmill_engine::findings::Finding;
 
 use crate::JobError;
 use crate::manifest::LeftOut;
+use crate::outputs::{self, TableWriter, WrittenTable};
 use crate::spec::{Problems, StepSpec};
 
+mod assignments;
 mod cluster;
+mod compare;
 mod correlate;
 mod features;
+mod score;
 
 pub use cluster::Cluster;
+pub use compare::Compare;
 pub use correlate::Correlate;
 pub use features::Features;
+pub use score::Score;
 
 /// Every kind that a spec may name, in the order of the help.
-pub const KINDS: &[&dyn JobKind] = &[&Correlate, &Cluster, &Features];
+pub const KINDS: &[&dyn JobKind] = &[&Correlate, &Cluster, &Score, &Compare, &Features];
 
 /// What a spec may ask for.
 pub trait JobKind: Sync {
@@ -81,6 +87,8 @@ pub enum Takes {
     IntegerList(i64, i64),
     /// A number of rows (whole) or a share (0 to 1 exclusive).
     Sample,
+    /// A source, a table of a step, or a file: read beside the rows of the step. Of a step named alone it is the table of this name.
+    Table(&'static str),
 }
 
 /// A table that a kind writes.
@@ -98,6 +106,8 @@ pub struct StepRun<'a> {
     pub job: &'a str,
     /// The input.
     pub source: &'a dyn Source,
+    /// What is read beside it, by the keys that name it.
+    pub others: &'a [(&'static str, Arc<dyn Source>)],
     /// Chooses the place of each kernel and falls back.
     pub backend: &'a Backend,
     /// Seed of the job.
@@ -108,10 +118,31 @@ pub struct StepRun<'a> {
     pub memory_bytes: u64,
     /// A folder of the step's own for spill files, removed afterwards.
     pub scratch: &'a Path,
+    /// The run folder, below which tables are written.
+    pub run_dir: &'a Path,
     /// Takes (rows done, rows in all where known) after each block.
     pub progress: &'a (dyn Fn(u64, Option<u64>) + Sync),
     /// Says whether the run was asked to stop; a step then returns `JobError::Stopped`.
     pub stopped: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl StepRun<'_> {
+    /// Returns what a key of the step names.
+    fn other(&self, key: &str) -> &dyn Source {
+        let other = self.others.iter().find(|(other, _)| *other == key);
+        &*other.expect("a key that names a table must be written, and is opened with the step").1
+    }
+
+    /// Chooses the place of work whose cost is known, and says why.
+    fn placed(&self, cost: Cost) -> (Backend, String) {
+        let place = if self.backend.prefer_gpu(cost) { self.backend.device_place() } else { None };
+        (self.backend.pinned(place.unwrap_or(Place::Cpu)), self.backend.place_reason())
+    }
+
+    /// Begins a table that is written while its rows are made.
+    fn writer(&self, step: &StepSpec, name: &'static str, schema: SchemaRef) -> Result<TableWriter, JobError> {
+        TableWriter::new(self.run_dir, &outputs::table_path(&step.name.value, name), schema)
+    }
 }
 
 /// What a finished step gives back.
@@ -144,10 +175,23 @@ pub struct StepOutcome {
 pub struct Table {
     /// Name from `JobKind::tables`.
     pub name: &'static str,
-    /// Its columns.
-    pub schema: SchemaRef,
     /// Its rows.
-    pub batches: Vec<RecordBatch>,
+    pub rows: Rows,
+}
+
+/// The rows of a table.
+pub enum Rows {
+    /// In memory.
+    Held(SchemaRef, Vec<RecordBatch>),
+    /// In a file that only waits for its name.
+    Written(WrittenTable),
+}
+
+impl Table {
+    /// Returns a table of one batch.
+    fn one(name: &'static str, batch: RecordBatch) -> Self {
+        Self { name, rows: Rows::Held(batch.schema(), vec![batch]) }
+    }
 }
 
 /// Returns columns of one length as a table.
@@ -159,6 +203,23 @@ fn batch(columns: Vec<(Field, ArrayRef)>) -> RecordBatch {
 /// Returns a column's name as SQL writes it.
 fn quoted(column: &str) -> String {
     format!("\"{}\"", column.replace('"', "\"\""))
+}
+
+/// Writes a mean with three digits that count.
+fn number(x: f64) -> String {
+    let size = x.abs();
+    if size == 0.0 || (0.01..1e6).contains(&size) {
+        let digits = if size >= 100.0 {
+            0
+        } else if size >= 10.0 {
+            1
+        } else {
+            2
+        };
+        format!("{x:.digits$}")
+    } else {
+        format!("{x:.2e}")
+    }
 }
 
 /// Returns the kind of this name.

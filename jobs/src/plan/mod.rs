@@ -21,7 +21,8 @@ use gristmill_datasets::{Format, Source, SourceOptions};
 use crate::JobError;
 use crate::error::Exit;
 use crate::exit;
-use crate::spec::{Problems, Span, Spec, SpecText, StepSpec, check_columns, check_exclude, in_order};
+use crate::kinds::Takes;
+use crate::spec::{Problems, Span, Spanned, Spec, SpecText, StepSpec, TableName, check_columns, check_exclude, in_order};
 
 pub(crate) use sources::nearest_file;
 
@@ -56,6 +57,8 @@ pub struct PlannedStep {
     pub spec: StepSpec,
     /// Where its rows come from.
     pub input: Input,
+    /// Where what it reads beside them comes from, by the keys that name it.
+    pub others: Vec<(&'static str, Input)>,
     /// Rows that it will read, where known.
     pub rows: Option<u64>,
     /// Columns that it may use, in the order of the input; none where the input is not written yet.
@@ -191,19 +194,30 @@ fn check_step(step: &StepSpec, schema: &Schema, elsewhere: &dyn Fn(&str) -> Opti
 
 fn step(sources: &[PlannedSource], steps: &[StepSpec], index: usize) -> PlannedStep {
     let spec = steps[index].clone();
-    let from = &spec.from.value;
-    let source = sources.iter().position(|source| source.name == from.name);
-    let (input, rows, columns) = match source {
-        Some(at) => (Input::Source(at), sources[at].rows, Some(columns(&spec, &sources[at].source.schema()))),
-        None => {
-            let upstream = steps.iter().find(|step| step.name.value == from.name);
-            let main = upstream.and_then(|step| step.kind.tables().first()).map_or("", |table| table.name);
-            let table = from.table.as_deref().unwrap_or(main).to_owned();
-            (Input::Table { step: from.name.clone(), table }, None, None)
-        }
+    let input = input(sources, steps, &spec.from.value, "");
+    let (rows, columns) = match &input {
+        Input::Source(at) => (sources[*at].rows, Some(columns(&spec, &sources[*at].source.schema()))),
+        Input::Table { .. } => (None, None),
     };
-    let why = page::why(&spec, &input, sources);
-    PlannedStep { spec, input, rows, columns, why }
+    let default = |key: &str| {
+        let takes = spec.kind.keys().iter().find(|known| known.name == key).map(|known| known.takes);
+        if let Some(Takes::Table(name)) = takes { name } else { "" }
+    };
+    let other = |(key, table): &(&'static str, Spanned<TableName>)| (*key, self::input(sources, steps, &table.value, default(key)));
+    let others: Vec<_> = spec.others.iter().map(other).collect();
+    let why = page::why(&spec, &input, &others, sources);
+    PlannedStep { spec, input, others, rows, columns, why }
+}
+
+/// Finds a table: a source, or one that a step writes, `default` or the main one where the step is named alone.
+fn input(sources: &[PlannedSource], steps: &[StepSpec], table: &TableName, default: &str) -> Input {
+    if let Some(at) = sources.iter().position(|source| source.name == table.name) {
+        return Input::Source(at);
+    }
+    let upstream = steps.iter().find(|step| step.name.value == table.name);
+    let of_kind = upstream.map_or(&[][..], |step| step.kind.tables());
+    let main = of_kind.iter().find(|known| known.name == default).or(of_kind.first()).map_or("", |known| known.name);
+    Input::Table { step: table.name.clone(), table: table.table.as_deref().unwrap_or(main).to_owned() }
 }
 
 /// Returns the columns of the input that the step names, all where it names none, without those it leaves out.

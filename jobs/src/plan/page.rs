@@ -51,14 +51,21 @@ fn source_json(source: &PlannedSource) -> Value {
     })
 }
 
+fn input_json(input: &Input, name: &str) -> Value {
+    match input {
+        Input::Source(_) => json!({ "source": name }),
+        Input::Table { step, table } => json!({ "step": step, "table": table }),
+    }
+}
+
 fn step_json(step: &PlannedStep) -> Value {
+    let others = step.others.iter().zip(&step.spec.others);
+    let others = others.map(|((key, input), (_, table))| ((*key).to_owned(), input_json(input, &table.value.name)));
     json!({
         "name": step.spec.name.value,
         "kind": step.spec.kind.name(),
-        "from": match &step.input {
-            Input::Source(_) => json!({ "source": step.spec.from.value.name }),
-            Input::Table { step, table } => json!({ "step": step, "table": table }),
-        },
+        "from": input_json(&step.input, &step.spec.from.value.name),
+        "others": others.collect::<serde_json::Map<_, _>>(),
         "needs": step.spec.needs.iter().map(|need| need.value.as_str()).collect::<Vec<_>>(),
         "rows": step.rows,
         "columns": step.columns,
@@ -67,16 +74,27 @@ fn step_json(step: &PlannedStep) -> Value {
 }
 
 /// Says what a step reads and what it waits for.
-pub(super) fn why(step: &StepSpec, input: &Input, sources: &[PlannedSource]) -> String {
-    let reads = match input {
+pub(super) fn why(step: &StepSpec, input: &Input, others: &[(&'static str, Input)], sources: &[PlannedSource]) -> String {
+    let mut reads = match input {
         Input::Source(index) => format!("reads source `{}`, {}", sources[*index].name, size(&sources[*index])),
         Input::Table { step, table } => format!("reads table `{table}` of step `{step}`, known once that has run"),
     };
+    for (key, other) in others {
+        reads.push_str(&match other {
+            Input::Source(index) => format!("; `{key}`: {}", files_of(&sources[*index])),
+            Input::Table { step, table } => format!("; `{key}`: table `{table}` of step `{step}`"),
+        });
+    }
     if step.needs.is_empty() {
         return reads;
     }
     let needs: Vec<&str> = step.needs.iter().map(|need| need.value.as_str()).collect();
     format!("{reads}; waits for {}", listed(&needs))
+}
+
+fn files_of(source: &PlannedSource) -> String {
+    let paths: Vec<String> = source.source.files().iter().map(|file| file.path.display().to_string()).collect();
+    listed(&paths.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn size(source: &PlannedSource) -> String {

@@ -14,7 +14,7 @@ use super::keys;
 use super::problems::{Problem, Problems, Spanned, line_and_column};
 use super::tables::{self, Raw, RawSource, RawStep};
 use super::tree::{Document, Notation, from_toml, quoted};
-use super::{SourceSpec, Spec, SpecText, StepSpec};
+use super::{SourceSpec, Spec, SpecText, StepSpec, TableName};
 
 /// Level of a job that says nothing about it.
 const DEFAULT_ALPHA: f64 = 0.05;
@@ -110,6 +110,7 @@ fn check_name(reading: &mut Reading<'_>, top: &Values) {
 
 fn assemble(reading: &mut Reading<'_>, raw: Raw, path: &Path) -> Spec {
     let top = raw.top;
+    let files: Vec<SourceSpec> = raw.steps.iter().flat_map(files).collect();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Spec {
         name: top.spanned_text("name").unwrap_or_else(|| Spanned::new(String::new(), 0..0)),
@@ -118,7 +119,7 @@ fn assemble(reading: &mut Reading<'_>, raw: Raw, path: &Path) -> Spec {
         threads: top.integer("threads").and_then(|threads| usize::try_from(threads).ok()),
         memory_bytes: top.bytes("memory"),
         alpha: top.number("alpha").unwrap_or(DEFAULT_ALPHA),
-        sources: raw.sources.into_iter().filter_map(|source| source_spec(reading, source)).collect(),
+        sources: raw.sources.into_iter().filter_map(|source| source_spec(reading, source)).chain(files).collect(),
         steps: raw.steps.into_iter().filter_map(step_spec).collect(),
         base_dir: folder.to_owned(),
         values: top,
@@ -149,6 +150,32 @@ fn source_spec(reading: &mut Reading<'_>, source: RawSource) -> Option<SourceSpe
         sample: values.sample("sample"),
         values,
     })
+}
+
+/// Returns files that keys of a step name, as sources.
+fn files(step: &RawStep) -> Vec<SourceSpec> {
+    let named = graph::others(step).into_iter().filter(|(_, other)| graph::is_file(&other.value));
+    let source = |(key, path): (&str, Spanned<String>)| SourceSpec {
+        name: Spanned::new(file_name(step, key), path.span.clone()),
+        paths: vec![path],
+        format: None,
+        delimiter: None,
+        header: None,
+        encoding: None,
+        null_values: Vec::new(),
+        rename: Vec::new(),
+        file_column: None,
+        filter: None,
+        filter_start: None,
+        sample: None,
+        values: Values::default(),
+    };
+    named.map(source).collect()
+}
+
+/// Returns the name of the source that stands for a file: no table of a spec can have it.
+fn file_name(step: &RawStep, key: &str) -> String {
+    format!("{}.{key}", step.name.value)
 }
 
 /// Returns the byte where a quoted text starts, if it stands in the spec as it is, without escapes.
@@ -207,6 +234,14 @@ fn renames(reading: &mut Reading<'_>, values: &Values) -> Vec<Rename> {
 }
 
 fn step_spec(step: RawStep) -> Option<StepSpec> {
+    let other = |(key, text): (&'static str, Spanned<String>)| {
+        let table = match graph::is_file(&text.value) {
+            true => TableName { name: file_name(&step, key), table: None },
+            false => graph::table_name(&text.value),
+        };
+        (key, Spanned::new(table, text.span))
+    };
+    let others = graph::others(&step).into_iter().map(other).collect();
     let RawStep { name, kind, values } = step;
     let from = values.list("from").first()?;
     let from = Spanned::new(graph::table_name(&from.value), from.span.clone());
@@ -214,6 +249,7 @@ fn step_spec(step: RawStep) -> Option<StepSpec> {
         name,
         kind: kind?,
         from,
+        others,
         needs: values.list("needs").to_vec(),
         id: values.spanned_text(keys::ID.name),
         columns: values.list(keys::COLUMNS.name).to_vec(),

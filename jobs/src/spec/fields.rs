@@ -214,7 +214,7 @@ impl<'a> Reading<'a> {
 
     fn value(&mut self, key: &Key, node: &Node) -> Option<Value> {
         match (key.takes, &node.value) {
-            (Takes::Text | Takes::Column, Tree::Text(text)) => self.text(key, node, text),
+            (Takes::Text | Takes::Column | Takes::Table(_), Tree::Text(text)) => self.text(key, node, text),
             (Takes::Choice(words), Tree::Text(text)) => self.choice(key, node, words, text),
             (Takes::Flag, Tree::Flag(flag)) => Some(Value::Flag(*flag)),
             (Takes::Integer(from, to), Tree::Integer(number)) if (from..=to).contains(number) => Some(Value::Integer(*number)),

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::kinds::Takes;
+
 use super::fields::{Reading, short};
 use super::nearest::{did_you_mean, nearest};
 use super::problems::{Span, Spanned};
@@ -40,6 +42,11 @@ pub(crate) fn check(reading: &mut Reading<'_>, raw: &Raw) {
     let mut edges: Vec<Vec<(usize, Span)>> = vec![Vec::new(); raw.steps.len()];
     for (index, step) in raw.steps.iter().enumerate() {
         check_from(reading, raw, &names, index, step, &mut edges[index]);
+        for (key, other) in others(step) {
+            if !is_file(&other.value) {
+                check_table_name(reading, raw, &names, index, (key, &other), &mut edges[index]);
+            }
+        }
         check_needs(reading, &names, index, step, &mut edges[index]);
     }
     check_cycles(reading, raw, &edges);
@@ -100,6 +107,19 @@ pub(crate) fn table_name(text: &str) -> TableName {
     }
 }
 
+/// Returns the tables that a step reads beside its rows, by the keys that name them.
+pub(super) fn others(step: &RawStep) -> Vec<(&'static str, Spanned<String>)> {
+    let of_kind = step.kind.map_or(&[][..], |kind| kind.keys());
+    let named = of_kind.iter().filter(|key| matches!(key.takes, Takes::Table(_)));
+    named.filter_map(|key| Some((key.name, step.values.spanned_text(key.name)?))).collect()
+}
+
+/// Says whether a text that names a table is the path of a file.
+pub(super) fn is_file(text: &str) -> bool {
+    const ENDINGS: &[&str] = &["parquet", "csv", "tsv", "jsonl", "ndjson", "arrow", "gz", "zst"];
+    text.contains(['/', '\\']) || text.rsplit_once('.').is_some_and(|(_, ending)| ENDINGS.contains(&ending))
+}
+
 fn check_from(
     reading: &mut Reading<'_>,
     raw: &Raw,
@@ -116,6 +136,19 @@ fn check_from(
         reading.problems.add(span, message, "more than one", "keep one of them, or list their files in one source");
         return;
     }
+    check_table_name(reading, raw, names, index, ("from", from), edges);
+}
+
+/// Checks the name of a table that a key of a step holds.
+fn check_table_name(
+    reading: &mut Reading<'_>,
+    raw: &Raw,
+    names: &BTreeMap<&str, Named>,
+    index: usize,
+    (key, from): (&str, &Spanned<String>),
+    edges: &mut Vec<(usize, Span)>,
+) {
+    let step = &raw.steps[index];
     let to = table_name(&from.value);
     let others = || names.iter().filter(|(_, named)| **named != Named::Step(index)).map(|(name, _)| *name);
     match names.get(to.name.as_str()) {
@@ -129,7 +162,7 @@ fn check_from(
         }
         Some(Named::Source) if to.table.is_some() => {
             let message = format!("`{}` is a source and has no further tables: `{}`", to.name, short(&from.value));
-            let help = format!("write {}", reading.notation.assign("from", &quoted(&to.name)));
+            let help = format!("write {}", reading.notation.assign(key, &quoted(&to.name)));
             reading.problems.add(from.span.clone(), message, "no such table", format!("{help} as in `{}`", to.name));
         }
         Some(Named::Source) => {}
@@ -249,7 +282,8 @@ fn cycle_through(start: usize, edges: &[Vec<(usize, Span)>]) -> Option<Vec<usize
 pub fn in_order(steps: &[StepSpec]) -> Vec<usize> {
     let index: BTreeMap<&str, usize> = steps.iter().enumerate().map(|(index, step)| (step.name.value.as_str(), index)).collect();
     let before = |step: &StepSpec| {
-        let names = std::iter::once(step.from.value.name.as_str()).chain(step.needs.iter().map(|need| need.value.as_str()));
+        let others = step.others.iter().map(|(_, other)| other.value.name.as_str());
+        let names = std::iter::once(step.from.value.name.as_str()).chain(others).chain(step.needs.iter().map(|need| need.value.as_str()));
         names.filter_map(|name| Some((*index.get(name)?, ()))).collect()
     };
     order(&steps.iter().map(before).collect::<Vec<_>>())

@@ -11,7 +11,7 @@ use super::units;
 
 /// Says whether a spec must hold this key.
 pub(super) fn is_required(key: &Key) -> bool {
-    ["name", "path", "kind", "from"].contains(&key.name)
+    ["name", "path", "kind", "from"].contains(&key.name) || matches!(key.takes, Takes::Table(_))
 }
 
 /// Returns a literal that this key could have, its default where there is one.
@@ -33,6 +33,7 @@ pub(super) fn sample_literal(key: &Key) -> String {
         (None, Takes::Flag) => "true",
         (None, Takes::Bytes) => "\"2GiB\"",
         (None, Takes::Sample) => "1000",
+        (None, Takes::Table(_)) => "\"STEP\"",
         (None, Takes::Column) => "\"COLUMN\"",
         (None, Takes::ColumnList) => "[\"COLUMN\"]",
         (None, Takes::IntegerList(..)) => "[1, 2]",
@@ -51,7 +52,7 @@ pub(super) fn default_of(key: &Key) -> Option<Value> {
     let default = key.default?;
     let bare = || default.trim_matches('"').to_owned();
     match key.takes {
-        Takes::Text | Takes::Choice(_) | Takes::Column => Some(Value::Text(bare())),
+        Takes::Text | Takes::Choice(_) | Takes::Column | Takes::Table(_) => Some(Value::Text(bare())),
         Takes::Flag => default.parse().ok().map(Value::Flag),
         Takes::Integer(..) => default.parse().ok().map(Value::Integer),
         Takes::Number(..) => default.parse().ok().map(Value::Number),
@@ -73,6 +74,7 @@ pub(super) fn default_of(key: &Key) -> Option<Value> {
 pub(super) const fn wanted(takes: Takes) -> &'static str {
     match takes {
         Takes::Text => "a text",
+        Takes::Table(_) => "the name of a step or source, or the path of a file",
         Takes::Choice(_) => "one of a few words",
         Takes::Flag => "`true` or `false`",
         Takes::Integer(..) => "a whole number",

@@ -114,6 +114,8 @@ pub struct StepSpec {
     pub kind: &'static dyn JobKind,
     /// Where its rows come from.
     pub from: Spanned<TableName>,
+    /// Tables that are read beside them, by the keys that name them.
+    pub others: Vec<(&'static str, Spanned<TableName>)>,
     /// Steps that must be done before it.
     pub needs: Vec<Spanned<String>>,
     /// Column carried into tables of rows.
@@ -277,6 +279,12 @@ impl SourceSpec {
             seed: spec.seed,
             memory_bytes,
         }
+    }
+
+    /// Says whether it stands for a file that a key of a step names, and not for a table of the spec: the only names with a dot.
+    #[must_use]
+    pub fn is_of_step(&self) -> bool {
+        self.name.value.contains('.')
     }
 
     /// Returns the place of a key's value; the header's where the key is absent.

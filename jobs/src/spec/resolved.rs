@@ -27,7 +27,7 @@ impl Spec {
     fn write(&self, without: &[&str]) -> String {
         let mut text = String::new();
         table(&mut text, &self.values, keys::TOP.iter(), without);
-        for source in &self.sources {
+        for source in self.sources.iter().filter(|source| !source.is_of_step()) {
             text.push_str(&format!("\n[source.{}]\n", key_text(&source.name.value)));
             table(&mut text, &source.values, keys::SOURCE.iter(), without);
         }

@@ -3,7 +3,7 @@
 //! A misspelt `[steps.x]` is reported and then read as the step that was meant, so that what refers to it is
 //! not reported as well.
 
-use crate::kinds::{KINDS, Key, kind};
+use crate::kinds::{KINDS, Key, Takes, kind};
 
 use super::fields::{Reading, Values, short};
 use super::keys::{self, COMMON, LATER_IN_SOURCES, LATER_IN_STEPS, SYNONYMS};
@@ -317,6 +317,10 @@ fn unknown_key(reading: &mut Reading<'_>, key: &Spanned<String>, owner: Owner<'_
             values.give("path");
             (message, "not in this version", help)
         }
+        (None, None, _) if of_others(name, owner).is_some() => {
+            let kinds = of_others(name, owner).unwrap_or_default();
+            (format!("`{}` is a key of {kinds}, and not of {}", short(name), kind_text(owner)), "of another kind", keys_of(owner, &known))
+        }
         (None, Some(help), _) => (format!("`{}` is no key of {}", short(name), owner_text(owner)), "in the wrong table", help),
         (None, None, Some(meant)) => {
             values.give(meant);
@@ -379,6 +383,21 @@ fn belongs(reading: &Reading<'_>, name: &str, owner: Owner<'_>) -> Option<String
     (of_steps && outside).then(|| format!("move it under {}", reading.notation.header("step", "NAME")))
 }
 
+/// Names the kinds that take a key which this step does not.
+fn of_others(name: &str, owner: Owner<'_>) -> Option<String> {
+    let Owner::Step { kind: Some(_), .. } = owner else { return None };
+    let kinds = KINDS.iter().filter(|kind| kind.keys().iter().any(|key| key.name == name));
+    let kinds: Vec<String> = kinds.map(|kind| format!("`{}`", kind.name())).collect();
+    (!kinds.is_empty()).then(|| kinds.join(" and "))
+}
+
+fn kind_text(owner: Owner<'_>) -> String {
+    match owner {
+        Owner::Step { kind: Some(kind), .. } => format!("`{}`", kind.name()),
+        _ => owner_text(owner),
+    }
+}
+
 fn owner_text(owner: Owner<'_>) -> String {
     match owner {
         Owner::Top => "the top of the spec".to_owned(),
@@ -412,5 +431,9 @@ pub(crate) fn missing(reading: &mut Reading<'_>, raw: &Raw) {
         let whose = || format!("step `{}`", short(&step.name.value));
         add(&step.values, &keys::STEP[0], &step.name.span, whose());
         add(&step.values, &keys::STEP[1], &step.name.span, whose());
+        let of_kind = step.kind.map_or(&[][..], |kind| kind.keys());
+        for key in of_kind.iter().filter(|key| matches!(key.takes, Takes::Table(_))) {
+            add(&step.values, key, &step.name.span, whose());
+        }
     }
 }

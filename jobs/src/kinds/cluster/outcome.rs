@@ -3,18 +3,18 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Float64Builder, RecordBatch, StringArray, UInt32Array, UInt32Builder, UInt64Array,
-};
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema};
 use gristmill_engine::cluster::{
-    Bound, Choice, ClusterOptions, Clustering, DOUBTFUL, Exemplar, Feature, Method, Place, REFUSED, Rule, Segment, Sweep, Trust,
+    Bound, Choice, ClusterOptions, Clustering, DOUBTFUL, Exemplar, Feature, Method, REFUSED, Rule, Segment, Sweep, Trust,
 };
 use gristmill_engine::columns::{self, Table as Columns, Unit};
 use gristmill_engine::findings::{Evidence, Finding};
 
-use crate::kinds::{Table, batch, quoted};
+use crate::kinds::assignments::{self, ROWS_AT_ONCE, assignments};
+use crate::kinds::{Rows, Table, batch, number, quoted};
+use crate::model;
 use crate::spec::StepSpec;
 use crate::terminal::count;
 
@@ -29,12 +29,6 @@ const MOST_TERMS: usize = 2_000;
 
 /// Rows below which no number of segments is looked at.
 const MOST_NEEDED: u64 = 40;
-
-/// Rows of a batch of assignments.
-const ROWS_AT_ONCE: usize = 65_536;
-
-/// Names that the column of `id` cannot have: those of `assignments` and `exemplars`.
-pub(super) const IS_TAKEN: &[&str] = &["row", "segment", "distance", "margin", "membership", "outlier", "role"];
 
 /// A clustering and what it was asked for.
 pub(super) struct Said<'a> {
@@ -260,49 +254,29 @@ impl Said<'_> {
 
     /// Returns the tables of the step.
     pub(super) fn tables(&self) -> Vec<Table> {
-        let one = |name: &'static str, batch: RecordBatch| Table { name, schema: batch.schema(), batches: vec![batch] };
         vec![
             self.assignments(),
-            one("segments", self.segments()),
-            one("features", self.features()),
-            one("exemplars", self.exemplars()),
-            one("rules", self.rules()),
-            one("verdict", self.verdict()),
-            one("sweep", self.sweep()),
+            Table::one("segments", self.segments()),
+            Table::one("features", self.features()),
+            Table::one("exemplars", self.exemplars()),
+            Table::one("rules", self.rules()),
+            Table::one("verdict", self.verdict()),
+            Table::one("sweep", self.sweep()),
+            Table::one("model", model::to_table(&self.found.model)),
         ]
     }
 
     /// Every row; those that lack a cell, and all where there are no segments, have none.
     fn assignments(&self) -> Table {
-        let mut places = self.found.places.iter().peekable();
+        let mut places = self.found.places.iter().copied().peekable();
         let mut batches = Vec::new();
         for first in (0..self.table.n_rows).step_by(ROWS_AT_ONCE) {
             let rows = first..(first + ROWS_AT_ONCE).min(self.table.n_rows);
-            let mut segments = UInt32Builder::with_capacity(rows.len());
-            let numbers = || Float64Builder::with_capacity(rows.len());
-            let (mut distances, mut margins, mut memberships, mut outliers) = (numbers(), numbers(), numbers(), numbers());
-            for row in rows.clone() {
-                let place: Option<&Place> = places.next_if(|place| place.row == row);
-                segments.append_option(place.and_then(|place| place.segment).map(|segment| segment + 1));
-                distances.append_option(place.and_then(|place| place.distance));
-                margins.append_option(place.and_then(|place| place.margin));
-                memberships.append_option(place.and_then(|place| place.membership));
-                outliers.append_option(place.and_then(|place| place.outlier));
-            }
-            let id = self.id.as_ref().map(|(field, cells)| (field.clone(), cells.slice(first, rows.len())));
-            let mut columns: Vec<(Field, ArrayRef)> = vec![
-                (Field::new("row", DataType::UInt64, false), Arc::new(rows.map(|row| row as u64).collect::<UInt64Array>())),
-                (Field::new("segment", DataType::UInt32, true), Arc::new(segments.finish())),
-                (Field::new("distance", DataType::Float64, true), Arc::new(distances.finish())),
-                (Field::new("margin", DataType::Float64, true), Arc::new(margins.finish())),
-                (Field::new("membership", DataType::Float64, true), Arc::new(memberships.finish())),
-                (Field::new("outlier", DataType::Float64, true), Arc::new(outliers.finish())),
-            ];
-            columns.extend(id);
-            batches.push(batch(columns));
+            let id = self.id.as_ref().map(|(field, cells)| (field, cells.slice(first, rows.len())));
+            batches.push(assignments(rows, &mut places, id));
         }
-        let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
-        Table { name: "assignments", schema, batches }
+        let schema = assignments::schema(self.id.as_ref().map(|(field, _)| field));
+        Table { name: "assignments", rows: Rows::Held(schema, batches) }
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a share of the rows")]
@@ -443,21 +417,4 @@ fn too_weak(best: &Sweep) -> String {
 
 fn numbered(n: usize) -> ArrayRef {
     Arc::new((1..).take(n).collect::<UInt32Array>())
-}
-
-/// Writes a mean with three digits that count.
-fn number(x: f64) -> String {
-    let size = x.abs();
-    if size == 0.0 || (0.01..1e6).contains(&size) {
-        let digits = if size >= 100.0 {
-            0
-        } else if size >= 10.0 {
-            1
-        } else {
-            2
-        };
-        format!("{x:.digits$}")
-    } else {
-        format!("{x:.2e}")
-    }
 }

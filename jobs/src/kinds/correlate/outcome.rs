@@ -10,7 +10,7 @@ use gristmill_engine::findings::{Evidence, Finding};
 
 use super::pictures;
 use super::roles::GroupWords;
-use crate::kinds::{Table, quoted};
+use crate::kinds::{Rows, Table, quoted};
 use crate::manifest::LeftOut;
 use crate::spec::StepSpec;
 
@@ -220,14 +220,13 @@ impl Said<'_> {
     /// Returns the tables of the step.
     pub(super) fn tables(&self, schema: &Schema, used: &[usize], left_out: &[LeftOut]) -> Vec<Table> {
         let by: Vec<&str> = self.step.list("group_by").iter().map(|by| by.value.as_str()).collect();
-        let one = |name: &'static str, batch: RecordBatch| Table { name, schema: batch.schema(), batches: vec![batch] };
         vec![
-            Table { name: "pairs", schema: Correlation::pairs_schema(), batches: self.found.pairs_table() },
-            one("columns", columns_table(self.found, schema, used, self.step, left_out)),
-            one("redundant_groups", redundant_groups(self.found)),
-            one("simpson", self.found.simpson_table(&by.join(" x "))),
-            one("pictures", pictures::table(self.found, |pair| self.subject(pair))),
-            one("power", self.found.power_table()),
+            Table { name: "pairs", rows: Rows::Held(Correlation::pairs_schema(), self.found.pairs_table()) },
+            Table::one("columns", columns_table(self.found, schema, used, self.step, left_out)),
+            Table::one("redundant_groups", redundant_groups(self.found)),
+            Table::one("simpson", self.found.simpson_table(&by.join(" x "))),
+            Table::one("pictures", pictures::table(self.found, |pair| self.subject(pair))),
+            Table::one("power", self.found.power_table()),
         ]
     }
 }

@@ -69,7 +69,7 @@ impl Said<'_> {
             table.scores("m_score", &real(|one| one.monetary));
         }
         let batch = batch(table.columns);
-        Table { name: "entity_features", schema: batch.schema(), batches: vec![batch] }
+        Table::one("entity_features", batch)
     }
 
     /// Adds the shares of categories; a row without a category is in none.
