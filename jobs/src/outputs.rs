@@ -91,7 +91,7 @@ impl TableWriter {
         let path = run_dir.join(relative);
         let begun = || {
             let file = BufWriter::with_capacity(WRITE_BYTES, again(|| temp_in(folder_of(&path)))?);
-            Encoder::new(Hashed { file, hasher: blake3::Hasher::new(), bytes: 0 }, schema).map_err(into_io)
+            Encoder::new(Hashed { file: Some(file), hasher: blake3::Hasher::new(), bytes: 0 }, schema).map_err(into_io)
         };
         let encoder = begun().map_err(|error| JobError::Write { path: path.clone(), error })?;
         Ok(Self { path, relative: relative.to_owned(), encoder })
@@ -113,9 +113,12 @@ impl TableWriter {
         let Self { path, relative, encoder } = self;
         let finished = || {
             let rows = encoder.rows;
-            let Hashed { file, hasher, bytes } = encoder.finish().map_err(into_io)?;
+            let mut finished = encoder.finish().map_err(into_io)?;
+            // Parquet's own way out of its writer loses the system's error.
+            let hashed = finished.inner_mut();
+            let file = hashed.file.take().expect("the file is taken once");
             let temp = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-            let record = OutputRecord { path: relative, bytes, blake3: hasher.finalize().to_hex().to_string(), rows };
+            let record = OutputRecord { path: relative, bytes: hashed.bytes, blake3: hashed.hasher.finalize().to_hex().to_string(), rows };
             Ok((record, temp))
         };
         let (record, temp) = finished().map_err(|error| JobError::Write { path: path.clone(), error })?;
@@ -345,11 +348,12 @@ impl<W: Write + Send> Encoder<W> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<W, ParquetError> {
+    fn finish(mut self) -> Result<SerializedFileWriter<W>, ParquetError> {
         if self.n_held > 0 {
             self.end_group()?;
         }
-        self.file.into_inner()
+        self.file.finish()?;
+        Ok(self.file)
     }
 }
 
@@ -397,21 +401,23 @@ pub(crate) fn into_io(error: ParquetError) -> io::Error {
 
 /// Hashes what passes through.
 struct Hashed<W> {
-    file: W,
+    /// None once it has been taken out.
+    file: Option<W>,
     hasher: blake3::Hasher,
     bytes: u64,
 }
 
 impl<W: Write> Write for Hashed<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(buffer)?;
+        let Some(file) = &mut self.file else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let written = file.write(buffer)?;
         self.hasher.update(&buffer[..written]);
         self.bytes += written as u64;
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.as_mut().map_or(Ok(()), Write::flush)
     }
 }
 

@@ -32,6 +32,7 @@ mod exemplars;
 mod fit;
 mod genie;
 mod kmeans;
+mod map;
 mod mixture;
 mod model;
 mod points;
@@ -47,6 +48,7 @@ use assign::Centres;
 pub(crate) use assign::gpu;
 pub use describe::Feature;
 pub use exemplars::{Exemplar, Role};
+pub use map::{Axis, Map, MapCell};
 pub use mixture::{Component, Covariance};
 pub use model::{Model, ModelColumn, ModelSegment, Rule as ModelRule, Scored, Scorer};
 pub use points::{Scale, Scaler};
@@ -247,6 +249,8 @@ pub struct Clustering {
     pub sweep: Vec<Sweep>,
     /// Scaler of every column.
     pub scalers: Vec<Scaler>,
+    /// All rows in two dimensions.
+    pub map: Map,
     /// What labels rows to come.
     pub model: Model,
     /// Rows in all, and those that lack a cell.
@@ -304,6 +308,7 @@ pub fn cluster(
         rules: Rules::default(),
         method: options.method,
         sweep: Vec::new(),
+        map: Map::default(),
         model: Model::without_segments(table, &scaled, options.method, options.seed),
         scalers: scaled.scalers.clone(),
         n_rows: table.n_rows as u64,
@@ -315,7 +320,10 @@ pub fn cluster(
         converged: true,
         n_settled: 0,
     };
-    let Some(recipe) = choose::recipe(&sample, points.n(), options, &mut found, fits)? else { return Some(found) };
+    let Some(recipe) = choose::recipe(&sample, points.n(), options, &mut found, fits)? else {
+        found.map = map::map(points, &[], options.seed);
+        return Some(found);
+    };
     let fitted = recipe.fit(points, Some(&sample), 0, fits)?;
     (found.iterations, found.converged, found.n_settled) = (fitted.iterations, fitted.converged, fitted.n_settled);
     let of_sample: Vec<u32> = rows.iter().map(|&row| fitted.labels[row]).collect();
@@ -336,6 +344,7 @@ pub fn cluster(
         }
     }
     found.inertia = inertia.iter().sum();
+    found.map = map::map(points, &found.places, options.seed);
     let silhouettes = silhouette::silhouettes(points, &found.places, order.segments.len(), options.seed);
     found.silhouette = silhouettes.of_all;
     let segment = |(at, &(label, n)): (usize, &(usize, u64))| {

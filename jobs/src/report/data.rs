@@ -7,9 +7,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::drift::{self, DriftData, MovesData};
 use super::looks::{self, Look};
 use super::pairs::{self, Level, PairData};
 use super::rules::{self, RuleData};
+use super::segments::{self, SegmentData};
 use super::settings::Settings;
 use super::tables::{Batch, TableError, each_batch};
 use crate::JobError;
@@ -114,6 +116,12 @@ pub struct StepData {
     pub looks: Vec<Look>,
     /// Segments in words, for steps that cluster.
     pub rules: RuleData,
+    /// Segments as cards and on a map, for steps that cluster.
+    pub segments: SegmentData,
+    /// Whether rows are like those of the model, for steps that score.
+    pub drift: DriftData,
+    /// What moved, for steps that compare.
+    pub moves: MovesData,
 }
 
 /// Everything that a report shows.
@@ -168,7 +176,16 @@ fn read_step(run_dir: &Path, record: &StepRecord, level: Level) -> Result<StepDa
         _ if !is_folder_name(&record.name) => return Ok(StepData::default()),
         "cluster" => {
             let rules = rules::read(&dir.join("rules.parquet")).map_err(failed)?;
-            return Ok(StepData { rules, ..StepData::default() });
+            let segments = segments::read(&dir).map_err(failed)?;
+            return Ok(StepData { rules, segments, ..StepData::default() });
+        }
+        "score" => {
+            let drift = drift::read(&dir.join("drift.parquet")).map_err(failed)?;
+            return Ok(StepData { drift, ..StepData::default() });
+        }
+        "compare" => {
+            let moves = drift::read_moves(&dir).map_err(failed)?;
+            return Ok(StepData { moves, ..StepData::default() });
         }
         "correlate" => {}
         _ => return Ok(StepData::default()),

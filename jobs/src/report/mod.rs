@@ -10,6 +10,7 @@
 //! Absent   rows of the data. A finding carries the SQL that selects its rows.
 
 mod data;
+mod drift;
 mod facts;
 mod heatmap;
 mod looks;
@@ -17,6 +18,7 @@ mod order;
 mod pairs;
 mod rules;
 mod sections;
+mod segments;
 mod settings;
 mod svg;
 mod tables;
@@ -28,15 +30,19 @@ use std::path::Path;
 use askama::Template;
 
 pub use data::{ColumnData, ColumnRow, FindingRow, ReportData, StepData};
+pub use drift::{DriftData, DriftRow, MatchRow, MovesData};
 pub use looks::{Look, Mark};
 pub use pairs::{Bin, Cell, Heat, PairData, PairRow};
 pub use rules::{RuleData, RuleRow};
+pub use segments::{Apart, SegmentData, SegmentRow};
 
 use crate::JobError;
 use crate::outputs;
+use drift::{DriftView, MovesView};
 use facts::{FileTable, RunFacts};
 use rules::RulesView;
 use sections::{ColumnsView, FindingsView, LooksView, MapView, TestedView};
+use segments::SegmentsView;
 use settings::Settings;
 use text::Html;
 use verdict::{Alert, Banner, Figure};
@@ -156,6 +162,9 @@ struct Page {
     findings: Vec<FindingsView>,
     nothing: Option<String>,
     legend: Html,
+    segments: Vec<SegmentsView>,
+    drift: Vec<DriftView>,
+    moves: Vec<MovesView>,
     rules: Vec<RulesView>,
     looks: Vec<LooksView>,
     maps: Vec<MapView>,
@@ -187,6 +196,11 @@ impl Page {
             findings: steps().filter_map(|(at, step, name)| FindingsView::new(step, settings.min_effect(at), name, limits)).collect(),
             nothing: verdict::nothing(data),
             legend: heatmap::legend(HATCH),
+            segments: steps()
+                .filter_map(|(at, step, name)| SegmentsView::new(step, name, 2 * limits.cards, at < limits.cards && !limits.shortened))
+                .collect(),
+            drift: steps().filter_map(|(_, step, name)| DriftView::new(step, name, limits.columns)).collect(),
+            moves: steps().filter_map(|(_, step, name)| MovesView::new(step, name, limits.columns)).collect(),
             rules: steps().filter_map(|(_, step, name)| RulesView::new(step, name)).collect(),
             looks: steps().filter_map(|(_, step, name)| LooksView::new(step, name, limits)).collect(),
             maps: steps().filter_map(|(_, step, name)| MapView::new(step, name, limits)).collect(),

@@ -68,9 +68,11 @@ impl FindingView {
         let is_signed = (row.effect_unit == "r" || method.is_some_and(Method::is_signed)) && row.effect.abs() <= 1.0;
         let is_share = method.is_some() && row.effect.abs() <= 1.0;
         let of_rows = row.effect_unit == "share of rows";
+        let is_index = ["PSI", "Jaccard"].contains(&row.effect_unit.as_str());
         let number = |v: f64, digits| match (is_signed || is_share, of_rows) {
             (true, _) => correlation(v, digits),
             (_, true) => format!("{:.0}\u{a0}%", 100.0 * v),
+            _ if is_index => format!("{v:.2}"),
             _ => value(v),
         };
         let bar = if is_signed { svg::interval(row.effect, row.lo, row.hi, min_effect.unwrap_or(0.0)) } else { Html::default() };

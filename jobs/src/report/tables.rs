@@ -85,6 +85,13 @@ impl Batch<'_> {
         Text(self.column(name, &DataType::Utf8).and_then(|array| array.as_any().downcast_ref::<StringArray>().cloned()))
     }
 
+    /// Returns the first column that is none of these, as text.
+    pub(super) fn text_beside(&self, names: &[&str]) -> Text {
+        let schema = self.batch.schema();
+        let other = schema.fields().iter().find(|field| !names.contains(&field.name().as_str()));
+        other.map_or(Text(None), |field| self.text(field.name()))
+    }
+
     /// Returns a column of numbers.
     pub(super) fn number(&self, name: &str) -> Number {
         Number(self.column(name, &DataType::Float64).and_then(|array| array.as_any().downcast_ref::<Float64Array>().cloned()))

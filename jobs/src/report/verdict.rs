@@ -101,6 +101,18 @@ fn sentence(data: &ReportData, step: &StepRecord, at: usize, settings: &Settings
         };
         return format!("{} were looked at in {}. {trusted}.", counted(step.n_rows, "row"), counted(step.n_columns, "column"));
     }
+    if step.kind == "score" {
+        let drifted = match step.n_findings {
+            0 => "They are spread as those of the model".to_owned(),
+            n => format!("{} moved away from the model", counted(n, "spread")),
+        };
+        return format!("{} were labelled by {}. {drifted}.", counted(step.n_rows, "row"), counted(step.n_columns, "column"));
+    }
+    if step.kind == "compare" {
+        let moves = data.steps.get(at).map(|step| &step.moves);
+        let moved = moves.map_or_else(String::new, |moves| format!(": {} of {} moved", count(moves.n_moved), counted(moves.n_both, "row")));
+        return format!("Two runs were held against one another{moved}.");
+    }
     if step.kind == "features" {
         return format!("{} were made into one row for each entity.", counted(step.n_rows, "row"));
     }
@@ -147,7 +159,7 @@ fn capital(text: &str) -> String {
 /// Returns the figures of the first screen.
 pub(super) fn figures(data: &ReportData) -> Vec<Figure> {
     let steps = &data.manifest.steps;
-    let tested: Vec<u64> = (0..steps.len()).filter(|&at| steps[at].kind != "cluster").filter_map(|at| n_tested(data, at)).collect();
+    let tested: Vec<u64> = (0..steps.len()).filter(|&at| steps[at].kind == "correlate").filter_map(|at| n_tested(data, at)).collect();
     let figure = |value: String, label: &str| Figure { value, label: label.to_owned() };
     let of = |n: u64, one: &str| figure(count(n), &if n == 1 { one.to_owned() } else { format!("{one}s") });
     let mut out = vec![of(steps.iter().map(|step| step.n_findings).sum(), "finding")];

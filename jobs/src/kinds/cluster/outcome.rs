@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArra
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema};
 use gristmill_engine::cluster::{
-    Bound, Choice, ClusterOptions, Clustering, DOUBTFUL, Exemplar, Feature, Method, REFUSED, Rule, Segment, Sweep, Trust,
+    Bound, Choice, ClusterOptions, Clustering, DOUBTFUL, Exemplar, Feature, MapCell, Method, REFUSED, Rule, Segment, Sweep, Trust,
 };
 use gristmill_engine::columns::{self, Table as Columns, Unit};
 use gristmill_engine::findings::{Evidence, Finding};
@@ -262,6 +262,8 @@ impl Said<'_> {
             Table::one("rules", self.rules()),
             Table::one("verdict", self.verdict()),
             Table::one("sweep", self.sweep()),
+            Table::one("map", self.map()),
+            Table::one("axes", self.axes()),
             Table::one("model", model::to_table(&self.found.model)),
         ]
     }
@@ -382,6 +384,38 @@ impl Said<'_> {
             (Field::new("silhouette", DataType::Float64, true), Arc::new(Float64Array::from(vec![self.found.silhouette]))),
             (Field::new("rules_accuracy", DataType::Float64, true), Arc::new(Float64Array::from(vec![self.found.rules.accuracy]))),
             (Field::new("rules_price", DataType::Float64, true), Arc::new(Float64Array::from(vec![self.found.rules.price]))),
+        ])
+    }
+
+    fn map(&self) -> RecordBatch {
+        let all = &self.found.map.cells;
+        let edge = |name: &str, of: fn(&MapCell) -> f64| -> (Field, ArrayRef) {
+            (Field::new(name, DataType::Float64, false), Arc::new(all.iter().map(|cell| Some(of(cell))).collect::<Float64Array>()))
+        };
+        let segments: UInt32Array = all.iter().map(|cell| cell.segment.map(|segment| segment + 1)).collect();
+        batch(vec![
+            edge("x_lo", |cell| cell.x[0]),
+            edge("x_hi", |cell| cell.x[1]),
+            edge("y_lo", |cell| cell.y[0]),
+            edge("y_hi", |cell| cell.y[1]),
+            (Field::new("segment", DataType::UInt32, true), Arc::new(segments)),
+            (Field::new("n", DataType::UInt64, false), Arc::new(all.iter().map(|cell| cell.n).collect::<UInt64Array>())),
+        ])
+    }
+
+    fn axes(&self) -> RecordBatch {
+        let all = &self.found.map.axes;
+        let rows = || {
+            (1_u32..).zip(all).flat_map(|(axis, of)| of.loadings.iter().enumerate().map(move |(column, at)| (axis, of.share, column, *at)))
+        };
+        let number =
+            |of: fn((u32, f64, usize, f64)) -> f64| -> ArrayRef { Arc::new(rows().map(|row| Some(of(row))).collect::<Float64Array>()) };
+        let names: Vec<&str> = rows().map(|(_, _, column, _)| self.schema.field(self.used[column]).name().as_str()).collect();
+        batch(vec![
+            (Field::new("axis", DataType::UInt32, false), Arc::new(rows().map(|row| row.0).collect::<UInt32Array>())),
+            (Field::new("column", DataType::Utf8, false), Arc::new(StringArray::from(names))),
+            (Field::new("loading", DataType::Float64, false), number(|row| row.3)),
+            (Field::new("share", DataType::Float64, false), number(|row| row.1)),
         ])
     }
 

@@ -79,7 +79,7 @@ impl Said<'_> {
             subject,
             filter: line.now.map_or_else(String::new, |at| format!("\"{}\" = {}", self.column(), self.found.now[at])),
             effect: line.jaccard,
-            effect_unit: "Jaccard similarity with the nearest segment".to_owned(),
+            effect_unit: "Jaccard".to_owned(),
             lo: None,
             hi: None,
             n,

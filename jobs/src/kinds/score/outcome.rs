@@ -90,7 +90,7 @@ impl Said<'_> {
             subject: drift.column.map_or_else(|| "segments".to_owned(), |at| self.model.columns[at].name.clone()),
             filter: drift.column.map_or_else(String::new, |at| format!("{} is not null", quoted(&self.model.columns[at].name))),
             effect: drift.shift.psi,
-            effect_unit: "population stability index".to_owned(),
+            effect_unit: "PSI".to_owned(),
             lo: None,
             hi: None,
             n,
