@@ -47,7 +47,17 @@ impl Spread {
     /// Returns the spread of a column (NaN is missing), with edges at tenths of the rows `drawn`.
     #[must_use]
     pub fn of(cells: &[f64], drawn: &[usize]) -> Self {
-        let mut sorted: Vec<f64> = drawn.iter().map(|&row| cells[row]).filter(|x| x.is_finite()).collect();
+        let mut spread = Self::bins(drawn.iter().map(|&row| cells[row]).collect());
+        let mut sums = Sums::default();
+        spread.absorb(cells, &mut sums);
+        spread.mean = sums.mean();
+        spread
+    }
+
+    /// Returns bins without rows, with edges at tenths of some cells (NaN is missing).
+    #[must_use]
+    pub fn bins(mut sorted: Vec<f64>) -> Self {
+        sorted.retain(|x| x.is_finite());
         sorted.sort_unstable_by(f64::total_cmp);
         let mut values = sorted.clone();
         values.dedup();
@@ -60,11 +70,7 @@ impl Spread {
         edges.dedup();
         // The last bin is open.
         edges.pop();
-        let mut spread = Self { edges, ..Self::default() }.emptied();
-        let mut sums = Sums::default();
-        spread.absorb(cells, &mut sums);
-        spread.mean = sums.mean();
-        spread
+        Self { edges, ..Self::default() }.emptied()
     }
 
     /// Returns the same bins without rows.

@@ -31,6 +31,7 @@ pub mod run;
 pub mod run_dir;
 pub mod signals;
 pub mod spec;
+mod spill;
 pub mod steps;
 pub mod summary;
 pub mod terminal;

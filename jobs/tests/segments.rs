@@ -76,6 +76,47 @@ fn a_budget_changes_no_label() {
 }
 
 #[test]
+fn what_does_not_fit_into_memory_is_spilled_and_comes_out_the_same() {
+    let job = Job::new();
+    let mut state = 11_u64;
+    let mut cells = String::from("name,x,y,z\n");
+    for row in 0..700_000_u64 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let part = |at: u32| (state >> (8 * at)) & 0xffff;
+        let missing = if row % 5000 == 17 { String::new() } else { (part(2) + 90_000 * (row % 2)).to_string() };
+        let _ = writeln!(cells, "n{},{},{missing},{}", row * 3, part(0) + 90_000 * (row % 3), part(4));
+    }
+    job.write("long.csv", cells);
+    let spec = |memory: &str, method: &str| {
+        format!(
+            "name = \"long\"\nseed = 5\nmemory = \"{memory}\"\n[source.rows]\npath = \"long.csv\"\n[step.parts]\nkind = \"cluster\"\nfrom = \"rows\"\n\
+             id = \"name\"\ncolumns = [\"x\", \"y\"]\nk = 6\nbootstrap = 2\nrestarts = 3\nmethod = \"{method}\"\n"
+        )
+    };
+    let tables = |memory: &str, is_spilled: bool| {
+        let run = job.run(&spec(memory, "kmeans"), memory);
+        let notes = run.manifest()["steps"][0]["notes"].to_string();
+        assert_eq!(notes.contains("did not fit into memory"), is_spilled, "{notes}");
+        let names = ["assignments", "segments", "features", "exemplars", "rules", "verdict", "map", "axes", "model"];
+        (names.map(|table| run.bytes(&format!("parts/{table}.parquet"))), run.table("assignments"))
+    };
+    let (due, assignments) = tables("1GiB", false);
+    let (found, _) = tables("44MiB", true);
+    assert!(due == found);
+    // A row is in the segment of its heap, and keeps its name.
+    let of_row = assignments.column_by_name("segment").unwrap().as_primitive::<UInt32Type>();
+    let names = assignments.column_by_name("name").unwrap().as_string::<i32>();
+    assert!((0..700_000).all(|row| names.value(row) == format!("n{}", row * 3)));
+    assert!((0..700_000).filter(|row| row % 5000 != 17).all(|row| of_row.is_valid(row) && of_row.value(row) == of_row.value(row % 6)));
+    assert_eq!(of_row.null_count(), 140);
+    // What needs all rows at once says so, and what would do.
+    let refused = job.try_run(&spec("44MiB", "genie"), "refused").err().unwrap();
+    assert!(refused.contains("exit status: 5") && refused.contains("which spills"), "{refused}");
+    let refused = job.try_run(&spec("20MiB", "kmeans"), "small").err().unwrap();
+    assert!(refused.contains("exit status: 5") && refused.contains("labels of 700,000 rows"), "{refused}");
+}
+
+#[test]
 fn noise_has_no_segments_and_the_job_says_so() {
     let job = Job::new();
     let mut state = 9_u64;

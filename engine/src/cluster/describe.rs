@@ -49,27 +49,64 @@ struct Moments {
 
 /// Returns what sets every segment apart, segment by segment.
 pub(super) fn features(table: &Table, others: &Table, places: &[Place], n_segments: usize) -> Vec<Feature> {
-    let columns = table.columns.iter().map(|column| (column, true)).chain(others.columns.iter().map(|column| (column, false)));
-    let columns: Vec<_> = columns.filter_map(|(column, took_part)| Some((column.name.as_str(), column.numbers()?, took_part))).collect();
-    let of_column = |&(name, cells, took_part): &(&str, &[f64], bool)| {
-        let centre = places.iter().map(|place| cells[place.row]).find(|x| x.is_finite()).unwrap_or_default();
-        // The last ones are those of rows without a segment.
-        let mut moments = vec![Moments::default(); n_segments + 1];
-        for place in places {
-            let x = cells[place.row] - centre;
-            if x.is_finite() {
-                let own = &mut moments[place.segment.map_or(n_segments, |segment| segment as usize)];
-                *own = Moments { n: own.n + 1, sum: own.sum + x, squares: own.squares + x * x };
+    let columns = table.columns.iter().chain(&others.columns).filter(|column| column.numbers().is_some());
+    let all = Table { n_rows: table.n_rows, columns: columns.cloned().collect() };
+    let names: Vec<String> = all.columns.iter().map(|column| column.name.clone()).collect();
+    let n_used = table.columns.iter().filter(|column| column.numbers().is_some()).count();
+    let mut described = Describing::new(names.len(), n_segments);
+    described.absorb(&all, places);
+    described.finish(&names, n_used)
+}
+
+/// Sums of every column by segment, under way: rows may come block by block.
+pub(super) struct Describing {
+    /// First value, and moments of every segment and of rows without one, column by column.
+    columns: Vec<(Option<f64>, Vec<Moments>)>,
+    n_segments: usize,
+}
+
+impl Describing {
+    pub(super) fn new(n_columns: usize, n_segments: usize) -> Self {
+        Self { columns: vec![(None, vec![Moments::default(); n_segments + 1]); n_columns], n_segments }
+    }
+
+    /// Takes some rows with their places.
+    pub(super) fn absorb(&mut self, rows: &Table, places: &[Place]) {
+        let n_segments = self.n_segments;
+        let of_column = |(column, (first, moments)): (usize, &mut (Option<f64>, Vec<Moments>))| {
+            let Some(cells) = rows.columns[column].numbers() else { return };
+            for place in places {
+                let x = cells[place.row];
+                if x.is_finite() {
+                    let x = x - *first.get_or_insert(x);
+                    let own = &mut moments[place.segment.map_or(n_segments, |segment| segment as usize)];
+                    *own = Moments { n: own.n + 1, sum: own.sum + x, squares: own.squares + x * x };
+                }
             }
-        }
-        let all =
-            moments.iter().fold(Moments::default(), |a, b| Moments { n: a.n + b.n, sum: a.sum + b.sum, squares: a.squares + b.squares });
-        let one = |(segment, own): (usize, &Moments)| feature(segment, name, took_part, centre, *own, all);
-        moments[..n_segments].iter().enumerate().map(one).collect::<Vec<Feature>>()
-    };
-    let by_column: Vec<Vec<Feature>> = columns.par_iter().map(of_column).collect();
-    let mut features: Vec<Feature> = (0..n_segments).flat_map(|segment| by_column.iter().map(move |of| of[segment].clone())).collect();
-    let mut tested: Vec<(f64, usize)> = (0..).zip(&features).filter_map(|(at, feature)| Some((feature.p?, at))).collect();
+        };
+        self.columns.par_iter_mut().enumerate().for_each(of_column);
+    }
+
+    /// Returns what sets every segment apart; the first `n_used` columns took part.
+    pub(super) fn finish(&self, names: &[String], n_used: usize) -> Vec<Feature> {
+        let of_column = |(column, (first, moments)): (usize, &(Option<f64>, Vec<Moments>))| {
+            let add = |a: Moments, b: &Moments| Moments { n: a.n + b.n, sum: a.sum + b.sum, squares: a.squares + b.squares };
+            let all = moments.iter().fold(Moments::default(), add);
+            let centre = first.unwrap_or_default();
+            let one = |(segment, own): (usize, &Moments)| feature(segment, &names[column], column < n_used, centre, *own, all);
+            moments[..self.n_segments].iter().enumerate().map(one).collect::<Vec<Feature>>()
+        };
+        let by_column: Vec<Vec<Feature>> = self.columns.iter().enumerate().map(of_column).collect();
+        let mut features: Vec<Feature> =
+            (0..self.n_segments).flat_map(|segment| by_column.iter().map(move |of| of[segment].clone())).collect();
+        adjust(&mut features);
+        features
+    }
+}
+
+/// Adjusts the p-values over all segments and columns that were tested.
+fn adjust(features: &mut [Feature]) {
+    let mut tested: Vec<(f64, usize)> = (0..).zip(&*features).filter_map(|(at, feature)| Some((feature.p?, at))).collect();
     tested.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut q: Vec<f64> = tested.iter().map(|(p, _)| *p).collect();
     let ranks: Vec<u64> = q.iter().map(|p| q.partition_point(|other| other <= p) as u64).collect();
@@ -78,7 +115,6 @@ pub(super) fn features(table: &Table, others: &Table, places: &[Place], n_segmen
     for ((_, at), q) in tested.into_iter().zip(q) {
         features[at].q = Some(q);
     }
-    features
 }
 
 #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]

@@ -58,6 +58,11 @@ pub(crate) struct Fitted {
 }
 
 impl Fitted {
+    /// Returns what is known of centres alone.
+    pub(crate) fn of_centres(centres: Centres) -> Self {
+        Self { centres: Some(centres), ..Self::of_labels(Vec::new()) }
+    }
+
     fn of_labels(labels: Vec<u32>) -> Self {
         let n_segments = labels.iter().filter(|label| **label != NOISE).max().map_or(0, |label| *label as usize + 1);
         Self {

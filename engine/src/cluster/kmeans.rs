@@ -7,6 +7,8 @@
 //! End      when no point moves, or after `max_iterations`.
 //! Source   Lloyd 1982; seeding: greedy k-means++ (Arthur and Vassilvitskii 2007).
 
+use std::io;
+
 use rayon::prelude::*;
 
 use super::assign::{Assign, AssignInput, Centres};
@@ -31,32 +33,106 @@ pub(crate) struct Fit {
 }
 
 /// Moves centres until no point changes its own; none where the work was stopped.
-pub(crate) fn lloyd(
-    points: &Points,
+pub(crate) fn lloyd(points: &Points, centres: Centres, max_iterations: u32, on: &Backend, stop: &(dyn Fn() -> bool + Sync)) -> Option<Fit> {
+    let whole = |take: &mut dyn FnMut(&Points)| {
+        take(points);
+        Ok(())
+    };
+    let moved = lloyd_over(&whole, points.d, centres, max_iterations, on, stop).expect("points in memory are there")?;
+    let labels = moved.labels.into_iter().next().map_or_else(Vec::new, Labels::wide);
+    let inertia = inertia(points, &moved.centres, &labels);
+    let Moved { centres, iterations, converged, n_settled, .. } = moved;
+    Some(Fit { centres, labels, inertia, iterations, converged, n_settled })
+}
+
+/// Points, block by block, each time in the same order.
+pub(crate) type Blocks<'a> = &'a dyn Fn(&mut dyn FnMut(&Points)) -> io::Result<()>;
+
+/// Labels of a block, in as few bytes as they need: those of all points are held.
+#[derive(Debug, Clone)]
+pub(crate) enum Labels {
+    Narrow(Vec<u8>),
+    Wide(Vec<u32>),
+}
+
+impl Labels {
+    fn of(labels: Vec<u32>, k: usize) -> Self {
+        if k > 256 {
+            return Self::Wide(labels);
+        }
+        Self::Narrow(labels.into_iter().map(|label| u8::try_from(label).expect("labels are below k")).collect())
+    }
+
+    pub(crate) fn wide(self) -> Vec<u32> {
+        match self {
+            Self::Narrow(labels) => labels.into_iter().map(u32::from).collect(),
+            Self::Wide(labels) => labels,
+        }
+    }
+
+    /// Returns the bytes that labels of k centres take for every point.
+    pub(crate) const fn bytes(k: usize) -> u64 {
+        if k > 256 { 4 } else { 1 }
+    }
+}
+
+/// Where centres came to rest.
+#[derive(Debug, Clone)]
+pub(crate) struct Moved {
+    pub(crate) centres: Centres,
+    /// Block by block.
+    pub(crate) labels: Vec<Labels>,
+    pub(crate) iterations: u32,
+    pub(crate) converged: bool,
+    pub(crate) n_settled: u64,
+}
+
+/// The same for points that come block by block; what comes out does not depend on how they are cut. None where the work was stopped.
+pub(crate) fn lloyd_over(
+    blocks: Blocks<'_>,
+    d: usize,
     mut centres: Centres,
     max_iterations: u32,
     on: &Backend,
     stop: &(dyn Fn() -> bool + Sync),
-) -> Option<Fit> {
-    let mut sums = Sums::new(points, centres.k());
-    let mut labels: Vec<u32> = Vec::new();
+) -> io::Result<Option<Moved>> {
+    let (mut n, mut largest) = (0, 0.0_f32);
+    blocks(&mut |points| {
+        n += points.n();
+        largest = largest.max(points.cells.par_iter().map(|x| x.abs()).reduce(|| 0.0, f32::max));
+    })?;
+    let mut sums = Sums::new((n, largest), centres.k(), d);
+    let mut labels: Vec<Labels> = Vec::new();
     let (mut n_settled, mut iterations) = (0, 0);
     let converged = loop {
+        let (mut at, mut moved) = (0, 0);
+        blocks(&mut |points| {
+            if stop() {
+                return;
+            }
+            let assigned = on.run(&Assign, AssignInput { points, centres: &centres }).output;
+            n_settled += assigned.n_settled;
+            let old = labels.get(at).cloned().map_or_else(Vec::new, Labels::wide);
+            moved += sums.update(points, &old, &assigned.labels);
+            let new = Labels::of(assigned.labels, centres.k());
+            match labels.get_mut(at) {
+                Some(labels) => *labels = new,
+                None => labels.push(new),
+            }
+            at += 1;
+        })?;
         if stop() {
-            return None;
+            return Ok(None);
         }
-        let assigned = on.run(&Assign, AssignInput { points, centres: &centres }).output;
-        n_settled += assigned.n_settled;
-        let moved = sums.update(points, &labels, &assigned.labels);
-        labels = assigned.labels;
         if moved == 0 || iterations == max_iterations {
             break moved == 0;
         }
         iterations += 1;
-        centres = sums.centres(points, &labels, &centres);
+        let mut cells = sums.centres();
+        sums.fill_empty(&mut cells, blocks, &labels, &centres)?;
+        centres = Centres::new(cells, d);
     };
-    let inertia = inertia(points, &centres, &labels);
-    Some(Fit { centres, labels, inertia, iterations, converged, n_settled })
+    Ok(Some(Moved { centres, labels, iterations, converged, n_settled }))
 }
 
 /// Returns the sum of squared distances, in the order of the points.
@@ -80,13 +156,13 @@ struct Sums {
 }
 
 impl Sums {
+    /// Takes the number of points, and their largest cell.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a power of two")]
-    fn new(points: &Points, k: usize) -> Self {
-        let largest = points.cells.par_iter().map(|x| x.abs()).reduce(|| 0.0, f32::max);
+    fn new((n, largest): (usize, f32), k: usize, d: usize) -> Self {
         // 2^62 holds the sum of all points at the largest cell.
-        let bits = 62.0 - libm::ceil(libm::log2(points.n().max(1) as f64 * f64::from(largest).max(f64::MIN_POSITIVE)));
+        let bits = 62.0 - libm::ceil(libm::log2(n.max(1) as f64 * f64::from(largest).max(f64::MIN_POSITIVE)));
         let fraction = libm::ldexp(1.0, bits.clamp(-1000.0, 1000.0) as i32);
-        Self { fraction, cells: vec![0; k * points.d], counts: vec![0; k], d: points.d }
+        Self { fraction, cells: vec![0; k * d], counts: vec![0; k], d }
     }
 
     /// Takes points from the centres that they leave and gives them to those that they come to; returns how many moved.
@@ -127,23 +203,37 @@ impl Sums {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a sum is rounded to the nearest f64")]
-    fn centres(&self, points: &Points, labels: &[u32], old: &Centres) -> Centres {
-        let mut cells: Vec<f64> = Vec::with_capacity(self.cells.len());
-        for (sums, n) in self.cells.chunks(self.d).zip(&self.counts) {
-            cells.extend(sums.iter().map(|sum| *sum as f64 / self.fraction / (*n).max(1) as f64));
-        }
+    fn centres(&self) -> Vec<f64> {
+        let sums = self.cells.chunks(self.d).zip(&self.counts);
+        sums.flat_map(|(sums, n)| sums.iter().map(move |sum| *sum as f64 / self.fraction / (*n).max(1) as f64)).collect()
+    }
+
+    /// Moves centres without points to the points that lie farthest from their own.
+    fn fill_empty(&self, cells: &mut [f64], blocks: Blocks<'_>, labels: &[Labels], old: &Centres) -> io::Result<()> {
         let empty: Vec<usize> = (0..self.counts.len()).filter(|&at| self.counts[at] == 0).collect();
-        if !empty.is_empty() {
+        if empty.is_empty() {
+            return Ok(());
+        }
+        // The farthest so far, with their places and cells.
+        let mut farthest: Vec<(f64, usize, Vec<f32>)> = Vec::new();
+        let (mut at, mut first) = (0, 0);
+        blocks(&mut |points| {
+            let labels = labels[at].clone().wide();
             let far = |at: usize| (Points::distance(points.point(at), old.centre(labels[at] as usize)), at);
             let mut by_distance: Vec<(f64, usize)> = (0..points.n()).into_par_iter().map(far).collect();
             by_distance.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            for (centre, (_, at)) in empty.into_iter().zip(by_distance) {
-                for (cell, x) in cells[centre * self.d..][..self.d].iter_mut().zip(points.point(at)) {
-                    *cell = f64::from(*x);
-                }
+            by_distance.truncate(empty.len());
+            farthest.extend(by_distance.into_iter().map(|(distance, at)| (distance, first + at, points.point(at).to_vec())));
+            farthest.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            farthest.truncate(empty.len());
+            (at, first) = (at + 1, first + points.n());
+        })?;
+        for (centre, (_, _, point)) in empty.into_iter().zip(farthest) {
+            for (cell, x) in cells[centre * self.d..][..self.d].iter_mut().zip(point) {
+                *cell = f64::from(x);
             }
         }
-        Centres::new(cells, self.d)
+        Ok(())
     }
 }
 

@@ -19,7 +19,8 @@
 //!          others are tested.
 //! Memory   8 bytes a cell of the table, 8 a cell of the points, 64 a row; the tree of points 12 a neighbour and row more.
 //! Kept     a model: what labels rows to come (model.rs).
-//! Absent   medoids as a method, categories, tables larger than memory.
+//! Larger   k-means alone of tables that do not fit (streamed.rs), with the same bytes for tables that do.
+//! Absent   medoids as a method, categories.
 
 mod assign;
 pub mod bench;
@@ -40,7 +41,10 @@ mod rules;
 mod silhouette;
 mod spanning;
 mod stability;
+mod streamed;
 mod tree;
+
+use std::io;
 
 use rayon::prelude::*;
 
@@ -53,6 +57,7 @@ pub use mixture::{Component, Covariance};
 pub use model::{Model, ModelColumn, ModelSegment, Rule as ModelRule, Scored, Scorer};
 pub use points::{Scale, Scaler};
 pub use rules::{Bound, Rule, Rules};
+pub use streamed::{BLOCK_ROWS, DRAWN, Emit, RowBlocks, cluster_rows, streamed_bytes};
 
 use density::NOISE;
 use fit::{Fits, Fitted};
@@ -233,7 +238,7 @@ pub struct Place {
 pub struct Clustering {
     /// The segments, largest first; empty where there is no structure to be found.
     pub segments: Vec<Segment>,
-    /// Every row that has all cells, in order; empty where there are no segments.
+    /// Every row that has all cells, in order; empty where there are no segments, and where they were given out block by block.
     pub places: Vec<Place>,
     /// What sets segments apart, segment by segment.
     pub features: Vec<Feature>,
@@ -271,6 +276,33 @@ pub struct Clustering {
     pub n_settled: u64,
 }
 
+impl Clustering {
+    /// Returns that nothing was found yet.
+    fn of_nothing(options: &ClusterOptions, n_rows: usize, n_complete: usize) -> Self {
+        Self {
+            segments: Vec::new(),
+            places: Vec::new(),
+            features: Vec::new(),
+            exemplars: Vec::new(),
+            silhouette: None,
+            rules: Rules::default(),
+            method: options.method,
+            sweep: Vec::new(),
+            scalers: Vec::new(),
+            map: Map::default(),
+            model: Model::without_segments(Vec::new(), options.method, (n_complete, n_rows)),
+            n_rows: n_rows as u64,
+            n_incomplete: (n_rows - n_complete) as u64,
+            n_sample: 0,
+            n_noise: 0,
+            inertia: 0.0,
+            iterations: 0,
+            converged: true,
+            n_settled: 0,
+        }
+    }
+}
+
 /// Returns the cost of what a device can do: the last fit's assignments.
 #[must_use]
 pub fn device_cost(n_rows: usize, n_columns: usize, options: &ClusterOptions) -> Cost {
@@ -293,33 +325,48 @@ pub fn cluster(
     on: &Backend,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Option<Clustering> {
+    let mut places = Vec::new();
+    let mut keep = |_: usize, _: usize, of_block: Vec<Place>| {
+        places.extend(of_block);
+        Ok(())
+    };
+    let found = cluster_table(table, others, options, on, stop, &mut keep).expect("a table in memory can be read")?;
+    Some(Clustering { places, ..found })
+}
+
+/// The same, with places given to `emit` in the order of the rows; [`Clustering::places`] stays empty.
+///
+/// # Errors
+/// When `emit` refuses a block.
+pub fn cluster_table(
+    table: &Table,
+    others: &Table,
+    options: &ClusterOptions,
+    on: &Backend,
+    stop: &(dyn Fn() -> bool + Sync),
+    emit: Emit<'_>,
+) -> io::Result<Option<Clustering>> {
+    if options.method == Method::KMeans {
+        return streamed::kmeans(&streamed::Held { table, others }, Some(table), options, on, stop, emit);
+    }
+    let Some(mut found) = whole(table, others, options, on, stop) else { return Ok(None) };
+    emit(0, table.n_rows, std::mem::take(&mut found.places))?;
+    Ok(Some(found))
+}
+
+/// Clusters all rows at once.
+fn whole(table: &Table, others: &Table, options: &ClusterOptions, on: &Backend, stop: &(dyn Fn() -> bool + Sync)) -> Option<Clustering> {
     let scaled = points::scaled(table, options.scale)?;
     let points = &scaled.points;
     let host = on.pinned(crate::backend::Place::Cpu);
     let fits = Fits { seed: options.seed, restarts: options.restarts, max_iterations: options.max_iterations, on, host: &host, stop };
     let rows = stability::sample(points.n(), SAMPLE, options.seed);
     let sample = points.some(&rows);
-    let mut found = Clustering {
-        segments: Vec::new(),
-        places: Vec::new(),
-        features: Vec::new(),
-        exemplars: Vec::new(),
-        silhouette: None,
-        rules: Rules::default(),
-        method: options.method,
-        sweep: Vec::new(),
-        map: Map::default(),
-        model: Model::without_segments(table, &scaled, options.method, options.seed),
-        scalers: scaled.scalers.clone(),
-        n_rows: table.n_rows as u64,
-        n_incomplete: (table.n_rows - scaled.rows.len()) as u64,
-        n_sample: sample.n() as u64,
-        n_noise: 0,
-        inertia: 0.0,
-        iterations: 0,
-        converged: true,
-        n_settled: 0,
-    };
+    let mut found = Clustering::of_nothing(options, table.n_rows, scaled.rows.len());
+    found.scalers.clone_from(&scaled.scalers);
+    found.n_sample = sample.n() as u64;
+    let of_rows = (scaled.rows.len(), table.n_rows);
+    found.model = Model::without_segments(model::columns(table, &scaled, options.seed), options.method, of_rows);
     let Some(recipe) = choose::recipe(&sample, points.n(), options, &mut found, fits)? else {
         found.map = map::map(points, &[], options.seed);
         return Some(found);
@@ -376,6 +423,11 @@ impl Order {
             let count = &mut counts[label as usize];
             *count = (count.0 + 1, count.1.min(at));
         }
+        Self::by_counts(&counts)
+    }
+
+    /// Returns the order of labels with their rows and the first of those.
+    fn by_counts(counts: &[(u64, usize)]) -> Self {
         let mut order: Vec<usize> = (0..counts.len()).filter(|&label| counts[label].0 > 0).collect();
         order.sort_by_key(|&label| (std::cmp::Reverse(counts[label].0), counts[label].1));
         let mut position = vec![0; counts.len()];

@@ -115,15 +115,15 @@ enum By<'a> {
 }
 
 impl Model {
-    /// Keeps the columns of a table, and no structure.
-    pub(super) fn without_segments(table: &Table, scaled: &Scaled, method: Method, seed: u64) -> Self {
+    /// Keeps columns, and no structure.
+    pub(super) fn without_segments(columns: Vec<ModelColumn>, method: Method, (n_complete, n_rows): (usize, usize)) -> Self {
         Self {
             method,
-            columns: columns(table, scaled, seed),
+            columns,
             segments: Vec::new(),
             rule: Rule::Nearest { points: Vec::new(), segments: Vec::new() },
-            n_noise: scaled.rows.len() as u64,
-            n_incomplete: (table.n_rows - scaled.rows.len()) as u64,
+            n_noise: n_complete as u64,
+            n_incomplete: (n_rows - n_complete) as u64,
             agreement: None,
         }
     }
@@ -185,7 +185,7 @@ impl Model {
 }
 
 /// Returns the columns of a model, and how the cells of all rows were spread.
-fn columns(table: &Table, scaled: &Scaled, seed: u64) -> Vec<ModelColumn> {
+pub(super) fn columns(table: &Table, scaled: &Scaled, seed: u64) -> Vec<ModelColumn> {
     let drawn = stability::sample(table.n_rows, SAMPLE, seed);
     let columns: Vec<_> = table.columns.iter().filter_map(|column| Some((column, column.numbers()?))).collect();
     let all = columns.into_par_iter().zip(&scaled.scalers);

@@ -35,7 +35,7 @@ impl Scaler {
     /// Returns the scaler of the present cells of a column; none where there are none.
     #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
     fn of(cells: &[f64], scale: Scale) -> Option<Self> {
-        let mut present: Vec<f64> = cells.iter().copied().filter(|x| x.is_finite()).collect();
+        let present: Vec<f64> = cells.iter().copied().filter(|x| x.is_finite()).collect();
         if present.is_empty() {
             return None;
         }
@@ -43,15 +43,21 @@ impl Scaler {
         let n = present.len() as f64;
         let mean = present[0] + present.iter().map(|x| (x - present[0]) / n).sum::<f64>();
         let squares: f64 = present.iter().map(|x| (x - mean) * (x - mean)).sum();
+        Some(Self::from_moments(scale, mean, squares, n, present))
+    }
+
+    /// Returns the scaler of n cells with a mean and a sum of squares about it; robust scales are those of the cells at hand.
+    #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
+    pub(crate) fn from_moments(scale: Scale, mean: f64, squares: f64, n: f64, mut present: Vec<f64>) -> Self {
         let sd = libm::sqrt(squares / (n - 1.0).max(1.0));
         let usable = |unit: f64| if unit > 0.0 && unit.is_finite() { unit } else { 1.0 };
-        Some(match scale {
+        match scale {
             Scale::None => Self { centre: mean, unit: 1.0 },
             Scale::Standard => Self { centre: mean, unit: usable(sd) },
             Scale::Robust => {
                 present.sort_unstable_by(f64::total_cmp);
                 let at = |share: f64| {
-                    let place = share * (n - 1.0);
+                    let place = share * (present.len() - 1) as f64;
                     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place among the cells")]
                     let below = place as usize;
                     let above = (below + 1).min(present.len() - 1);
@@ -60,7 +66,7 @@ impl Scaler {
                 let range = (at(0.75) - at(0.25)) / 1.349;
                 Self { centre: at(0.5), unit: usable(if range > 0.0 { range } else { sd }) }
             }
-        })
+        }
     }
 }
 

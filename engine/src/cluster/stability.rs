@@ -8,6 +8,8 @@
 //!
 //! Source   Tibshirani and Walther 2005 (prediction strength); Hennig 2007 (cluster-wise stability).
 
+use std::collections::HashMap;
+
 use rayon::prelude::*;
 
 use super::assign::{Assign, AssignInput, Centres};
@@ -33,13 +35,21 @@ pub(crate) fn sample(n: usize, most: usize, seed: u64) -> Vec<usize> {
 
 /// The same, for a purpose of its own.
 pub(crate) fn draw(n: usize, most: usize, seed: u64, purpose: Purpose) -> Vec<usize> {
-    let mut rows: Vec<usize> = (0..n).collect();
-    if n > most {
-        shuffle(&mut rows, &mut Stream::new(seed, purpose, 0, 0), most);
-        rows.truncate(most);
-        rows.sort_unstable();
+    if n <= most {
+        return (0..n).collect();
     }
-    rows
+    // The first places of the shuffled order of all rows, of which those alone are held that are not where they were.
+    let mut stream = Stream::new(seed, purpose, 0, 0);
+    let mut elsewhere: HashMap<usize, usize> = HashMap::new();
+    let mut drawn = Vec::with_capacity(most);
+    for at in 0..most {
+        let left = u32::try_from(n - at).expect("a sample is drawn from fewer than 2^32 rows");
+        let other = at + stream.below(left) as usize;
+        let here = elsewhere.get(&at).copied().unwrap_or(at);
+        drawn.push(elsewhere.insert(other, here).unwrap_or(other));
+    }
+    drawn.sort_unstable();
+    drawn
 }
 
 /// Draws the first `n_drawn` places of an order (Fisher and Yates).

@@ -28,6 +28,8 @@ pub(crate) enum Purpose {
     Sample = 4,
     /// Which rows a model is tried on.
     Agreement = 5,
+    /// Which rows are looked at side by side.
+    Drawn = 6,
 }
 
 /// A stream of random words, keyed by seed, purpose and two indices.

@@ -1,17 +1,27 @@
 //! `kind = "cluster"`: segments of rows, how many there are, which can be trusted, and what sets each apart.
 //!
-//! Columns of numbers, in memory; see `engine::cluster`.
+//! Columns of numbers, in memory; those of k-means in a file where they do not fit. See `engine::cluster`.
 
-use arrow::datatypes::{DataType, Schema};
-use gristmill_engine::cluster::{self as engine, Choice, ClusterOptions, Covariance, Method, Scale};
+use std::io;
+use std::iter::Peekable;
+use std::ops::Range;
+
+use arrow::array::Array;
+use arrow::datatypes::{DataType, Field, Schema};
+use gristmill_engine::backend::Backend;
+use gristmill_engine::cluster::{self as engine, Choice, ClusterOptions, Covariance, Method, RowBlocks, Scale};
 use gristmill_engine::columns::{self, Table as Columns};
 
-use super::{JobKind, Key, StepOutcome, StepRun, TableDoc, Takes, assignments};
+use super::assignments::ROWS_AT_ONCE;
+use super::{JobKind, Key, Rows, StepOutcome, StepRun, Table, TableDoc, Takes, assignments};
 use crate::JobError;
 use crate::error::Exit;
 use crate::manifest::LeftOut;
+use crate::outputs::TableWriter;
 use crate::pass::{self, Collected};
 use crate::spec::{Problems, StepSpec, keys};
+use crate::spill::{Names, Spilled, spill};
+use crate::terminal::{self, count};
 
 mod outcome;
 
@@ -177,29 +187,38 @@ impl JobKind for Cluster {
             }
         }
         let asked = Asked::of(step, &schema);
-        let id = match step.id.as_ref().and_then(|id| schema.index_of(&id.value).ok()) {
-            Some(at) => Some((schema.field(at).clone(), pass::carry(at, on.memory_bytes / SHARE, step, on)?)),
-            None => None,
-        };
-        let held_bytes = id.as_ref().map_or(0, |(_, cells)| cells.get_array_memory_size() as u64);
-        let mut table = read(&asked, step, on, on.memory_bytes.saturating_sub(held_bytes))?;
-        let others = Columns { n_rows: table.n_rows, columns: table.columns.split_off(asked.used.len()) };
+        let id = step.id.as_ref().and_then(|id| schema.index_of(&id.value).ok());
         let options = options(step, on);
-        let (backend, reason) = on.placed(engine::device_cost(table.n_rows, table.columns.len(), &options));
-        let found = engine::cluster(&table, &others, &options, &backend, on.stopped);
+        let mut input = Input::read(&asked, id, &options, step, on)?;
+        let (backend, reason) = on.placed(engine::device_cost(input.n_rows(), asked.used.len(), &options));
+        let field = id.map(|at| schema.field(at).clone());
+        let writer = on.writer(step, "assignments", assignments::schema(field.as_ref()))?;
+        let mut written = Written { writer, field: field.clone(), names: input.names.take(), failed: None };
+        let found = input.cluster(&options, &backend, on, &mut |first, n_rows, places| written.push(first, n_rows, places));
+        let found = match (written.failed.take(), found) {
+            (Some(failed), _) => return Err(failed),
+            (None, found) => found?,
+        };
         let found = match found {
             Some(found) => found,
             None if (on.stopped)() => return Err(JobError::Stopped(Exit::Interrupted)),
             None => {
-                let message = format!("no row has all {} columns: segments need some; name fewer `columns`", table.columns.len());
+                let message = format!("no row has all {} columns: segments need some; name fewer `columns`", asked.used.len());
                 return Err(JobError::Data { step: step.name.value.clone(), message });
             }
         };
-        let said = outcome::Said { found: &found, table: &table, schema: &schema, used: &asked.used, step, options: &options, id };
+        let exemplars: Vec<usize> = found.exemplars.iter().map(|exemplar| exemplar.row).collect();
+        let id = match (field, &mut written.names) {
+            (Some(field), Some(names)) => Some((field, names.rows(&exemplars)?)),
+            _ => None,
+        };
+        let said = outcome::Said { found: &found, schema: &schema, used: &asked.used, step, options: &options, id };
+        let mut tables = vec![Table { name: "assignments", rows: Rows::Written(written.writer.finish()?) }];
+        tables.extend(said.tables());
         Ok(StepOutcome {
             findings: said.findings(on.job),
-            notes: said.notes(),
-            tables: said.tables(),
+            notes: said.notes().into_iter().chain(input.note()).collect(),
+            tables,
             place: backend.place().word().to_owned(),
             adapter: backend.place().is_device().then(|| backend.adapter()).flatten(),
             place_reason: match found.method {
@@ -304,17 +323,121 @@ impl Asked {
     }
 }
 
-/// Reads the columns, those that take part first.
-fn read(asked: &Asked, step: &StepSpec, on: &StepRun<'_>, budget_bytes: u64) -> Result<Columns, JobError> {
-    let all: Vec<usize> = asked.used.iter().chain(&asked.others).copied().collect();
-    match pass::collect(&all, &[], budget_bytes / SHARE, step, on)? {
-        Collected::Table(table, _) => Ok(table),
+/// The rows, where they are.
+struct Input {
+    rows: Where,
+    /// The column that names a row.
+    names: Option<Names>,
+}
+
+enum Where {
+    /// Columns that take part, and the others.
+    Held(Columns, Columns),
+    Spilled(Spilled),
+}
+
+impl Input {
+    /// Reads the columns into memory, or where they do not fit and the method allows it, into a file.
+    fn read(asked: &Asked, id: Option<usize>, options: &ClusterOptions, step: &StepSpec, on: &StepRun<'_>) -> Result<Self, JobError> {
+        let all: Vec<usize> = asked.used.iter().chain(&asked.others).copied().collect();
+        match held(&all, asked.used.len(), id, step, on) {
+            Err(JobError::Budget { .. }) if options.method == Method::KMeans => {}
+            other => return other,
+        }
+        let (spilled, names) = spill(&all, asked.used.len(), id, step, on)?;
+        let needed_bytes = engine::streamed_bytes(spilled.n_rows() as u64, all.len(), options);
+        if needed_bytes > on.memory_bytes {
+            return Err(JobError::Budget {
+                what: format!(
+                    "step `{}`: labels of {} rows, and some of them side by side",
+                    step.name.value,
+                    count(spilled.n_rows() as u64)
+                ),
+                needed_bytes,
+                budget_bytes: on.memory_bytes,
+                help: "raise `memory`, name fewer `columns` and `exclude` the others, or draw rows with `sample`".to_owned(),
+            });
+        }
+        Ok(Self { rows: Where::Spilled(spilled), names })
+    }
+
+    fn n_rows(&self) -> usize {
+        match &self.rows {
+            Where::Held(table, _) => table.n_rows,
+            Where::Spilled(spilled) => spilled.n_rows(),
+        }
+    }
+
+    fn cluster(
+        &self,
+        options: &ClusterOptions,
+        backend: &Backend,
+        on: &StepRun<'_>,
+        emit: engine::Emit<'_>,
+    ) -> Result<Option<engine::Clustering>, JobError> {
+        match &self.rows {
+            Where::Held(table, others) => Ok(engine::cluster_table(table, others, options, backend, on.stopped, emit).unwrap_or(None)),
+            Where::Spilled(spilled) => engine::cluster_rows(spilled, options, backend, on.stopped, emit)
+                .map_err(|error| JobError::ReadBack { path: spilled.path().to_owned(), error }),
+        }
+    }
+
+    fn note(&self) -> Option<String> {
+        match &self.rows {
+            Where::Held(..) => None,
+            Where::Spilled(spilled) => {
+                let bytes = terminal::bytes((spilled.n_rows() * spilled.n_columns() * 8) as u64);
+                Some(format!("the columns did not fit into memory and were read again and again from a file of {bytes}"))
+            }
+        }
+    }
+}
+
+/// Reads the columns into memory, those that take part first.
+fn held(all: &[usize], n_used: usize, id: Option<usize>, step: &StepSpec, on: &StepRun<'_>) -> Result<Input, JobError> {
+    let names = id.map(|at| pass::carry(at, on.memory_bytes / SHARE, step, on)).transpose()?;
+    let held_bytes = names.as_ref().map_or(0, |cells| cells.get_array_memory_size() as u64);
+    let budget_bytes = on.memory_bytes.saturating_sub(held_bytes);
+    match pass::collect(all, &[], budget_bytes / SHARE, step, on)? {
+        Collected::Table(mut table, _) => {
+            let others = Columns { n_rows: table.n_rows, columns: table.columns.split_off(n_used) };
+            Ok(Input { rows: Where::Held(table, others), names: names.map(Names::Held) })
+        }
         Collected::TooLarge { needed_bytes, .. } => Err(JobError::Budget {
             what: format!("step `{}`: {} columns in memory", step.name.value, all.len()),
             needed_bytes: SHARE * needed_bytes,
             budget_bytes,
-            help: "raise `memory`, name fewer `columns` and `exclude` the others, or draw rows with `sample`".to_owned(),
+            help: "raise `memory`, name fewer `columns` and `exclude` the others, draw rows with `sample`, or ask for                    `method = \"kmeans\"`, which spills"
+                .to_owned(),
         }),
+    }
+}
+
+/// The table of all rows, written as their places come.
+struct Written {
+    writer: TableWriter,
+    field: Option<Field>,
+    names: Option<Names>,
+    /// Why it could not be written.
+    failed: Option<JobError>,
+}
+
+impl Written {
+    fn push(&mut self, first: usize, n_rows: usize, places: Vec<engine::Place>) -> io::Result<()> {
+        let mut places = places.into_iter().peekable();
+        for from in (first..first + n_rows).step_by(ROWS_AT_ONCE) {
+            let rows = from..(from + ROWS_AT_ONCE).min(first + n_rows);
+            if let Err(error) = self.push_some(rows, &mut places) {
+                self.failed = Some(error);
+                return Err(io::Error::other("the table of all rows cannot be written"));
+            }
+        }
+        Ok(())
+    }
+
+    fn push_some(&mut self, rows: Range<usize>, places: &mut Peekable<impl Iterator<Item = engine::Place>>) -> Result<(), JobError> {
+        let cells = self.names.as_mut().map(|names| names.cells(rows.start, rows.len())).transpose()?;
+        self.writer.push(&assignments::assignments(rows, places, self.field.as_ref().zip(cells)))
     }
 }
 

@@ -4,16 +4,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
-use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema};
 use gristmill_engine::cluster::{
     Bound, Choice, ClusterOptions, Clustering, DOUBTFUL, Exemplar, Feature, MapCell, Method, REFUSED, Rule, Segment, Sweep, Trust,
 };
-use gristmill_engine::columns::{self, Table as Columns, Unit};
+use gristmill_engine::columns::{self, Unit};
 use gristmill_engine::findings::{Evidence, Finding};
 
-use crate::kinds::assignments::{self, ROWS_AT_ONCE, assignments};
-use crate::kinds::{Rows, Table, batch, number, quoted};
+use crate::kinds::{Table, batch, number, quoted};
 use crate::model;
 use crate::spec::StepSpec;
 use crate::terminal::count;
@@ -33,14 +31,12 @@ const MOST_NEEDED: u64 = 40;
 /// A clustering and what it was asked for.
 pub(super) struct Said<'a> {
     pub(super) found: &'a Clustering,
-    /// Columns that took part.
-    pub(super) table: &'a Columns,
     pub(super) schema: &'a Schema,
     /// Their positions in the schema.
     pub(super) used: &'a [usize],
     pub(super) step: &'a StepSpec,
     pub(super) options: &'a ClusterOptions,
-    /// The column that names a row, and its cells.
+    /// The column that names a row, and its cells in the rows that stand for segments.
     pub(super) id: Option<(Field, ArrayRef)>,
 }
 
@@ -252,10 +248,9 @@ impl Said<'_> {
         notes
     }
 
-    /// Returns the tables of the step.
+    /// Returns the tables of the step, but for that of all rows.
     pub(super) fn tables(&self) -> Vec<Table> {
         vec![
-            self.assignments(),
             Table::one("segments", self.segments()),
             Table::one("features", self.features()),
             Table::one("exemplars", self.exemplars()),
@@ -266,19 +261,6 @@ impl Said<'_> {
             Table::one("axes", self.axes()),
             Table::one("model", model::to_table(&self.found.model)),
         ]
-    }
-
-    /// Every row; those that lack a cell, and all where there are no segments, have none.
-    fn assignments(&self) -> Table {
-        let mut places = self.found.places.iter().copied().peekable();
-        let mut batches = Vec::new();
-        for first in (0..self.table.n_rows).step_by(ROWS_AT_ONCE) {
-            let rows = first..(first + ROWS_AT_ONCE).min(self.table.n_rows);
-            let id = self.id.as_ref().map(|(field, cells)| (field, cells.slice(first, rows.len())));
-            batches.push(assignments(rows, &mut places, id));
-        }
-        let schema = assignments::schema(self.id.as_ref().map(|(field, _)| field));
-        Table { name: "assignments", rows: Rows::Held(schema, batches) }
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a share of the rows")]
@@ -331,21 +313,20 @@ impl Said<'_> {
     fn exemplars(&self) -> RecordBatch {
         let all = &self.found.exemplars;
         let segment = |exemplar: &Exemplar| u32::try_from(exemplar.segment + 1).expect("segments are counted in u32");
-        let rows = || all.iter().map(|exemplar| exemplar.row as u64).collect::<UInt64Array>();
-        let id = self.id.as_ref().map(|(field, cells)| (field.clone(), take(cells, &rows(), None).expect("exemplars are rows")));
+        let rows: UInt64Array = all.iter().map(|exemplar| exemplar.row as u64).collect();
         let mut columns: Vec<(Field, ArrayRef)> = vec![
             (Field::new("segment", DataType::UInt32, false), Arc::new(all.iter().map(segment).collect::<UInt32Array>())),
             (
                 Field::new("role", DataType::Utf8, false),
                 Arc::new(StringArray::from_iter_values(all.iter().map(|exemplar| exemplar.role.word()))),
             ),
-            (Field::new("row", DataType::UInt64, false), Arc::new(rows())),
+            (Field::new("row", DataType::UInt64, false), Arc::new(rows)),
             (
                 Field::new("distance", DataType::Float64, false),
                 Arc::new(all.iter().map(|exemplar| Some(exemplar.distance)).collect::<Float64Array>()),
             ),
         ];
-        columns.extend(id);
+        columns.extend(self.id.clone());
         batch(columns)
     }
 

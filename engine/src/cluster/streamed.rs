@@ -1,0 +1,628 @@
+//! k-means of rows that come block by block, as often as they are asked for: of a table in memory, or of a file that is larger.
+//!
+//! ```text
+//! pass 1      cells present, complete rows
+//! pass 2      means; rows drawn: SAMPLE for k, seeds and stability, at most DRAWN for all that looks at rows side by side
+//! pass 3      standard deviations
+//! passes      Lloyd: one for each iteration, labels held in a byte each
+//! last pass   places, inertia, what sets segments apart, how columns are spread: given out block by block
+//! ```
+//!
+//! The same code for both, in the order of the rows: what comes out does not depend on where rows are, nor on how they are cut.
+//!
+//! Drawn    exemplars, rules, silhouettes and the map are of at most [`DRAWN`] rows, fewer where there are many columns; robust scales too.
+//! Memory   rows drawn (8 bytes a cell, and as much again twice), a label of 1 byte a row (4 where k > 256), three blocks.
+
+use std::io;
+
+use arrow::array::Float64Array;
+use rayon::prelude::*;
+
+use super::assign::{Assign, AssignInput, Centres};
+use super::describe::Describing;
+use super::fit::{Fits, Fitted, Recipe};
+use super::kmeans::{self, Labels, Moved, lloyd_over};
+use super::model::{Model, ModelColumn};
+use super::points::{Points, Scale, Scaled, Scaler, scaled_by};
+use super::{Choice, ClusterOptions, Clustering, Order, Place, SAMPLE, choose, exemplars, map, place, rules, silhouette, stability};
+use super::{Segment, Trust};
+use crate::backend::{Backend, Place as BackendPlace};
+use crate::columns::{Cells, Table, TableColumn};
+use crate::drift::{Spread, Sums};
+use crate::stats::Purpose;
+
+/// Rows of a block.
+pub const BLOCK_ROWS: usize = 1 << 16;
+
+/// Most rows that are looked at side by side.
+pub const DRAWN: usize = 1 << 18;
+
+/// Most cells of them.
+const DRAWN_CELLS: usize = 1 << 24;
+
+/// Rows of columns of numbers that can be read again and again.
+pub trait RowBlocks: Sync {
+    /// Returns the number of rows.
+    fn n_rows(&self) -> usize;
+    /// Returns the number of columns that take part; they come first.
+    fn n_used(&self) -> usize;
+    /// Returns the number of all columns.
+    fn n_columns(&self) -> usize;
+    /// Returns all columns of [`BLOCK_ROWS`] rows, fewer in the last block; NaN is missing.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn block(&self, at: usize) -> io::Result<Table>;
+}
+
+/// A table in memory.
+pub(super) struct Held<'a> {
+    pub(super) table: &'a Table,
+    pub(super) others: &'a Table,
+}
+
+impl RowBlocks for Held<'_> {
+    fn n_rows(&self) -> usize {
+        self.table.n_rows
+    }
+
+    fn n_used(&self) -> usize {
+        self.table.columns.len()
+    }
+
+    fn n_columns(&self) -> usize {
+        self.table.columns.len() + self.others.columns.len()
+    }
+
+    fn block(&self, at: usize) -> io::Result<Table> {
+        let first = at * BLOCK_ROWS;
+        let n_rows = BLOCK_ROWS.min(self.n_rows().saturating_sub(first));
+        let columns = self.table.columns.iter().chain(&self.others.columns).filter_map(|column| {
+            let cells = column.numbers()?[first..first + n_rows].to_vec();
+            Some(TableColumn { name: column.name.clone(), cells: Cells::Numbers(Float64Array::from(cells)) })
+        });
+        Ok(Table { n_rows, columns: columns.collect() })
+    }
+}
+
+/// Takes the first row of a block, its rows, and the places of those that have all cells.
+pub type Emit<'a> = &'a mut dyn FnMut(usize, usize, Vec<Place>) -> io::Result<()>;
+
+/// Returns the bytes that k-means of rows needs which do not fit into memory.
+#[must_use]
+pub fn streamed_bytes(n_rows: u64, n_columns: usize, options: &ClusterOptions) -> u64 {
+    let (Choice::Given(k) | Choice::Auto(k)) = options.k;
+    let drawn = n_drawn(usize::try_from(n_rows).unwrap_or(usize::MAX), n_columns) as u64;
+    Labels::bytes(k) * n_rows + (3 * drawn + 4 * BLOCK_ROWS as u64) * 8 * n_columns as u64
+}
+
+fn n_drawn(n_rows: usize, n_columns: usize) -> usize {
+    (DRAWN_CELLS / n_columns.max(1)).clamp(SAMPLE, DRAWN).min(n_rows)
+}
+
+/// Clusters rows by k-means, and gives places to `emit` in the order of the rows; [`Clustering::places`] stays empty. None where the work was
+/// stopped, or no row has all cells.
+///
+/// # Errors
+/// When a block cannot be read, or `emit` refuses one.
+///
+/// # Panics
+/// When another method is asked for.
+pub fn cluster_rows(
+    rows: &dyn RowBlocks,
+    options: &ClusterOptions,
+    on: &Backend,
+    stop: &(dyn Fn() -> bool + Sync),
+    emit: Emit<'_>,
+) -> io::Result<Option<Clustering>> {
+    kmeans(rows, None, options, on, stop, emit)
+}
+
+/// The same; `held` is the table where it is in memory, so that its points are made once.
+pub(super) fn kmeans(
+    rows: &dyn RowBlocks,
+    held: Option<&Table>,
+    options: &ClusterOptions,
+    on: &Backend,
+    stop: &(dyn Fn() -> bool + Sync),
+    emit: Emit<'_>,
+) -> io::Result<Option<Clustering>> {
+    let host = on.pinned(BackendPlace::Cpu);
+    let fits = Fits { seed: options.seed, restarts: options.restarts, max_iterations: options.max_iterations, on, host: &host, stop };
+    let pass = Pass { rows, stop };
+    let Some(seen) = Seen::of(&pass, options)? else { return Ok(None) };
+    let points = held.map(|table| scaled_by(table, seen.scalers.clone()));
+    let mut found = Clustering::of_nothing(options, rows.n_rows(), seen.n_complete);
+    found.scalers.clone_from(&seen.scalers);
+    found.n_sample = seen.sample.n() as u64;
+    let Some(recipe) = choose::recipe(&seen.sample, seen.n_complete, options, &mut found, fits) else { return Ok(None) };
+    let Some(recipe) = recipe else {
+        let Some(last) = Last::of(&pass, &seen, None, emit)? else { return Ok(None) };
+        found.map = map::map(&seen.drawn.points, &[], options.seed);
+        found.model = Model::without_segments(last.columns(&seen), options.method, (seen.n_complete, rows.n_rows()));
+        return Ok(Some(found));
+    };
+    let Recipe::KMeans { k } = recipe else { panic!("only k-means is made of rows block by block") };
+    let Some(start) = kmeans::best_of(&seen.sample, k, options.restarts, options.max_iterations, (options.seed, 0), &host, stop) else {
+        return Ok(None);
+    };
+    let blocks = |take: &mut dyn FnMut(&Points)| match &points {
+        Some(scaled) => {
+            take(&scaled.points);
+            Ok(())
+        }
+        None => pass.points(&seen.scalers, take),
+    };
+    let d = rows.n_used();
+    let Some(moved) = lloyd_over(&blocks, d, start.centres, options.max_iterations, on, stop)? else { return Ok(None) };
+    drop(points);
+    (found.iterations, found.converged, found.n_settled) = (moved.iterations, moved.converged, moved.n_settled);
+    let of_sample = host.run(&Assign, AssignInput { points: &seen.sample, centres: &moved.centres }).output.labels;
+    #[allow(clippy::cast_precision_loss, reason = "a share")]
+    let share = seen.sample.n() as f64 / seen.n_complete as f64;
+    let stability = match options.bootstrap {
+        0 => None,
+        turns => match stability::stability(&seen.sample, &of_sample, k, (recipe, share), turns, fits) {
+            None => return Ok(None),
+            stability => stability,
+        },
+    };
+    let parted = Parted::of(moved, k);
+    let Some(last) = Last::of(&pass, &seen, Some(&parted), emit)? else { return Ok(None) };
+    parted.tell(&mut found, &seen, last, stability.as_deref(), options, (&host, rows.n_rows()));
+    Ok(Some(found))
+}
+
+/// One reading of all rows.
+struct Pass<'a> {
+    rows: &'a dyn RowBlocks,
+    stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Pass<'_> {
+    /// Gives every block with its first row; the next one is read meanwhile. False where the work was stopped.
+    fn each(&self, take: &mut dyn FnMut(usize, &Table) -> io::Result<()>) -> io::Result<bool> {
+        let n_blocks = self.rows.n_rows().div_ceil(BLOCK_ROWS);
+        let mut next = if n_blocks > 0 { Some(self.rows.block(0)?) } else { None };
+        let mut at = 0;
+        while let Some(block) = next {
+            if (self.stop)() {
+                return Ok(false);
+            }
+            next = std::thread::scope(|scope| {
+                let reading = (at + 1 < n_blocks).then(|| scope.spawn(|| self.rows.block(at + 1)));
+                take(at * BLOCK_ROWS, &block)?;
+                reading.map(|reading| reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).transpose()
+            })?;
+            at += 1;
+        }
+        Ok(true)
+    }
+
+    /// Gives the points of the complete rows of every block that has some.
+    fn points(&self, scalers: &[Scaler], take: &mut dyn FnMut(&Points)) -> io::Result<()> {
+        let n_used = self.rows.n_used();
+        self.each(&mut |_, block| {
+            let scaled = scaled_by(&used(block, n_used), scalers.to_vec());
+            if !scaled.rows.is_empty() {
+                take(&scaled.points);
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
+/// Returns the columns of a block that take part.
+fn used(block: &Table, n_used: usize) -> Table {
+    Table { n_rows: block.n_rows, columns: block.columns[..n_used].to_vec() }
+}
+
+fn numbers(block: &Table, column: usize) -> &[f64] {
+    block.columns[column].numbers().expect("blocks hold numbers")
+}
+
+/// Rows that were drawn, all their columns.
+struct Drawn {
+    /// Rows in order.
+    rows: Vec<usize>,
+    /// Columns that take part.
+    table: Table,
+    /// Points of those that have all cells.
+    points: Points,
+    /// Which of the rows those are.
+    complete: Vec<usize>,
+}
+
+/// What the first passes see of the rows.
+struct Seen {
+    scalers: Vec<Scaler>,
+    n_complete: usize,
+    /// Points that k, seeds and stability are judged on.
+    sample: Points,
+    /// Bins of every column that takes part.
+    bins: Vec<Spread>,
+    names: Vec<String>,
+    drawn: Drawn,
+}
+
+/// Cells of some rows, column by column.
+struct Gathered {
+    rows: Vec<usize>,
+    columns: Vec<Vec<f64>>,
+}
+
+impl Gathered {
+    fn new(rows: Vec<usize>, n_columns: usize) -> Self {
+        let columns = vec![Vec::with_capacity(rows.len()); n_columns];
+        Self { rows, columns }
+    }
+
+    /// Takes the cells of its rows from a block; `place` says where in the block a row lies.
+    fn absorb(&mut self, block: &Table, from: usize, to: usize, place: impl Fn(usize) -> usize) {
+        let own = self.rows.partition_point(|row| *row < from)..self.rows.partition_point(|row| *row < to);
+        for (column, cells) in self.columns.iter_mut().enumerate() {
+            let of_block = numbers(block, column);
+            cells.extend(self.rows[own.clone()].iter().map(|row| of_block[place(*row)]));
+        }
+    }
+}
+
+impl Seen {
+    fn of(pass: &Pass<'_>, options: &ClusterOptions) -> io::Result<Option<Self>> {
+        let (n_used, n_rows) = (pass.rows.n_used(), pass.rows.n_rows());
+        let (mut n_present, mut first, mut names) = (vec![0_u64; n_used], vec![f64::NAN; n_used], Vec::new());
+        let mut complete: Vec<usize> = Vec::new();
+        let went_on = pass.each(&mut |_, block| {
+            if names.is_empty() {
+                names = block.columns.iter().map(|column| column.name.clone()).collect();
+            }
+            for column in 0..n_used {
+                let present = numbers(block, column).iter().filter(|x| x.is_finite());
+                if n_present[column] == 0 {
+                    first[column] = present.clone().next().copied().unwrap_or(f64::NAN);
+                }
+                n_present[column] += present.count() as u64;
+            }
+            complete.push((0..block.n_rows).filter(|&row| is_complete(block, n_used, row)).count());
+            Ok(())
+        })?;
+        let n_complete: usize = complete.iter().sum();
+        if !went_on || n_complete == 0 || n_present.contains(&0) {
+            return Ok(None);
+        }
+        let seed = options.seed;
+        let most = n_drawn(n_rows, pass.rows.n_columns());
+        let mut edges = Gathered::new(stability::sample(n_rows, SAMPLE, seed), n_used);
+        let mut drawn = Gathered::new(stability::draw(n_rows, most, seed, Purpose::Drawn), n_used);
+        let mut sample = Gathered::new(stability::sample(n_complete, SAMPLE, seed), n_used);
+        let mut means = first.clone();
+        let mut before = 0;
+        #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
+        let went_on = pass.each(&mut |first_row, block| {
+            means.par_iter_mut().enumerate().for_each(|(column, mean)| {
+                let (first, n) = (first[column], n_present[column] as f64);
+                // The first cell is added at the end: the sum is that of what lies beside it.
+                let start = if first_row == 0 { 0.0 } else { *mean };
+                *mean = numbers(block, column).iter().filter(|x| x.is_finite()).fold(start, |sum, x| sum + (x - first) / n);
+            });
+            edges.absorb(block, first_row, first_row + block.n_rows, |row| row - first_row);
+            drawn.absorb(block, first_row, first_row + block.n_rows, |row| row - first_row);
+            let whole: Vec<usize> = (0..block.n_rows).filter(|&row| is_complete(block, n_used, row)).collect();
+            sample.absorb(block, before, before + whole.len(), |row| whole[row - before]);
+            before += whole.len();
+            Ok(())
+        })?;
+        if !went_on {
+            return Ok(None);
+        }
+        means.iter_mut().zip(&first).for_each(|(mean, first)| *mean += first);
+        let Some(scalers) = scalers(pass, options.scale, &means, &n_present, &drawn)? else { return Ok(None) };
+        let bins = edges.columns.into_par_iter().map(Spread::bins).collect();
+        let sample = scaled_by(&table(&names, sample), scalers.clone()).points;
+        let rows = drawn.rows.clone();
+        let table = table(&names, drawn);
+        let Scaled { points, rows: complete, .. } = scaled_by(&table, scalers.clone());
+        Ok(Some(Self { scalers, n_complete, sample, bins, names, drawn: Drawn { rows, table, points, complete } }))
+    }
+}
+
+fn is_complete(block: &Table, n_used: usize, row: usize) -> bool {
+    (0..n_used).all(|column| numbers(block, column)[row].is_finite())
+}
+
+fn table(names: &[String], cells: Gathered) -> Table {
+    let column = |(name, cells): (&String, Vec<f64>)| TableColumn { name: name.clone(), cells: Cells::Numbers(Float64Array::from(cells)) };
+    Table { n_rows: cells.rows.len(), columns: names.iter().zip(cells.columns).map(column).collect() }
+}
+
+/// Returns the scalers of the columns that take part; none where the work was stopped.
+#[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
+fn scalers(pass: &Pass<'_>, scale: Scale, means: &[f64], n_present: &[u64], drawn: &Gathered) -> io::Result<Option<Vec<Scaler>>> {
+    let mut squares = vec![0.0; means.len()];
+    let is_needed = scale != Scale::None;
+    let went_on = !is_needed
+        || pass.each(&mut |_, block| {
+            squares.par_iter_mut().enumerate().for_each(|(column, squares)| {
+                let (mean, present) = (means[column], numbers(block, column).iter().filter(|x| x.is_finite()));
+                *squares = present.fold(*squares, |sum, x| sum + (x - mean) * (x - mean));
+            });
+            Ok(())
+        })?;
+    if !went_on {
+        return Ok(None);
+    }
+    let scaler = |column: usize| {
+        let present = drawn.columns[column].iter().copied().filter(|x| x.is_finite()).collect();
+        Scaler::from_moments(scale, means[column], squares[column], n_present[column] as f64, present)
+    };
+    Ok(Some((0..means.len()).into_par_iter().map(scaler).collect()))
+}
+
+/// Rows as Lloyd's algorithm parted them.
+struct Parted {
+    labels: Vec<Labels>,
+    order: Order,
+    /// Centres of the segments, in their order.
+    centres: Centres,
+    /// What the model is made of.
+    fitted: Fitted,
+}
+
+impl Parted {
+    fn of(moved: Moved, k: usize) -> Self {
+        let mut counts = vec![(0_u64, usize::MAX); k];
+        let mut at = 0;
+        for block in &moved.labels {
+            for label in block.clone().wide() {
+                let count = &mut counts[label as usize];
+                *count = (count.0 + 1, count.1.min(at));
+                at += 1;
+            }
+        }
+        let order = Order::by_counts(&counts);
+        let cells = order.segments.iter().flat_map(|&(label, _)| moved.centres.centre(label)).copied().collect();
+        let centres = Centres::new(cells, moved.centres.d);
+        let fitted = Fitted { n_segments: k, ..Fitted::of_centres(moved.centres) };
+        Self { labels: moved.labels, order, centres, fitted }
+    }
+
+    /// Fills in what is known once all rows have been seen.
+    fn tell(
+        self,
+        found: &mut Clustering,
+        seen: &Seen,
+        last: Last,
+        stability: Option<&[f64]>,
+        options: &ClusterOptions,
+        (host, n_rows): (&Backend, usize),
+    ) {
+        let Self { order, centres, fitted, .. } = self;
+        let n_segments = order.segments.len();
+        found.inertia = last.inertia.iter().sum();
+        let drawn = &seen.drawn;
+        let silhouettes = silhouette::silhouettes(&drawn.points, &last.drawn, n_segments, options.seed);
+        found.silhouette = silhouettes.of_all;
+        let segment = |(at, &(label, n)): (usize, &(usize, u64))| {
+            let stability = stability.map(|stability| stability[label]);
+            let centre = centres.centre(at).iter().zip(&seen.scalers).map(|(c, scaler)| scaler.centre + c * scaler.unit).collect();
+            let silhouette = silhouettes.of_segment[at];
+            Segment { n, stability, trust: Trust::of(stability), inertia: last.inertia[at], silhouette, centre }
+        };
+        found.segments = order.segments.iter().enumerate().map(segment).collect();
+        found.map = map::map(&drawn.points, &last.drawn, options.seed);
+        let model = Model::without_segments(last.columns(seen), found.method, (seen.n_complete, n_rows));
+        let of_segments = (&found.segments[..], &centres);
+        found.model = model.with_segments(&drawn.points, &fitted, &order, of_segments, (found.method, options.seed, host));
+        found.rules = rules::rules(&drawn.table, &found.scalers, &last.drawn, &found.segments, options.seed);
+        let of_rows: Vec<Place> = last.drawn.iter().map(|place| Place { row: drawn.rows[place.row], ..*place }).collect();
+        found.exemplars = exemplars::exemplars(&drawn.points, &of_rows, n_segments, options.seed);
+        found.features = last.described.finish(&seen.names, seen.scalers.len());
+    }
+}
+
+/// What the last pass sees.
+struct Last {
+    inertia: Vec<f64>,
+    described: Describing,
+    spreads: Vec<(Spread, Sums)>,
+    /// Places of the rows drawn that have all cells; their rows are places among the rows drawn.
+    drawn: Vec<Place>,
+}
+
+impl Last {
+    /// Reads all rows and gives out their places; none where the work was stopped.
+    fn of(pass: &Pass<'_>, seen: &Seen, parted: Option<&Parted>, emit: Emit<'_>) -> io::Result<Option<Self>> {
+        let n_segments = parted.map_or(0, |parted| parted.order.segments.len());
+        let mut last = Self {
+            inertia: vec![0.0; n_segments],
+            described: Describing::new(pass.rows.n_columns(), n_segments),
+            spreads: seen.bins.iter().map(|bins| (bins.emptied(), Sums::default())).collect(),
+            drawn: Vec::new(),
+        };
+        let mut labels = parted.map(|parted| Walk { labels: &parted.labels, block: Vec::new(), at: 0 });
+        let went_on = pass.each(&mut |first, block| {
+            last.spreads.par_iter_mut().enumerate().for_each(|(column, (spread, sums))| spread.absorb(numbers(block, column), sums));
+            let (Some(parted), Some(labels)) = (parted, &mut labels) else { return emit(first, block.n_rows, Vec::new()) };
+            let places = parted.places(block, seen, labels);
+            for place in &places {
+                if let (Some(segment), Some(distance)) = (place.segment, place.distance) {
+                    last.inertia[segment as usize] += distance * distance;
+                }
+            }
+            last.described.absorb(block, &places);
+            last.draw(seen, first, block.n_rows, &places);
+            emit(first, block.n_rows, places.into_iter().map(|place| Place { row: place.row + first, ..place }).collect())
+        })?;
+        Ok(went_on.then_some(last))
+    }
+
+    /// Keeps the places of the rows drawn.
+    fn draw(&mut self, seen: &Seen, first: usize, n_rows: usize, places: &[Place]) {
+        let drawn = &seen.drawn;
+        let from = drawn.complete.partition_point(|at| drawn.rows[*at] < first);
+        let own = drawn.complete[from..].iter().take_while(|at| drawn.rows[**at] < first + n_rows);
+        for &at in own {
+            let row = drawn.rows[at] - first;
+            let place = places.binary_search_by_key(&row, |place| place.row).expect("a complete row has a place");
+            self.drawn.push(Place { row: at, ..places[place] });
+        }
+    }
+
+    fn columns(&self, seen: &Seen) -> Vec<ModelColumn> {
+        let all = self.spreads.iter().zip(&seen.scalers).zip(&seen.names);
+        let column = |(((spread, sums), scaler), name): ((&(Spread, Sums), &Scaler), &String)| ModelColumn {
+            name: name.clone(),
+            scaler: *scaler,
+            spread: Spread { mean: sums.mean(), ..spread.clone() },
+        };
+        all.map(column).collect()
+    }
+}
+
+/// Labels of complete rows in their order.
+struct Walk<'a> {
+    labels: &'a [Labels],
+    block: Vec<u32>,
+    at: usize,
+}
+
+impl Walk<'_> {
+    fn next(&mut self) -> u32 {
+        while self.at == self.block.len() {
+            let (first, rest) = self.labels.split_first().expect("every complete row has a label");
+            (self.block, self.labels, self.at) = (first.clone().wide(), rest, 0);
+        }
+        self.at += 1;
+        self.block[self.at - 1]
+    }
+}
+
+impl Parted {
+    /// Returns the places of the complete rows of a block, with rows counted from its first.
+    fn places(&self, block: &Table, seen: &Seen, labels: &mut Walk<'_>) -> Vec<Place> {
+        let scaled = scaled_by(&used(block, seen.scalers.len()), seen.scalers.clone());
+        let rows: Vec<(usize, u32)> = scaled.rows.iter().map(|&row| (row, self.order.position[labels.next() as usize])).collect();
+        let of_row = |room: &mut Vec<f64>, (at, &(row, segment)): (usize, &(usize, u32))| {
+            let bare = Place { row, segment: Some(segment), distance: None, margin: None, membership: None, outlier: None };
+            place(scaled.points.point(at), bare, &self.centres, room)
+        };
+        rows.par_iter().enumerate().map_init(Vec::new, of_row).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{OPTIONS, blobs, table};
+    use super::super::{Method, cluster};
+    use super::*;
+
+    /// Rows that are read block by block, and may fail at one.
+    struct File {
+        all: Table,
+        n_used: usize,
+        fails_at: usize,
+    }
+
+    impl RowBlocks for File {
+        fn n_rows(&self) -> usize {
+            self.all.n_rows
+        }
+
+        fn n_used(&self) -> usize {
+            self.n_used
+        }
+
+        fn n_columns(&self) -> usize {
+            self.all.columns.len()
+        }
+
+        fn block(&self, at: usize) -> io::Result<Table> {
+            if at == self.fails_at {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let rows: Vec<usize> = (at * BLOCK_ROWS..((at + 1) * BLOCK_ROWS).min(self.all.n_rows)).collect();
+            let cells = |column: &TableColumn| rows.iter().map(|&row| column.numbers().expect("numbers")[row]).collect::<Vec<f64>>();
+            let column =
+                |column: &TableColumn| TableColumn { name: column.name.clone(), cells: Cells::Numbers(Float64Array::from(cells(column))) };
+            Ok(Table { n_rows: rows.len(), columns: self.all.columns.iter().map(column).collect() })
+        }
+    }
+
+    fn file(n: usize) -> File {
+        let (mut columns, truth) = blobs(n, 3, 3, 6.0, 4);
+        columns.push(truth.iter().map(|blob| (*blob % 2) as f64).collect());
+        for row in (5..n).step_by(997) {
+            columns[row % 3][row] = f64::NAN;
+        }
+        // A whole block lacks a cell.
+        if n > 2 * BLOCK_ROWS {
+            columns[1][BLOCK_ROWS..2 * BLOCK_ROWS].fill(f64::NAN);
+        }
+        File { all: table(&columns), n_used: 3, fails_at: usize::MAX }
+    }
+
+    fn streamed(file: &File, options: &ClusterOptions) -> io::Result<Option<Clustering>> {
+        let mut places = Vec::new();
+        let mut next = 0;
+        let mut emit = |first: usize, n_rows: usize, of_block: Vec<Place>| {
+            assert_eq!(first, next);
+            next += n_rows;
+            places.extend(of_block);
+            Ok(())
+        };
+        let found = cluster_rows(file, options, &Backend::cpu(), &|| false, &mut emit)?;
+        Ok(found.map(|found| Clustering { places, ..found }))
+    }
+
+    #[test]
+    fn rows_of_a_file_are_parted_as_a_table_in_memory() {
+        for (n, scale) in [(1000, Scale::Robust), (BLOCK_ROWS, Scale::None), (150_000, Scale::Standard), (DRAWN + 40_000, Scale::Robust)] {
+            let options = ClusterOptions { method: Method::KMeans, k: Choice::Given(3), bootstrap: 3, restarts: 2, scale, ..OPTIONS };
+            let file = file(n);
+            let mut used = file.all.clone();
+            let others = Table { n_rows: n, columns: used.columns.split_off(3) };
+            let due = cluster(&used, &others, &options, &Backend::cpu(), &|| false).expect("rows have all cells");
+            let found = streamed(&file, &options).expect("blocks can be read").expect("rows have all cells");
+            assert_eq!((found.segments.len(), found.n_rows), (3, n as u64));
+            assert!(found.segments.iter().map(|segment| segment.n).sum::<u64>() + found.n_incomplete == n as u64);
+            assert!(found == due, "{n} rows: {:?} and {:?}", found.segments, due.segments);
+            // A wrong twin: one cell of the last block.
+            let mut cells = file.all.columns[0].numbers().expect("numbers").to_vec();
+            cells[n - 1] += 1.0;
+            let mut wrong = File { all: file.all.clone(), ..file };
+            wrong.all.columns[0].cells = Cells::Numbers(Float64Array::from(cells));
+            assert!(streamed(&wrong, &options).expect("blocks can be read") != Some(due));
+        }
+    }
+
+    #[test]
+    fn no_structure_is_no_structure_in_a_file_too() {
+        let (columns, _) = blobs(3000, 1, 1, 0.0, 7);
+        let options = ClusterOptions { method: Method::KMeans, k: Choice::Auto(4), ..OPTIONS };
+        let found = streamed(&File { all: table(&columns), n_used: 1, fails_at: usize::MAX }, &options).expect("blocks can be read");
+        let found = found.expect("rows have all cells");
+        assert_eq!((found.segments.len(), found.places.len(), found.model.n_noise), (0, 0, 3000));
+        assert_eq!(found.model.columns[0].spread.n_present(), 3000);
+    }
+
+    #[test]
+    fn a_block_that_cannot_be_read_ends_the_work() {
+        let options = ClusterOptions { method: Method::KMeans, k: Choice::Given(3), bootstrap: 0, ..OPTIONS };
+        let failed = streamed(&File { fails_at: 1, ..file(80_000) }, &options);
+        assert_eq!(failed.map_err(|error| error.kind()).err(), Some(io::ErrorKind::StorageFull));
+    }
+
+    #[test]
+    fn a_draw_is_the_head_of_a_shuffled_order() {
+        for (n, most) in [(10, 3), (1000, 999), (5000, 100)] {
+            // By the book: the first places of all rows, shuffled.
+            let mut stream = crate::stats::Stream::new(9, Purpose::Drawn, 0, 0);
+            let mut rows: Vec<usize> = (0..n).collect();
+            (0..most).for_each(|at| rows.swap(at, at + stream.below((n - at) as u32) as usize));
+            rows.truncate(most);
+            rows.sort_unstable();
+            assert_eq!(stability::draw(n, most, 9, Purpose::Drawn), rows);
+        }
+    }
+}
