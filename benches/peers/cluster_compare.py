@@ -1,4 +1,4 @@
-"""Holds k-means against scikit-learn, on the same Parquet file, in one run.
+"""Holds k-means against scikit-learn, and k-prototypes against kmodes, on the same Parquet file, in one run.
 
     cargo build --release
     python cluster_compare.py ../../target/release/gristmill FOLDER [--rounds 3] [--threads 2] [--only PATTERN]
@@ -61,11 +61,11 @@ def table(folder: pathlib.Path, rows: int, columns: int, k: int, spread: float) 
     return path
 
 
-def gristmill(arguments, folder: pathlib.Path, path: pathlib.Path, k: int, iterations: int, seed: int = 1, restarts: int = 1):
+def gristmill(arguments, folder: pathlib.Path, path: pathlib.Path, k: int, iterations: int, seed: int = 1, restarts: int = 1, more: str = ""):
     """Returns seconds, peak memory in MiB and the inertia."""
     spec, run_dir = folder / "compare.toml", folder / "run"
     words = {"seed": seed, "threads": arguments.threads, "path": json.dumps(str(path.resolve())), "k": k}
-    spec.write_text(SPEC.format(**words, iterations=iterations, restarts=restarts))
+    spec.write_text(SPEC.format(**words, iterations=iterations, restarts=restarts) + more)
     command = [str(arguments.binary), "run", str(spec), "--run-dir", str(run_dir), "--fresh", "--quiet"]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(arguments.threads))
@@ -131,6 +131,38 @@ def silhouettes(arguments, folder) -> None:
     print(f"silhouettes, {rows:,} x {columns}, k = {k}: gristmill's whole step {ours:.2f} s, scikit-learn's silhouettes {theirs:.2f} s, {theirs / ours:.1f}x", flush=True)
 
 
+def prototypes(arguments, folder) -> None:
+    """The whole step, reading, ten starts and tables included, against one start of kmodes on arrays in memory; both by the cost of Huang."""
+    from kmodes.kprototypes import KPrototypes
+
+    rows, numbers, texts, levels, k = 20_000, 4, 4, 6, 8
+    rng = np.random.default_rng(SEED)
+    kind = rng.integers(0, k, rows)
+    cells = 2.0 * rng.standard_normal((k, numbers))[kind] + rng.standard_normal((rows, numbers))
+    usual = rng.integers(0, levels, (k, texts))[kind]
+    words = np.where(rng.random((rows, texts)) < 0.6, usual, rng.integers(0, levels, (rows, texts)))
+    names = [f"n{j}" for j in range(numbers)] + [f"t{j}" for j in range(texts)]
+    columns = [cells[:, j] for j in range(numbers)] + [pa.array([f"w{word}" for word in words[:, j]]) for j in range(texts)]
+    path = arguments.folder / "mixed.parquet"
+    pq.write_table(pa.table(dict(zip(names, columns))), path)
+    mixed = np.concatenate([cells.astype(object), words.astype(object)], axis=1)
+    ours, theirs, costs = [], [], []
+    for seed in range(arguments.rounds):
+        seconds, _, cost = gristmill(arguments, folder, path, k, 100, seed, 10, f"gamma = 0.5\ncolumns = {json.dumps(names)}\n")
+        ours.append(seconds)
+        start = time.perf_counter()
+        fit = KPrototypes(n_clusters=k, gamma=0.5, n_init=1, random_state=seed).fit(mixed, categorical=list(range(numbers, numbers + texts)))
+        theirs.append(time.perf_counter() - start)
+        costs.append((cost, fit.cost_))
+    best = [min(cost[side] for cost in costs) for side in (0, 1)]
+    ours, theirs = statistics.median(ours), statistics.median(theirs)
+    print(
+        f"k-prototypes, {rows:,} x ({numbers} numbers, {texts} texts), k = {k}: gristmill's whole step of 10 starts {ours:.2f} s, kmodes' fit of 1 start "
+        f"{theirs:.1f} s, {theirs / ours:.0f}x; least cost {best[0]:.6g} against {best[1]:.6g} ({100 * (best[0] / best[1] - 1):+.2f} %)",
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary", type=pathlib.Path)
@@ -148,6 +180,8 @@ def main() -> None:
             inertia(arguments, pathlib.Path(temporary))
         if re.search(arguments.only, "silhouettes"):
             silhouettes(arguments, pathlib.Path(temporary))
+        if re.search(arguments.only, "prototypes"):
+            prototypes(arguments, pathlib.Path(temporary))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,9 @@ struct Head {
 #[derive(Serialize, Deserialize)]
 struct ColumnHead {
     name: String,
+    /// The text that the column flags, and the number of its column of text.
+    level: Option<String>,
+    category_of: Option<u32>,
     centre: f64,
     unit: f64,
     edges: Vec<f64>,
@@ -142,6 +145,8 @@ pub(crate) fn to_table(model: &Model) -> RecordBatch {
 fn head(model: &Model) -> Head {
     let column = |column: &ModelColumn| ColumnHead {
         name: column.name.clone(),
+        level: column.level.clone(),
+        category_of: column.scaler.category_of,
         centre: column.scaler.centre,
         unit: column.scaler.unit,
         edges: column.spread.edges.clone(),
@@ -313,7 +318,8 @@ fn column_of(head: &ColumnHead) -> Result<ModelColumn, String> {
         least: head.least,
         greatest: head.greatest,
     };
-    Ok(ModelColumn { name: head.name.clone(), scaler: Scaler { centre: head.centre, unit: head.unit }, spread })
+    let scaler = Scaler { centre: head.centre, unit: head.unit, category_of: head.category_of };
+    Ok(ModelColumn { name: head.name.clone(), level: head.level.clone(), scaler, spread })
 }
 
 fn segment_of((head, centre): (&SegmentHead, Vec<f64>)) -> Result<ModelSegment, String> {

@@ -278,3 +278,41 @@ fn segments_are_matched_by_rows_and_what_is_born_or_gone_is_said() {
     refused("words.csv", "row,segment\n0,gold\n", &with("words.csv"), "column `segment` does not hold segments");
     refused("minus.csv", "row,segment\n0,-1\n", &with("minus.csv"), "whole numbers from 0 on");
 }
+
+#[test]
+fn texts_take_part_and_a_model_knows_them_again() {
+    let job = Job::new();
+    let spec = shipped("cluster_mixed.toml");
+    let run = job.run(&spec, "mixed");
+    let (assignments, segments_of) = (run.table("assignments"), run.table("segments"));
+    assert_eq!((segments_of.num_rows(), run.table("model").num_rows()), (4, 8));
+    // A rule is SQL of texts and numbers, which selects the rows that it says.
+    let rules = run.table("rules");
+    let filters: Vec<String> = (0..rules.num_rows()).map(|row| text(&rules, "filter", row)).collect();
+    assert!(filters.iter().any(|filter| filter.contains("\"VisitorType\" = 'New_Visitor'")), "{filters:?}");
+    assert!(filters.iter().any(|filter| filter.contains("<> 'New_Visitor' or \"VisitorType\" is null")), "{filters:?}");
+    for (row, filter) in filters.iter().enumerate().take(3) {
+        let plain = spec.replace("method = \"kmeans\"", "bootstrap = 0\nmethod = \"kmeans\"");
+        let with = plain.replace("[step.segments]", &format!("where = \"\"\"{filter}\"\"\"\n\n[step.segments]"));
+        let selected = job.run(&with.replace("k = 4", "k = 2"), &format!("rule{row}"));
+        assert_eq!(selected.manifest()["steps"][0]["n_rows"].as_u64(), Some(count(&rules, "n", row)), "{filter}");
+    }
+    // The same rows by the kept model; and rows whose text the model has not seen.
+    let again = |path: &str| {
+        format!(
+            "name = \"again\"\n[source.rows]\npath = \"{path}\"\n[step.labels]\nkind = \"score\"\nfrom = \"rows\"\nmodel = \"mixed/segments/model.parquet\"\n"
+        )
+    };
+    let samples = repository("datasets/samples/online_shoppers_intention.csv.gz");
+    let labels = job.run(&again(samples.to_str().unwrap()), "labels");
+    assert!(labels.table("assignments") == assignments);
+    job.write(
+        "unseen.csv",
+        "ProductRelated,BounceRates,ExitRates,PageValues,VisitorType,Month\n5,0.1,0.1,0,Robot,May\n5,0.1,0.1,0,,May\n5,0.1,0.1,0,New_Visitor,May\n",
+    );
+    let unseen = job.run(&again("unseen.csv"), "unseen");
+    let notes = unseen.manifest()["steps"][0]["notes"].to_string();
+    assert!(notes.contains("1 row with a text of `VisitorType` that the model has not seen"), "{notes}");
+    let distance = |row: usize| number(&unseen.table("assignments"), "distance", row);
+    assert!((distance(0) - distance(1)).abs() < 1e-15 && (distance(2) - distance(0)).abs() > 1e-3);
+}

@@ -3,9 +3,10 @@
 //! Sums     whole numbers: a cell is rounded to a fixed fraction, so that sums do not depend on their order and only points that moved
 //!          are taken from one centre and given to another. The fraction leaves room for all points at the largest cell: at least 2^-30 of it
 //!          for up to 2^32 points, far below the rounding of the cells themselves.
+//! Text     a column of text is a flag for each of its categories, and a centre has one of them: the most frequent (k-prototypes).
 //! Empty    a centre without points moves to the point that lies farthest from its own.
 //! End      when no point moves, or after `max_iterations`.
-//! Source   Lloyd 1982; seeding: greedy k-means++ (Arthur and Vassilvitskii 2007).
+//! Source   Lloyd 1982; categories: Huang 1998 (k-prototypes); seeding: greedy k-means++ (Arthur and Vassilvitskii 2007).
 
 use std::io;
 
@@ -96,9 +97,10 @@ pub(crate) fn lloyd_over(
     on: &Backend,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> io::Result<Option<Moved>> {
-    let (mut n, mut largest) = (0, 0.0_f32);
+    let (mut n, mut largest, mut modes) = (0, 0.0_f32, None);
     blocks(&mut |points| {
         n += points.n();
+        modes.clone_from(&points.modes);
         largest = largest.max(points.cells.par_iter().map(|x| x.abs()).reduce(|| 0.0, f32::max));
     })?;
     let mut sums = Sums::new((n, largest), centres.k(), d);
@@ -129,6 +131,9 @@ pub(crate) fn lloyd_over(
         }
         iterations += 1;
         let mut cells = sums.centres();
+        if let Some(modes) = &modes {
+            modes.apply(&mut cells, d);
+        }
         sums.fill_empty(&mut cells, blocks, &labels, &centres)?;
         centres = Centres::new(cells, d);
     };

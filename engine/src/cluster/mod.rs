@@ -20,7 +20,9 @@
 //! Memory   8 bytes a cell of the table, 8 a cell of the points, 64 a row; the tree of points 12 a neighbour and row more.
 //! Kept     a model: what labels rows to come (model.rs).
 //! Larger   k-means alone of tables that do not fit (streamed.rs), with the same bytes for tables that do.
-//! Absent   medoids as a method, categories.
+//! Text     columns that flag categories (`category_of`): two rows lie gamma apart in each text that differs, half of it where one is missing,
+//!          so that every method parts them; centres of k-means have one category each (k-prototypes).
+//! Absent   medoids as a method.
 
 mod assign;
 pub mod bench;
@@ -123,7 +125,7 @@ impl Method {
 }
 
 /// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ClusterOptions {
     /// How segments are made.
     pub method: Method,
@@ -135,6 +137,11 @@ pub struct ClusterOptions {
     pub min_samples: Option<usize>,
     /// How columns are scaled.
     pub scale: Scale,
+    /// For every column that takes part, the text column whose category it flags (1, and 0 where the text is another or missing); none for
+    /// numbers, and where the list ends.
+    pub category_of: Vec<Option<u32>>,
+    /// Squared distance of two categories, in scaled units.
+    pub gamma: f64,
     /// Seeds tried on the sample.
     pub restarts: u32,
     /// Most iterations of a fit.
@@ -264,6 +271,8 @@ pub struct Clustering {
     pub n_incomplete: u64,
     /// Points of the sample.
     pub n_sample: u64,
+    /// Rows that were looked at side by side: for exemplars, rules, silhouettes and the map.
+    pub n_drawn: u64,
     /// Rows that are in no segment: noise.
     pub n_noise: u64,
     /// Sum of squared distances of the rows of segments from their centres.
@@ -294,6 +303,7 @@ impl Clustering {
             n_rows: n_rows as u64,
             n_incomplete: (n_rows - n_complete) as u64,
             n_sample: 0,
+            n_drawn: n_complete as u64,
             n_noise: 0,
             inertia: 0.0,
             iterations: 0,
@@ -356,7 +366,7 @@ pub fn cluster_table(
 
 /// Clusters all rows at once.
 fn whole(table: &Table, others: &Table, options: &ClusterOptions, on: &Backend, stop: &(dyn Fn() -> bool + Sync)) -> Option<Clustering> {
-    let scaled = points::scaled(table, options.scale)?;
+    let scaled = points::scaled(table, options.scale, (&options.category_of, options.gamma))?;
     let points = &scaled.points;
     let host = on.pinned(crate::backend::Place::Cpu);
     let fits = Fits { seed: options.seed, restarts: options.restarts, max_iterations: options.max_iterations, on, host: &host, stop };

@@ -52,6 +52,8 @@ pub struct Model {
 pub struct ModelColumn {
     /// Its name.
     pub name: String,
+    /// The text that it flags; none for a column of numbers.
+    pub level: Option<String>,
     /// How its cells are scaled.
     pub scaler: Scaler,
     /// How its cells were spread.
@@ -189,8 +191,13 @@ pub(super) fn columns(table: &Table, scaled: &Scaled, seed: u64) -> Vec<ModelCol
     let drawn = stability::sample(table.n_rows, SAMPLE, seed);
     let columns: Vec<_> = table.columns.iter().filter_map(|column| Some((column, column.numbers()?))).collect();
     let all = columns.into_par_iter().zip(&scaled.scalers);
-    all.map(|((column, cells), scaler)| ModelColumn { name: column.name.clone(), scaler: *scaler, spread: Spread::of(cells, &drawn) })
-        .collect()
+    all.map(|((column, cells), scaler)| ModelColumn {
+        name: column.name.clone(),
+        level: None,
+        scaler: *scaler,
+        spread: Spread::of(cells, &drawn),
+    })
+    .collect()
 }
 
 /// Returns the farthest that a row of those held that are in a segment lies from the next of them; 0 where there is one.

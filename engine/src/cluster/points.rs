@@ -3,7 +3,8 @@
 //! Everything that follows takes these f32 for the points, in f64 wherever it decides something: scaled to a spread near 1, a
 //! cell is known to 6e-8 of it, which is far below what separates segments.
 
-use std::sync::OnceLock;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
@@ -29,6 +30,8 @@ pub struct Scaler {
     pub centre: f64,
     /// What every cell was divided by; 1 where the column is constant.
     pub unit: f64,
+    /// Number of the text column whose category this column flags; none for a column of numbers.
+    pub category_of: Option<u32>,
 }
 
 impl Scaler {
@@ -52,8 +55,8 @@ impl Scaler {
         let sd = libm::sqrt(squares / (n - 1.0).max(1.0));
         let usable = |unit: f64| if unit > 0.0 && unit.is_finite() { unit } else { 1.0 };
         match scale {
-            Scale::None => Self { centre: mean, unit: 1.0 },
-            Scale::Standard => Self { centre: mean, unit: usable(sd) },
+            Scale::None => Self { centre: mean, unit: 1.0, category_of: None },
+            Scale::Standard => Self { centre: mean, unit: usable(sd), category_of: None },
             Scale::Robust => {
                 present.sort_unstable_by(f64::total_cmp);
                 let at = |share: f64| {
@@ -64,7 +67,50 @@ impl Scaler {
                     present[below] + (present[above] - present[below]) * (place - libm::floor(place))
                 };
                 let range = (at(0.75) - at(0.25)) / 1.349;
-                Self { centre: at(0.5), unit: usable(if range > 0.0 { range } else { sd }) }
+                Self { centre: at(0.5), unit: usable(if range > 0.0 { range } else { sd }), category_of: None }
+            }
+        }
+    }
+}
+
+/// Makes the columns that flag categories as far apart as `gamma` says: two rows of different categories differ in two flags.
+pub(crate) fn weigh_categories(scalers: &mut [Scaler], category_of: &[Option<u32>], gamma: f64) {
+    for (scaler, group) in scalers.iter_mut().zip(category_of) {
+        if group.is_some() {
+            *scaler = Scaler { centre: 0.0, unit: libm::sqrt(2.0 / gamma), category_of: *group };
+        }
+    }
+}
+
+/// Columns that flag the categories of one text column, and the cell of a flag: centres are one of the categories there.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Modes {
+    of_columns: Vec<(Range<usize>, f64)>,
+}
+
+impl Modes {
+    fn of(scalers: &[Scaler]) -> Option<Arc<Self>> {
+        let mut of_columns: Vec<(Range<usize>, f64)> = Vec::new();
+        for (at, scaler) in scalers.iter().enumerate().filter(|(_, scaler)| scaler.category_of.is_some()) {
+            match of_columns.last_mut().filter(|(range, _)| range.end == at && scalers[range.start].category_of == scaler.category_of) {
+                Some((range, _)) => range.end = at + 1,
+                #[allow(clippy::cast_possible_truncation, reason = "the cell of a point")]
+                None => of_columns.push((at..at + 1, f64::from((1.0 / scaler.unit) as f32))),
+            }
+        }
+        (!of_columns.is_empty()).then(|| Arc::new(Self { of_columns }))
+    }
+
+    /// Turns shares of categories into the most frequent one, the first of equals; where all are missing none is left.
+    pub(crate) fn apply(&self, centres: &mut [f64], d: usize) {
+        for centre in centres.chunks_mut(d) {
+            for (range, flag) in &self.of_columns {
+                let shares = &mut centre[range.clone()];
+                let best = shares.iter().enumerate().fold((0, 0.0), |best, (at, share)| if *share > best.1 { (at, *share) } else { best });
+                shares.fill(0.0);
+                if best.1 > 0.0 {
+                    shares[best.0] = *flag;
+                }
             }
         }
     }
@@ -84,6 +130,8 @@ pub(crate) struct Points {
     norms: Vec<f32>,
     /// The same cells in panels, once a processor has asked for them.
     panels: OnceLock<Vec<Packed<f32>>>,
+    /// Columns that are categories.
+    pub(crate) modes: Option<Arc<Modes>>,
 }
 
 impl Points {
@@ -94,7 +142,7 @@ impl Points {
             (libm::sqrt(squares) * 1.000_001) as f32
         };
         let norms = cells.par_chunks(d.max(1)).with_min_len(4096).map(norm).collect();
-        Self { cells, d, norms, panels: OnceLock::new() }
+        Self { cells, d, norms, panels: OnceLock::new(), modes: None }
     }
 
     /// Returns the points in panels, [`PACKED_AT_ONCE`] at a time: packed once and multiplied in every iteration.
@@ -122,7 +170,8 @@ impl Points {
 
     /// Returns some of the points.
     pub(crate) fn some(&self, rows: &[usize]) -> Self {
-        Self::new(rows.iter().flat_map(|&row| self.point(row)).copied().collect(), self.d)
+        let cells = rows.iter().flat_map(|&row| self.point(row)).copied().collect();
+        Self { modes: self.modes.clone(), ..Self::new(cells, self.d) }
     }
 
     /// Returns the squared distance of a point from a centre, in f64, cell after cell.
@@ -140,9 +189,10 @@ pub(crate) struct Scaled {
 }
 
 /// Scales the columns of numbers of a table; none where a column has no number or no row has all cells.
-pub(crate) fn scaled(table: &Table, scale: Scale) -> Option<Scaled> {
+pub(crate) fn scaled(table: &Table, scale: Scale, (category_of, gamma): (&[Option<u32>], f64)) -> Option<Scaled> {
     let columns: Vec<&[f64]> = table.columns.iter().filter_map(|column| column.numbers()).collect();
-    let scalers: Vec<Scaler> = columns.par_iter().map(|cells| Scaler::of(cells, scale)).collect::<Option<_>>()?;
+    let mut scalers: Vec<Scaler> = columns.par_iter().map(|cells| Scaler::of(cells, scale)).collect::<Option<_>>()?;
+    weigh_categories(&mut scalers, category_of, gamma);
     let scaled = scaled_by(table, scalers);
     (!scaled.rows.is_empty() && !columns.is_empty()).then_some(scaled)
 }
@@ -162,5 +212,6 @@ pub(crate) fn scaled_by(table: &Table, scalers: Vec<Scaler>) -> Scaled {
             }
         }
     });
-    Scaled { points: Points::new(cells, d), rows, scalers }
+    let points = Points { modes: Modes::of(&scalers), ..Points::new(cells, d) };
+    Scaled { points, rows, scalers }
 }

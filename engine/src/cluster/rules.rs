@@ -343,7 +343,7 @@ mod tests {
         let (cells, labels) = noisy(4_000);
         let places = places(&labels);
         let told = Told { cells: cells.iter().map(Vec::as_slice).collect(), labels: labels.clone(), places: &places, n_segments: 3 };
-        let scalers = [Scaler { centre: 0.0, unit: 1.0 }; 3];
+        let scalers = [Scaler { centre: 0.0, unit: 1.0, category_of: None }; 3];
         let segment =
             Segment { n: 1, stability: None, trust: super::super::Trust::Unknown, inertia: 0.0, silhouette: None, centre: vec![0.0; 3] };
         let segments = vec![segment; 3];
@@ -379,7 +379,7 @@ mod tests {
         let seen: Vec<bool> = (0..2_000).map(|at| at < 1_000).collect();
         let segment =
             Segment { n: 1, stability: None, trust: super::super::Trust::Unknown, inertia: 0.0, silhouette: None, centre: vec![0.0; 3] };
-        let scalers = [Scaler { centre: 0.0, unit: 1.0 }; 3];
+        let scalers = [Scaler { centre: 0.0, unit: 1.0, category_of: None }; 3];
         let found = told.measure(told.grow((0..1_000).collect()), &seen, &scalers, &vec![segment; 2]);
         assert!((found.accuracy.unwrap() - 0.5).abs() < 0.06, "{:?}", found.accuracy);
     }

@@ -23,7 +23,7 @@ use super::describe::Describing;
 use super::fit::{Fits, Fitted, Recipe};
 use super::kmeans::{self, Labels, Moved, lloyd_over};
 use super::model::{Model, ModelColumn};
-use super::points::{Points, Scale, Scaled, Scaler, scaled_by};
+use super::points::{Points, Scale, Scaled, Scaler, scaled_by, weigh_categories};
 use super::{Choice, ClusterOptions, Clustering, Order, Place, SAMPLE, choose, exemplars, map, place, rules, silhouette, stability};
 use super::{Segment, Trust};
 use crate::backend::{Backend, Place as BackendPlace};
@@ -135,6 +135,7 @@ pub(super) fn kmeans(
     let mut found = Clustering::of_nothing(options, rows.n_rows(), seen.n_complete);
     found.scalers.clone_from(&seen.scalers);
     found.n_sample = seen.sample.n() as u64;
+    found.n_drawn = seen.drawn.points.n() as u64;
     let Some(recipe) = choose::recipe(&seen.sample, seen.n_complete, options, &mut found, fits) else { return Ok(None) };
     let Some(recipe) = recipe else {
         let Some(last) = Last::of(&pass, &seen, None, emit)? else { return Ok(None) };
@@ -317,7 +318,7 @@ impl Seen {
             return Ok(None);
         }
         means.iter_mut().zip(&first).for_each(|(mean, first)| *mean += first);
-        let Some(scalers) = scalers(pass, options.scale, &means, &n_present, &drawn)? else { return Ok(None) };
+        let Some(scalers) = scalers(pass, options, &means, &n_present, &drawn)? else { return Ok(None) };
         let bins = edges.columns.into_par_iter().map(Spread::bins).collect();
         let sample = scaled_by(&table(&names, sample), scalers.clone()).points;
         let rows = drawn.rows.clone();
@@ -338,8 +339,15 @@ fn table(names: &[String], cells: Gathered) -> Table {
 
 /// Returns the scalers of the columns that take part; none where the work was stopped.
 #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
-fn scalers(pass: &Pass<'_>, scale: Scale, means: &[f64], n_present: &[u64], drawn: &Gathered) -> io::Result<Option<Vec<Scaler>>> {
+fn scalers(
+    pass: &Pass<'_>,
+    options: &ClusterOptions,
+    means: &[f64],
+    n_present: &[u64],
+    drawn: &Gathered,
+) -> io::Result<Option<Vec<Scaler>>> {
     let mut squares = vec![0.0; means.len()];
+    let scale = options.scale;
     let is_needed = scale != Scale::None;
     let went_on = !is_needed
         || pass.each(&mut |_, block| {
@@ -356,7 +364,9 @@ fn scalers(pass: &Pass<'_>, scale: Scale, means: &[f64], n_present: &[u64], draw
         let present = drawn.columns[column].iter().copied().filter(|x| x.is_finite()).collect();
         Scaler::from_moments(scale, means[column], squares[column], n_present[column] as f64, present)
     };
-    Ok(Some((0..means.len()).into_par_iter().map(scaler).collect()))
+    let mut scalers: Vec<Scaler> = (0..means.len()).into_par_iter().map(scaler).collect();
+    weigh_categories(&mut scalers, &options.category_of, options.gamma);
+    Ok(Some(scalers))
 }
 
 /// Rows as Lloyd's algorithm parted them.
@@ -473,6 +483,7 @@ impl Last {
         let all = self.spreads.iter().zip(&seen.scalers).zip(&seen.names);
         let column = |(((spread, sums), scaler), name): ((&(Spread, Sums), &Scaler), &String)| ModelColumn {
             name: name.clone(),
+            level: None,
             scaler: *scaler,
             spread: Spread { mean: sums.mean(), ..spread.clone() },
         };

@@ -18,6 +18,8 @@ pub(super) const OPTIONS: ClusterOptions = ClusterOptions {
     min_size: None,
     min_samples: None,
     scale: Scale::Standard,
+    category_of: Vec::new(),
+    gamma: 0.5,
     restarts: 5,
     max_iterations: 100,
     bootstrap: 20,
@@ -91,7 +93,7 @@ fn by_the_book(points: &Points, mut centres: Vec<Vec<f64>>) -> (Vec<usize>, f64)
 #[test]
 fn lloyd_is_that_of_the_book() {
     for (n, k, d, seed) in [(50, 3, 2, 1), (300, 5, 4, 2), (999, 12, 7, 3)] {
-        let points = scaled(&table(&blobs(n, 3, d, 2.0, seed).0), Scale::Standard).unwrap().points;
+        let points = scaled(&table(&blobs(n, 3, d, 2.0, seed).0), Scale::Standard, (&[], 0.5)).unwrap().points;
         let start = seeds(&points, k, seed, 0);
         let (labels, inertia) = by_the_book(&points, start.cells.chunks(d).map(<[f64]>::to_vec).collect());
         let fit = lloyd(&points, start, 500, &Backend::cpu(), &|| false).unwrap();
@@ -168,8 +170,8 @@ fn threads_and_places_change_no_byte() {
     let Ok(software) = Backend::open(PlaceChoice::of_tests()) else { return };
     let table = table(&columns);
     let others = Table { n_rows: table.n_rows, columns: Vec::new() };
-    let on_device = cluster(&table, &others, &ClusterOptions { bootstrap: 2, ..options }, &software, &|| false).unwrap();
-    let on_cpu = cluster(&table, &others, &ClusterOptions { bootstrap: 2, ..options }, &Backend::cpu(), &|| false).unwrap();
+    let on_device = cluster(&table, &others, &ClusterOptions { bootstrap: 2, ..options.clone() }, &software, &|| false).unwrap();
+    let on_cpu = cluster(&table, &others, &ClusterOptions { bootstrap: 2, ..options.clone() }, &Backend::cpu(), &|| false).unwrap();
     assert_eq!(on_device, on_cpu);
     assert!(software.place().is_device() && software.fallbacks().is_empty());
 }
@@ -207,14 +209,14 @@ fn columns_that_took_no_part_are_tested() {
 #[test]
 fn scales_do_what_they_say() {
     let cells: Vec<f64> = (0..101).map(|row| f64::from(row) * 2.0).collect();
-    let of = |scale: Scale| scaled(&table(&[cells.clone(), vec![3.0; 101]]), scale).unwrap();
+    let of = |scale: Scale| scaled(&table(&[cells.clone(), vec![3.0; 101]]), scale, (&[], 0.5)).unwrap();
     let close = |found: f64, due: f64| assert!((found - due).abs() < 1e-9, "{found}, due {due}");
     close(of(Scale::Standard).scalers[0].unit, 2.0 * libm::sqrt(101.0 * 102.0 / 12.0));
     close(of(Scale::Robust).scalers[0].centre, 100.0);
     close(of(Scale::Robust).scalers[0].unit, 100.0 / 1.349);
     close(of(Scale::None).scalers[0].unit, 1.0);
     close(of(Scale::Standard).scalers[1].unit, 1.0);
-    assert!(scaled(&table(&[vec![f64::NAN; 3]]), Scale::Standard).is_none());
+    assert!(scaled(&table(&[vec![f64::NAN; 3]]), Scale::Standard, (&[], 0.5)).is_none());
 }
 
 #[test]
@@ -256,7 +258,7 @@ fn bic_finds_the_components_and_one_normal_distribution_is_none() {
 
 #[test]
 fn a_stop_is_obeyed() {
-    let points = scaled(&table(&blobs(100, 2, 2, 3.0, 1).0), Scale::None).unwrap().points;
+    let points = scaled(&table(&blobs(100, 2, 2, 3.0, 1).0), Scale::None, (&[], 0.5)).unwrap().points;
     assert!(kmeans::best_of(&points, 3, 2, 10, (1, 0), &Backend::cpu(), &|| true).is_none());
 }
 
@@ -276,4 +278,108 @@ fn blobs_are_told_apart_by_bounds_that_cost_nothing() {
     // One segment is told apart from nothing.
     let one: Vec<f64> = (0..500).map(|_| noise.normal()).collect();
     assert!(found(&[one], &ClusterOptions { method: Method::Dbscan(100.0), ..OPTIONS }).rules.rules.is_empty());
+}
+
+/// Numbers and texts in three kinds of rows: two columns of numbers, texts of three and of four categories, some missing.
+fn mixed(n: usize, seed: u64) -> (Vec<Vec<f64>>, Vec<[Option<usize>; 2]>) {
+    let mut noise = Noise(seed * 2 + 1);
+    let mut numbers = vec![Vec::new(); 2];
+    let mut texts = Vec::new();
+    for row in 0..n {
+        let kind = row % 3;
+        numbers[0].push(noise.normal() + 2.0 * kind as f64);
+        numbers[1].push(noise.normal() * 3.0);
+        let mut text = |n_levels: usize| match noise.uniform() {
+            x if x < 0.7 => Some(kind % n_levels),
+            x if x < 0.95 => Some((noise.uniform() * n_levels as f64) as usize),
+            _ => None,
+        };
+        texts.push([text(3), text(4)]);
+    }
+    (numbers, texts)
+}
+
+fn with_flags(numbers: &[Vec<f64>], texts: &[[Option<usize>; 2]]) -> (Table, Vec<Option<u32>>) {
+    let mut columns = numbers.to_vec();
+    let mut category_of = vec![None; numbers.len()];
+    for (text, n_levels) in [(0, 3), (1, 4)] {
+        for level in 0..n_levels {
+            columns.push(texts.iter().map(|texts| f64::from(u8::from(texts[text] == Some(level)))).collect());
+            category_of.push(Some(text as u32));
+        }
+    }
+    (table(&columns), category_of)
+}
+
+#[test]
+fn prototypes_are_those_of_the_book() {
+    let gamma = 0.8;
+    for seed in 1..6 {
+        let (numbers, texts) = mixed(600, seed);
+        let (table, category_of) = with_flags(&numbers, &texts);
+        let points = scaled(&table, Scale::Standard, (&category_of, gamma)).unwrap().points;
+        let start = seeds(&points, 3, seed, 0);
+        let first = (0..3).map(|at| {
+            (0..points.n()).find(|&row| points.point(row).iter().zip(start.centre(at)).all(|(x, c)| f64::from(*x).to_bits() == c.to_bits()))
+        });
+        let first: Vec<usize> = first.map(Option::unwrap).collect();
+        let fit = lloyd(&points, start, 100, &Backend::cpu(), &|| false).unwrap();
+        // Huang 1998: squared distances of numbers, and gamma for each text that differs; half of it where one is missing.
+        let number = |row: usize, column: usize| f64::from(points.point(row)[column]);
+        let mut prototypes: Vec<([f64; 2], [Option<usize>; 2])> =
+            first.iter().map(|&row| ([number(row, 0), number(row, 1)], texts[row])).collect();
+        let apart = |row: usize, (means, modes): &([f64; 2], [Option<usize>; 2])| {
+            let of_numbers: f64 = (0..2).map(|column| (number(row, column) - means[column]).powi(2)).sum();
+            let of_text = |text: usize| match (texts[row][text], modes[text]) {
+                (Some(a), Some(b)) if a != b => gamma,
+                (None, Some(_)) | (Some(_), None) => gamma / 2.0,
+                _ => 0.0,
+            };
+            of_numbers + of_text(0) + of_text(1)
+        };
+        let mut labels: Vec<usize> = Vec::new();
+        loop {
+            let nearest = |row: usize| (0..3).min_by(|a, b| apart(row, &prototypes[*a]).total_cmp(&apart(row, &prototypes[*b]))).unwrap();
+            let new: Vec<usize> = (0..600).map(nearest).collect();
+            if new == labels {
+                break;
+            }
+            labels = new;
+            for (at, prototype) in prototypes.iter_mut().enumerate() {
+                let own: Vec<usize> = (0..600).filter(|&row| labels[row] == at).collect();
+                prototype.0 = [0, 1].map(|column| own.iter().map(|&row| number(row, column)).sum::<f64>() / own.len() as f64);
+                let mode = |text: usize, n_levels: usize| {
+                    let count = |level: usize| own.iter().filter(|&&row| texts[row][text] == Some(level)).count();
+                    (0..n_levels).rev().max_by_key(|&level| count(level)).filter(|&level| count(level) > 0)
+                };
+                prototype.1 = [mode(0, 3), mode(1, 4)];
+            }
+        }
+        assert!(fit.labels.iter().zip(&labels).all(|(a, b)| *a as usize == *b), "seed {seed}");
+        let cost: f64 = (0..600).map(|row| apart(row, &prototypes[labels[row]])).sum();
+        assert!((fit.inertia - cost).abs() < 1e-5 * cost, "{} and {cost}", fit.inertia);
+        // A wrong twin: shares of categories in place of the most frequent one.
+        let bare = Points::new(points.cells.clone(), points.d);
+        let wrong = lloyd(&bare, seeds(&points, 3, seed, 0), 100, &Backend::cpu(), &|| false).unwrap();
+        assert!((wrong.inertia - fit.inertia).abs() > 1e-3 * cost);
+    }
+}
+
+#[test]
+fn rows_of_numbers_and_texts_are_parted_by_every_method_that_takes_them() {
+    let (mut numbers, texts) = mixed(1500, 9);
+    numbers[0].iter_mut().enumerate().for_each(|(row, x)| *x += 8.0 * (row % 3) as f64);
+    let (table, category_of) = with_flags(&numbers, &texts);
+    let others = Table { n_rows: table.n_rows, columns: Vec::new() };
+    for method in [Method::KMeans, Method::Genie, Method::Hdbscan] {
+        let options = ClusterOptions { method, k: Choice::Given(3), category_of: category_of.clone(), bootstrap: 0, ..OPTIONS };
+        let found = cluster(&table, &others, &options, &Backend::cpu(), &|| false).unwrap();
+        assert_eq!((found.segments.len(), found.n_incomplete), (3, 0), "{method:?}");
+        let labelled: Vec<(usize, u32)> = found.places.iter().filter_map(|place| Some((place.row, place.segment?))).collect();
+        let first = |kind: usize| labelled.iter().find(|(row, _)| row % 3 == kind).unwrap().1;
+        let right = labelled.iter().filter(|(row, segment)| *segment == first(row % 3)).count();
+        assert!(right * 100 > 95 * labelled.len() && labelled.len() > 1000, "{method:?}: {right} of {}", labelled.len());
+        // A model keeps which columns are flags.
+        assert_eq!(found.model.columns.iter().map(|column| column.scaler.category_of).collect::<Vec<_>>(), category_of);
+    }
 }

@@ -12,6 +12,7 @@ use gristmill_engine::backend::Backend;
 use gristmill_engine::cluster::{self as engine, Choice, ClusterOptions, Covariance, Method, RowBlocks, Scale};
 use gristmill_engine::columns::{self, Table as Columns};
 
+use self::categories::Used;
 use super::assignments::ROWS_AT_ONCE;
 use super::{JobKind, Key, Rows, StepOutcome, StepRun, Table, TableDoc, Takes, assignments};
 use crate::JobError;
@@ -23,6 +24,7 @@ use crate::spec::{Problems, StepSpec, keys};
 use crate::spill::{Names, Spilled, spill};
 use crate::terminal::{self, count};
 
+pub(super) mod categories;
 mod outcome;
 
 /// Most segments that are looked for where the spec names no number: every number is tried.
@@ -32,7 +34,7 @@ const K_MAX: usize = 12;
 const K_MAX_AUTO: usize = 60;
 
 /// What a column has to be.
-const NUMBERS: &str = "segments are made of numbers and booleans";
+const NUMBERS: &str = "segments are made of numbers and booleans, and of text columns that `columns` names";
 
 /// Parts of the budget: the table, the points, and what every row comes to.
 const SHARE: u64 = 3;
@@ -104,6 +106,12 @@ impl JobKind for Cluster {
                 about: "How columns are made comparable: by standard deviation, by interquartile range, not at all",
             },
             Key {
+                name: "gamma",
+                takes: Takes::Number(1e-9, 1e9),
+                default: Some("0.5"),
+                about: "Squared distance of two different texts in scaled units; half of it where one is missing",
+            },
+            Key {
                 name: "restarts",
                 takes: Takes::Integer(1, 1_000),
                 default: Some("10"),
@@ -152,7 +160,9 @@ impl JobKind for Cluster {
     fn check(&self, step: &StepSpec, input: &Schema, problems: &mut Problems) {
         for column in &step.columns {
             let Some((_, field)) = input.column_with_name(&column.value) else { continue };
-            if !takes(field.data_type()) {
+            if columns::is_text(field.data_type()) {
+                text_column(step, &column.value, column.span.clone(), problems);
+            } else if !takes(field.data_type()) {
                 let message = format!("column `{}` is {}; {NUMBERS}", column.value, columns::type_words(field.data_type()));
                 problems.add(column.span.clone(), message, "no numbers", "remove it");
             }
@@ -188,9 +198,10 @@ impl JobKind for Cluster {
         }
         let asked = Asked::of(step, &schema);
         let id = step.id.as_ref().and_then(|id| schema.index_of(&id.value).ok());
-        let options = options(step, on);
-        let mut input = Input::read(&asked, id, &options, step, on)?;
-        let (backend, reason) = on.placed(engine::device_cost(input.n_rows(), asked.used.len(), &options));
+        let mut options = options(step, on);
+        let mut input = Input::read(&asked, id, &options, step, (on, &schema))?;
+        options.category_of = input.used.iter().map(|used| used.category_of).collect();
+        let (backend, reason) = on.placed(engine::device_cost(input.n_rows(), input.used.len(), &options));
         let field = id.map(|at| schema.field(at).clone());
         let writer = on.writer(step, "assignments", assignments::schema(field.as_ref()))?;
         let mut written = Written { writer, field: field.clone(), names: input.names.take(), failed: None };
@@ -199,7 +210,7 @@ impl JobKind for Cluster {
             (Some(failed), _) => return Err(failed),
             (None, found) => found?,
         };
-        let found = match found {
+        let mut found = match found {
             Some(found) => found,
             None if (on.stopped)() => return Err(JobError::Stopped(Exit::Interrupted)),
             None => {
@@ -207,12 +218,16 @@ impl JobKind for Cluster {
                 return Err(JobError::Data { step: step.name.value.clone(), message });
             }
         };
+        for (column, used) in found.model.columns.iter_mut().zip(&input.used) {
+            column.name.clone_from(schema.field(used.at).name());
+            column.level.clone_from(&used.level);
+        }
         let exemplars: Vec<usize> = found.exemplars.iter().map(|exemplar| exemplar.row).collect();
         let id = match (field, &mut written.names) {
             (Some(field), Some(names)) => Some((field, names.rows(&exemplars)?)),
             _ => None,
         };
-        let said = outcome::Said { found: &found, schema: &schema, used: &asked.used, step, options: &options, id };
+        let said = outcome::Said { found: &found, schema: &schema, used: &input.used, step, options: &options, id };
         let mut tables = vec![Table { name: "assignments", rows: Rows::Written(written.writer.finish()?) }];
         tables.extend(said.tables());
         Ok(StepOutcome {
@@ -231,6 +246,22 @@ impl JobKind for Cluster {
             family: Some(found.features.iter().filter(|feature| feature.p.is_some()).count() as u64).filter(|n| *n > 0),
             left_out: asked.left_out,
         })
+    }
+}
+
+/// Adds what is wrong with a column of text that takes part.
+fn text_column(step: &StepSpec, column: &str, span: crate::spec::Span, problems: &mut Problems) {
+    match method(step) {
+        Method::Auto | Method::Mixture(_) => {
+            let help = "name `method`: kmeans, genie, hdbscan or dbscan; or remove it";
+            let word = method(step).word();
+            problems.add(span, format!("column `{column}` is text, which `method = \"{word}\"` does not part"), "text", help);
+        }
+        Method::KMeans if !step.is_written("k") => {
+            let message = format!("column `{column}` is text: how many segments there are is found out of numbers alone");
+            problems.add(span, message, "text", "write `k`, or remove it");
+        }
+        _ => {}
     }
 }
 
@@ -308,7 +339,8 @@ impl Asked {
                 continue;
             }
             let is_wanted = step.columns.is_empty() || is_named(&step.columns);
-            match (takes(field.data_type()), is_wanted) {
+            let is_named_text = columns::is_text(field.data_type()) && is_named(&step.columns);
+            match (takes(field.data_type()) || is_named_text, is_wanted) {
                 (true, true) => asked.used.push(at),
                 (true, false) => asked.others.push(at),
                 (false, true) => asked.left_out.push(LeftOut {
@@ -326,6 +358,8 @@ impl Asked {
 /// The rows, where they are.
 struct Input {
     rows: Where,
+    /// What the columns that take part mean.
+    used: Vec<Used>,
     /// The column that names a row.
     names: Option<Names>,
 }
@@ -338,10 +372,17 @@ enum Where {
 
 impl Input {
     /// Reads the columns into memory, or where they do not fit and the method allows it, into a file.
-    fn read(asked: &Asked, id: Option<usize>, options: &ClusterOptions, step: &StepSpec, on: &StepRun<'_>) -> Result<Self, JobError> {
+    fn read(
+        asked: &Asked,
+        id: Option<usize>,
+        options: &ClusterOptions,
+        step: &StepSpec,
+        (on, schema): (&StepRun<'_>, &Schema),
+    ) -> Result<Self, JobError> {
         let all: Vec<usize> = asked.used.iter().chain(&asked.others).copied().collect();
-        match held(&all, asked.used.len(), id, step, on) {
-            Err(JobError::Budget { .. }) if options.method == Method::KMeans => {}
+        let has_text = asked.used.iter().any(|&at| columns::is_text(schema.field(at).data_type()));
+        match held(&all, &asked.used, id, step, on) {
+            Err(JobError::Budget { .. }) if options.method == Method::KMeans && !has_text => {}
             other => return other,
         }
         let (spilled, names) = spill(&all, asked.used.len(), id, step, on)?;
@@ -358,7 +399,8 @@ impl Input {
                 help: "raise `memory`, name fewer `columns` and `exclude` the others, or draw rows with `sample`".to_owned(),
             });
         }
-        Ok(Self { rows: Where::Spilled(spilled), names })
+        let used = asked.used.iter().map(|&at| Used { at, level: None, category_of: None }).collect();
+        Ok(Self { rows: Where::Spilled(spilled), used, names })
     }
 
     fn n_rows(&self) -> usize {
@@ -394,14 +436,34 @@ impl Input {
 }
 
 /// Reads the columns into memory, those that take part first.
-fn held(all: &[usize], n_used: usize, id: Option<usize>, step: &StepSpec, on: &StepRun<'_>) -> Result<Input, JobError> {
+fn held(all: &[usize], used: &[usize], id: Option<usize>, step: &StepSpec, on: &StepRun<'_>) -> Result<Input, JobError> {
     let names = id.map(|at| pass::carry(at, on.memory_bytes / SHARE, step, on)).transpose()?;
     let held_bytes = names.as_ref().map_or(0, |cells| cells.get_array_memory_size() as u64);
     let budget_bytes = on.memory_bytes.saturating_sub(held_bytes);
+    let too_many = |column: &str, n: String| JobError::Data {
+        step: step.name.value.clone(),
+        message: format!(
+            "column `{column}` has {n} different texts, and at most {} make segments; remove it, or put them into groups first",
+            categories::MOST_LEVELS
+        ),
+    };
     match pass::collect(all, &[], budget_bytes / SHARE, step, on)? {
-        Collected::Table(mut table, _) => {
-            let others = Columns { n_rows: table.n_rows, columns: table.columns.split_off(n_used) };
-            Ok(Input { rows: Where::Held(table, others), names: names.map(Names::Held) })
+        Collected::Table(mut table, left_out) => {
+            if let Some(column) = left_out.first() {
+                return Err(too_many(column, format!("more than {}", columns::MOST_LEVELS)));
+            }
+            let others = Columns { n_rows: table.n_rows, columns: table.columns.split_off(used.len()) };
+            let (table, used) = categories::expanded(table, used).map_err(|(column, n)| too_many(&column, n.to_string()))?;
+            let needed_bytes = SHARE * 8 * (table.n_rows * (table.columns.len() + others.columns.len())) as u64;
+            if needed_bytes > budget_bytes {
+                return Err(JobError::Budget {
+                    what: format!("step `{}`: {} columns and flags of texts in memory", step.name.value, table.columns.len()),
+                    needed_bytes,
+                    budget_bytes,
+                    help: "raise `memory`, name fewer `columns` of text, or draw rows with `sample`".to_owned(),
+                });
+            }
+            Ok(Input { rows: Where::Held(table, others), used, names: names.map(Names::Held) })
         }
         Collected::TooLarge { needed_bytes, .. } => Err(JobError::Budget {
             what: format!("step `{}`: {} columns in memory", step.name.value, all.len()),
@@ -457,6 +519,8 @@ fn options(step: &StepSpec, on: &StepRun<'_>) -> ClusterOptions {
         },
         restarts: count("restarts", 10),
         max_iterations: count("max_iterations", 300),
+        category_of: Vec::new(),
+        gamma: step.number("gamma").unwrap_or(0.5),
         bootstrap: count("bootstrap", 50),
         alpha: on.alpha,
         seed: on.seed,

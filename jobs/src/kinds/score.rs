@@ -7,15 +7,17 @@
 //!
 //! One pass, block by block: memory holds the model, a block, and one row group of the table under way.
 
-use arrow::array::{Array, ArrayRef, new_empty_array};
-use arrow::compute::concat;
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray, new_empty_array};
+use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Schema};
 use gristmill_engine::backend::Backend;
 use gristmill_engine::cluster::{Model, Scorer};
-use gristmill_engine::columns::{self, Table as Columns, TableBuilder, Unit};
+use gristmill_engine::columns::{self, Cells, Table, TableBuilder, TableColumn, Unit};
 use gristmill_engine::drift::{SHIFTED, Spread, Sums};
 
-use super::{JobKind, Key, Rows, StepOutcome, StepRun, Table, TableDoc, Takes, assignments};
+use super::{JobKind, Key, Rows, StepOutcome, StepRun, Table as Written, TableDoc, Takes, assignments};
 use crate::JobError;
 use crate::model;
 use crate::outputs::TableWriter;
@@ -82,11 +84,15 @@ impl JobKind for Score {
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
         let model = read(step, on)?;
         let schema = on.source.schema();
-        let used = find(&model, step, on)?;
+        let found = find(&model, step, on)?;
+        // Flags of one text share its column.
+        let used: Vec<usize> = found.iter().copied().collect::<BTreeSet<usize>>().into_iter().collect();
+        let place_of = found.iter().map(|at| used.iter().position(|other| other == at).expect("every column is read")).collect();
         let id = step.id.as_ref().and_then(|id| schema.index_of(&id.value).ok());
         let scorer = Scorer::new(&model);
         let (backend, reason) = on.placed(scorer.cost(on.source.n_rows().unwrap_or(0)));
-        let mut under_way = UnderWay::new(scorer, id.map(|at| schema.field(at).clone()), step, (on, &backend))?;
+        let columns = Columns { fields: used.iter().map(|&at| schema.field(at).clone()).collect(), place_of };
+        let mut under_way = UnderWay::new(scorer, columns, id.map(|at| schema.field(at).clone()), step, (on, &backend))?;
         let all: Vec<usize> = used.iter().copied().chain(id).collect();
         pass::blocks(&all, step, on, |block, rows| under_way.take(block, rows))?;
         under_way.finish(reason)
@@ -107,22 +113,34 @@ fn find(model: &Model, step: &StepSpec, on: &StepRun<'_>) -> Result<Vec<usize>, 
     let schema = on.source.schema();
     let refuse = |message: String| JobError::Spec { step: step.name.value.clone(), message };
     let from = &step.from.value.name;
-    let find = |name: &str| {
+    let find = |name: &str, is_text: bool| {
         let Ok(at) = schema.index_of(name) else {
             let names = schema.fields().iter().map(|field| field.name().as_str());
             let help = did_you_mean(name, "columns", names);
             return Err(refuse(format!("column `{name}` of the model is not in `{from}`; {help}")));
         };
         let data_type = schema.field(at).data_type();
-        match columns::unit(data_type) {
-            Some(Unit::Number | Unit::Boolean) => Ok(at),
-            _ => Err(refuse(format!(
-                "column `{name}` is {} in `{from}`, and a number in the model; convert it, or make a model of these rows",
-                columns::type_words(data_type)
+        let is_wanted = match (columns::unit(data_type), is_text) {
+            (_, true) => columns::is_text(data_type),
+            (unit, false) => matches!(unit, Some(Unit::Number | Unit::Boolean)),
+        };
+        match is_wanted {
+            true => Ok(at),
+            false => Err(refuse(format!(
+                "column `{name}` is {} in `{from}`, and {} in the model; convert it, or make a model of these rows",
+                columns::type_words(data_type),
+                if is_text { "text" } else { "a number" },
             ))),
         }
     };
-    model.columns.iter().map(|column| find(&column.name)).collect()
+    model.columns.iter().map(|column| find(&column.name, column.level.is_some())).collect()
+}
+
+/// The columns that are read.
+struct Columns {
+    fields: Vec<Field>,
+    /// Which of them every column of the model is, or is a flag of.
+    place_of: Vec<usize>,
 }
 
 /// Scores under way.
@@ -131,8 +149,7 @@ struct UnderWay<'a> {
     on: &'a StepRun<'a>,
     backend: &'a Backend,
     scorer: Scorer<'a>,
-    /// Names and types of the model's columns in the rows.
-    named: Vec<(String, DataType)>,
+    columns: Columns,
     id: Option<Field>,
     writer: TableWriter,
     /// Spread of every column, and its sums.
@@ -144,27 +161,25 @@ struct UnderWay<'a> {
     n_rows: u64,
     n_complete: u64,
     n_settled: u64,
+    /// Rows of every column of text whose text the model has not seen.
+    n_unseen: BTreeMap<String, u64>,
 }
 
 impl<'a> UnderWay<'a> {
     fn new(
         scorer: Scorer<'a>,
+        columns: Columns,
         id: Option<Field>,
         step: &'a StepSpec,
         (on, backend): (&'a StepRun<'a>, &'a Backend),
     ) -> Result<Self, JobError> {
         let model = scorer.model();
-        let schema = on.source.schema();
-        let named = model.columns.iter().map(|column| {
-            let field = schema.field_with_name(&column.name).expect("columns of the model were found in the rows");
-            (column.name.clone(), field.data_type().clone())
-        });
         Ok(Self {
             step,
             on,
             backend,
             scorer,
-            named: named.collect(),
+            columns,
             writer: on.writer(step, "assignments", assignments::schema(id.as_ref()))?,
             id,
             now: model.columns.iter().map(|column| (column.spread.emptied(), Sums::default())).collect(),
@@ -173,13 +188,14 @@ impl<'a> UnderWay<'a> {
             n_rows: 0,
             n_complete: 0,
             n_settled: 0,
+            n_unseen: BTreeMap::new(),
         })
     }
 
     /// Scores a block: pieces of the model's columns, then those of the column that names a row.
     fn take(&mut self, mut block: Vec<Vec<ArrayRef>>, rows: usize) -> Result<(), JobError> {
-        let names = block.split_off(self.named.len()).pop();
-        let table = self.table(&block)?;
+        let names = block.split_off(self.columns.fields.len()).pop();
+        let table = self.table(&block, rows)?;
         let model = self.scorer.model();
         for (at, column) in table.columns.iter().enumerate() {
             let cells = column.numbers().expect("columns of a model are numbers");
@@ -208,14 +224,48 @@ impl<'a> UnderWay<'a> {
         Ok(())
     }
 
-    fn table(&self, block: &[Vec<ArrayRef>]) -> Result<Columns, JobError> {
+    /// Returns the columns of the model, those of numbers as they are, of texts as flags.
+    fn table(&mut self, block: &[Vec<ArrayRef>], rows: usize) -> Result<Table, JobError> {
         let refuse = |error| pass::engine_error(self.step, error);
+        let is_text = |at: &usize| columns::is_text(self.columns.fields[*at].data_type());
+        let numbers: Vec<usize> = (0..self.columns.fields.len()).filter(|at| !is_text(at)).collect();
+        let named: Vec<_> = numbers.iter().map(|&at| &self.columns.fields[at]).collect();
+        let named: Vec<_> = named.into_iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();
         // A block is a few megabytes, whatever the budget.
-        let builder = TableBuilder::new(&self.named, u64::MAX).map_err(refuse)?;
-        for (at, pieces) in block.iter().enumerate() {
-            pieces.iter().try_for_each(|piece| builder.put(at, piece)).map_err(refuse)?;
+        let builder = TableBuilder::new(&named, u64::MAX).map_err(refuse)?;
+        for (place, &at) in numbers.iter().enumerate() {
+            block[at].iter().try_for_each(|piece| builder.put(place, piece)).map_err(refuse)?;
         }
-        Ok(builder.finish().map_err(refuse)?.0)
+        let read = builder.finish().map_err(refuse)?.0;
+        let model = self.scorer.model();
+        let mut made = Vec::with_capacity(model.columns.len());
+        let mut is_seen: BTreeMap<usize, Vec<bool>> = BTreeMap::new();
+        for (column, &at) in model.columns.iter().zip(&self.columns.place_of) {
+            let Some(level) = &column.level else {
+                let place = numbers.binary_search(&at).expect("a column of numbers was read as one");
+                made.push(read.columns[place].clone());
+                continue;
+            };
+            let texts = self.texts(&block[at])?;
+            let is_level = |row: usize| texts.is_valid(row) && texts.value(row) == level;
+            let seen = is_seen.entry(at).or_insert_with(|| (0..rows).map(|row| texts.is_null(row)).collect());
+            let flags = (0..rows).map(|row| {
+                seen[row] |= is_level(row);
+                f64::from(u8::from(is_level(row)))
+            });
+            made.push(TableColumn { name: column.name.clone(), cells: Cells::Numbers(Float64Array::from_iter_values(flags)) });
+        }
+        for (at, seen) in is_seen {
+            let n = seen.iter().filter(|is_seen| !**is_seen).count() as u64;
+            *self.n_unseen.entry(self.columns.fields[at].name().clone()).or_default() += n;
+        }
+        Ok(Table { n_rows: rows, columns: made })
+    }
+
+    fn texts(&self, pieces: &[ArrayRef]) -> Result<StringArray, JobError> {
+        let texts = cast(&self.joined(pieces)?, &DataType::Utf8);
+        let texts = texts.map_err(|error| JobError::Data { step: self.step.name.value.clone(), message: error.to_string() })?;
+        Ok(texts.as_string().clone())
     }
 
     fn joined(&self, pieces: &[ArrayRef]) -> Result<ArrayRef, JobError> {
@@ -224,10 +274,7 @@ impl<'a> UnderWay<'a> {
             (true, Some(id)) => Ok(new_empty_array(id.data_type())),
             _ => concat(&pieces),
         };
-        joined.map_err(|error| JobError::Data {
-            step: self.step.name.value.clone(),
-            message: format!("`id` cannot be carried into the tables: {error}"),
-        })
+        joined.map_err(|error| JobError::Data { step: self.step.name.value.clone(), message: format!("a column cannot be read: {error}") })
     }
 
     fn finish(mut self, place_reason: String) -> Result<StepOutcome, JobError> {
@@ -245,11 +292,12 @@ impl<'a> UnderWay<'a> {
             n_rows: self.n_rows,
             n_complete: self.n_complete,
             n_settled: self.n_settled,
+            n_unseen: &self.n_unseen,
             alpha: self.on.alpha,
             least: self.step.number(keys::MIN_EFFECT.name).unwrap_or(SHIFTED),
         };
         let drifts = said.drifts();
-        let mut tables = vec![Table { name: "assignments", rows: Rows::Written(written) }];
+        let mut tables = vec![Written { name: "assignments", rows: Rows::Written(written) }];
         tables.extend(said.tables(&drifts));
         let backend = self.backend;
         Ok(StepOutcome {

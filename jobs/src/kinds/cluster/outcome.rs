@@ -11,6 +11,7 @@ use gristmill_engine::cluster::{
 use gristmill_engine::columns::{self, Unit};
 use gristmill_engine::findings::{Evidence, Finding};
 
+use super::categories::{self, Used};
 use crate::kinds::{Table, batch, number, quoted};
 use crate::model;
 use crate::spec::StepSpec;
@@ -32,8 +33,8 @@ const MOST_NEEDED: u64 = 40;
 pub(super) struct Said<'a> {
     pub(super) found: &'a Clustering,
     pub(super) schema: &'a Schema,
-    /// Their positions in the schema.
-    pub(super) used: &'a [usize],
+    /// Columns that took part.
+    pub(super) used: &'a [Used],
     pub(super) step: &'a StepSpec,
     pub(super) options: &'a ClusterOptions,
     /// The column that names a row, and its cells in the rows that stand for segments.
@@ -114,19 +115,20 @@ impl Said<'_> {
     /// as the table `rules` says. Empty where no rule names the segment.
     fn filter(&self, segment: usize) -> String {
         let all = &self.found.segments;
-        if self.found.method != Method::KMeans || all.len().saturating_sub(1) * self.used.len() > MOST_TERMS {
+        let has_text = self.used.iter().any(|used| used.level.is_some());
+        if has_text || self.found.method != Method::KMeans || all.len().saturating_sub(1) * self.used.len() > MOST_TERMS {
             let rules = self.found.rules.rules.iter().filter(|rule| rule.segment == segment);
             return rules.map(|rule| format!("({})", self.rule(rule))).collect::<Vec<String>>().join(" or ");
         }
         let own = &all[segment].centre;
         let nearer = |other: &Segment| {
             let (mut terms, mut bound) = (Vec::new(), 0.0);
-            for (column, &at) in self.used.iter().enumerate() {
+            for (column, used) in self.used.iter().enumerate() {
                 let unit = self.found.scalers[column].unit;
                 let weight = 2.0 * (other.centre[column] - own[column]) / (unit * unit);
                 bound += (other.centre[column] * other.centre[column] - own[column] * own[column]) / (unit * unit);
                 if weight != 0.0 {
-                    terms.push(format!("{weight} * {}", self.sql(at)));
+                    terms.push(format!("{weight} * {}", self.sql(used.at)));
                 }
             }
             if terms.is_empty() { "1 = 1".to_owned() } else { format!("{} <= {bound}", terms.join(" + ")) }
@@ -134,8 +136,7 @@ impl Said<'_> {
         let others = all.iter().enumerate().filter(|(at, _)| *at != segment);
         let conditions: Vec<String> = others.map(|(_, other)| nearer(other)).collect();
         if conditions.is_empty() {
-            let present = self.used.iter().map(|&at| format!("{} is not null", quoted(self.schema.field(at).name())));
-            return present.collect::<Vec<String>>().join(" and ");
+            return self.present(|_| true).collect::<Vec<String>>().join(" and ");
         }
         conditions.join(" and ")
     }
@@ -143,16 +144,26 @@ impl Said<'_> {
     /// Returns SQL for the rows of a rule. A row that lacks a cell of another column is in no segment, and not selected either.
     fn rule(&self, rule: &Rule) -> String {
         let bound = |bound: &Bound| {
-            let sign = if bound.is_above { ">" } else { "<=" };
-            format!("{} {sign} {}", self.sql(self.used[bound.column]), bound.at)
+            let used = &self.used[bound.column];
+            let Some(level) = &used.level else {
+                let sign = if bound.is_above { ">" } else { "<=" };
+                return format!("{} {sign} {}", self.sql(used.at), bound.at);
+            };
+            let (name, text) = (quoted(self.schema.field(used.at).name()), categories::text(level));
+            if bound.is_above { format!("{name} = {text}") } else { format!("({name} <> {text} or {name} is null)") }
         };
         let mut terms: Vec<String> = rule.bounds.iter().map(bound).collect();
         let is_bound = |column: usize| rule.bounds.iter().any(|bound| bound.column == column);
         if self.found.n_incomplete > 0 {
-            let others = (0..self.used.len()).filter(|&column| !is_bound(column));
-            terms.extend(others.map(|column| format!("{} is not null", quoted(self.schema.field(self.used[column]).name()))));
+            terms.extend(self.present(|column| !is_bound(column)));
         }
         terms.join(" and ")
+    }
+
+    /// Returns SQL that cells of columns of numbers are there.
+    fn present(&self, is_asked: impl Fn(usize) -> bool) -> impl Iterator<Item = String> {
+        let columns = self.used.iter().enumerate().filter(move |(column, used)| used.level.is_none() && is_asked(*column));
+        columns.map(|(_, used)| format!("{} is not null", quoted(self.schema.field(used.at).name())))
     }
 
     /// Returns a column as a number in SQL.
@@ -233,6 +244,9 @@ impl Said<'_> {
         }
         if found.n_sample < found.n_rows - found.n_incomplete && !found.segments.is_empty() {
             notes.push(format!("number, seeds and stability of segments are judged on {} rows drawn at random", count(found.n_sample)));
+        }
+        if found.n_drawn < found.n_rows - found.n_incomplete && !found.segments.is_empty() {
+            notes.push(format!("exemplars, rules, silhouettes and the map are of {} rows drawn at random", count(found.n_drawn)));
         }
         if let (Some(accuracy), Some(price)) = (found.rules.accuracy, found.rules.price) {
             notes.push(format!(
@@ -391,7 +405,8 @@ impl Said<'_> {
         };
         let number =
             |of: fn((u32, f64, usize, f64)) -> f64| -> ArrayRef { Arc::new(rows().map(|row| Some(of(row))).collect::<Float64Array>()) };
-        let names: Vec<&str> = rows().map(|(_, _, column, _)| self.schema.field(self.used[column]).name().as_str()).collect();
+        let name = |used: &Used| categories::flag_name(self.schema.field(used.at).name(), used.level.as_deref());
+        let names: Vec<String> = rows().map(|(_, _, column, _)| name(&self.used[column])).collect();
         batch(vec![
             (Field::new("axis", DataType::UInt32, false), Arc::new(rows().map(|row| row.0).collect::<UInt32Array>())),
             (Field::new("column", DataType::Utf8, false), Arc::new(StringArray::from(names))),

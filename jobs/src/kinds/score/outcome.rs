@@ -1,5 +1,6 @@
 //! From counts to tables, findings and notes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
@@ -8,6 +9,7 @@ use gristmill_engine::cluster::{Model, ModelSegment, Trust};
 use gristmill_engine::drift::{Shift, Spread, Sums, Verdict, adjust};
 use gristmill_engine::findings::{Evidence, Finding};
 
+use crate::kinds::cluster::categories::flag_name;
 use crate::kinds::{Table, batch, number, quoted};
 use crate::spec::StepSpec;
 use crate::terminal::{count, counted};
@@ -24,6 +26,8 @@ pub(super) struct Said<'a> {
     pub(super) n_rows: u64,
     pub(super) n_complete: u64,
     pub(super) n_settled: u64,
+    /// Rows of every column of text whose text the model has not seen.
+    pub(super) n_unseen: &'a BTreeMap<String, u64>,
     pub(super) alpha: f64,
     /// PSI from which a column has drifted.
     pub(super) least: f64,
@@ -87,7 +91,7 @@ impl Said<'_> {
             job: job.to_owned(),
             step: self.step.name.value.clone(),
             kind: "score".to_owned(),
-            subject: drift.column.map_or_else(|| "segments".to_owned(), |at| self.model.columns[at].name.clone()),
+            subject: drift.column.map_or_else(|| "segments".to_owned(), |at| self.name(at)),
             filter: drift.column.map_or_else(String::new, |at| format!("{} is not null", quoted(&self.model.columns[at].name))),
             effect: drift.shift.psi,
             effect_unit: "PSI".to_owned(),
@@ -135,7 +139,13 @@ impl Said<'_> {
         let outside = self.n_outside[at];
         let beyond =
             if outside * 100 > self.n_rows { format!("; {:.0} % beyond the range of the model", share(outside)) } else { String::new() };
-        format!("`{}` {how}: {figures}{means}{missing}{beyond}", column.name)
+        format!("`{}` {how}: {figures}{means}{missing}{beyond}", self.name(at))
+    }
+
+    /// Returns the name of a column, or of a flag.
+    fn name(&self, at: usize) -> String {
+        let column = &self.model.columns[at];
+        flag_name(&column.name, column.level.as_deref())
     }
 
     /// Returns why the verdict is what it is.
@@ -181,6 +191,12 @@ impl Said<'_> {
         if n_noise > 0 && !model.segments.is_empty() {
             notes.push(format!("{} in no segment: noise", counted(n_noise, "row")));
         }
+        for (column, n) in self.n_unseen.iter().filter(|(_, n)| **n > 0) {
+            notes.push(format!(
+                "{} with a text of `{column}` that the model has not seen: as far from each as a missing one",
+                counted(*n, "row")
+            ));
+        }
         if self.n_settled > 0 {
             notes.push(format!("{} assignments were too close for f32 and settled in f64", count(self.n_settled)));
         }
@@ -202,13 +218,13 @@ impl Said<'_> {
         let all = |spread: &Spread| spread.n_present() + spread.n_missing;
         let missing = |spread: &Spread| (all(spread) > 0).then(|| spread.n_missing as f64 / all(spread) as f64);
         let count = |of: &dyn Fn(&Drift) -> u64| -> ArrayRef { Arc::new(drifts.iter().map(of).collect::<UInt64Array>()) };
-        let subject = |drift: &Drift| drift.column.map_or("segments", |at| self.model.columns[at].name.as_str());
+        let subject = |drift: &Drift| drift.column.map_or_else(|| "segments".to_owned(), |at| self.name(at));
         let of = |drift: &Drift| if drift.column.is_some() { "column" } else { "segments" };
         let text = |of: &dyn Fn(&Drift) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values(drifts.iter().map(of))) };
         let named = |name: &str, is_nullable: bool| Field::new(name, DataType::Float64, is_nullable);
         batch(vec![
             (Field::new("of", DataType::Utf8, false), text(&|drift| of(drift).to_owned())),
-            (Field::new("subject", DataType::Utf8, false), text(&|drift| subject(drift).to_owned())),
+            (Field::new("subject", DataType::Utf8, false), text(&subject)),
             (Field::new("n_model", DataType::UInt64, false), count(&|drift| drift.column.map_or(n_then, |at| all(then(at))))),
             (Field::new("n", DataType::UInt64, false), count(&|drift| drift.column.map_or(self.n_complete, |at| all(now(at))))),
             (named("missing_model", true), column(&|at| missing(then(at)))),
