@@ -330,6 +330,14 @@ fn segment_of((head, centre): (&SegmentHead, Vec<f64>)) -> Result<ModelSegment, 
 
 /// Returns the method of a word; what a method was given besides is part of its points.
 fn method_of(word: &str) -> Option<Method> {
-    let all = [Method::Auto, Method::KMeans, Method::Mixture(Covariance::Full), Method::Genie, Method::Hdbscan, Method::Dbscan(0.0)];
+    let all = [
+        Method::Auto,
+        Method::KMeans,
+        Method::Mixture(Covariance::Full),
+        Method::Medoids,
+        Method::Genie,
+        Method::Hdbscan,
+        Method::Dbscan(0.0),
+    ];
     all.into_iter().find(|method| method.word() == word)
 }

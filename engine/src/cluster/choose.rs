@@ -63,6 +63,7 @@ pub(super) fn recipe(
     }
     let of = |k: usize| match options.method {
         Method::Mixture(covariance) => Recipe::Mixture { k, covariance },
+        Method::Medoids => Recipe::Medoids { k },
         Method::Genie => Recipe::Genie { k, min_samples: options.min_samples.unwrap_or(0) },
         _ => Recipe::KMeans { k },
     };

@@ -1,9 +1,10 @@
 //! One way to part points: a method whose numbers are all given.
 
-use super::assign::Centres;
+use super::assign::{Assign, AssignInput, Centres};
 use super::density::{self, NOISE};
 use super::genie::genie;
 use super::kmeans;
+use super::medoids;
 use super::mixture::{Covariance, Mixture};
 use super::points::Points;
 use super::spanning::{Way, spanning_tree};
@@ -19,6 +20,7 @@ const BEYOND: usize = 6;
 pub(crate) enum Recipe {
     KMeans { k: usize },
     Mixture { k: usize, covariance: Covariance },
+    Medoids { k: usize },
     Genie { k: usize, min_samples: usize },
     Hdbscan { min_size: usize, min_samples: usize },
     Dbscan { eps: f64, min_samples: usize },
@@ -105,7 +107,7 @@ impl Recipe {
 
     /// Says whether copies of a point change what it makes of the rest.
     pub(crate) const fn minds_copies(self) -> bool {
-        !matches!(self, Self::KMeans { .. } | Self::Mixture { .. })
+        !matches!(self, Self::KMeans { .. } | Self::Mixture { .. } | Self::Medoids { .. })
     }
 
     /// Parts points; none where the work was stopped. What has to be tried is tried on `sample`, where there is one.
@@ -135,6 +137,21 @@ impl Recipe {
                 let (iterations, converged) = (best.iterations, best.converged);
                 let membership = Some(membership);
                 Some(Fitted { n_segments: k, membership, mixture: Some(best), iterations, converged, ..Fitted::of_labels(labels) })
+            }
+            Self::Medoids { k } => {
+                let most = if sample.is_some() { medoids::MOST } else { medoids::MOST_OF_TURN };
+                let (centres, found) =
+                    medoids::medoids(points, (k, most), (fits.restarts, fits.max_iterations), (fits.seed, turn), fits.stop)?;
+                let on = if sample.is_some() { fits.on } else { fits.host };
+                let assigned = on.run(&Assign, AssignInput { points, centres: &centres }).output;
+                Some(Fitted {
+                    n_segments: centres.k(),
+                    centres: Some(centres),
+                    iterations: found.n_swaps,
+                    converged: found.converged,
+                    n_settled: assigned.n_settled,
+                    ..Fitted::of_labels(assigned.labels)
+                })
             }
             Self::Genie { k, min_samples } => {
                 let (ways, _) = linked(points, &Tree::new(points), min_samples, fits.stop)?;

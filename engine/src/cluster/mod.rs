@@ -6,6 +6,7 @@
 //!
 //! kmeans    round segments of like size             k by prediction strength          assign.rs, kmeans.rs
 //! mixture   ellipses of any size that overlap       k by BIC                          mixture.rs
+//! medoids   as kmeans, round rows: strays pull less k given                           medoids.rs
 //! genie     any shape, like sizes                   k given                           genie.rs on spanning.rs
 //! hdbscan   any shape and size, noise left out      none needed                       density.rs on spanning.rs
 //! dbscan    the same at one density                 none needed                       the same tree, cut at eps
@@ -22,7 +23,6 @@
 //! Larger   k-means alone of tables that do not fit (streamed.rs), with the same bytes for tables that do.
 //! Text     columns that flag categories (`category_of`): two rows lie gamma apart in each text that differs, half of it where one is missing,
 //!          so that every method parts them; centres of k-means have one category each (k-prototypes).
-//! Absent   medoids as a method.
 
 mod assign;
 pub mod bench;
@@ -36,6 +36,7 @@ mod fit;
 mod genie;
 mod kmeans;
 mod map;
+mod medoids;
 mod mixture;
 mod model;
 mod points;
@@ -95,6 +96,8 @@ pub enum Method {
     KMeans,
     /// Points go with the likeliest of k normal distributions.
     Mixture(Covariance),
+    /// Points go with the nearest of k rows.
+    Medoids,
     /// Points that lie together are joined, sizes kept alike.
     Genie,
     /// Points that lie denser than what is between them.
@@ -111,6 +114,7 @@ impl Method {
             Self::Auto => "auto",
             Self::KMeans => "kmeans",
             Self::Mixture(_) => "mixture",
+            Self::Medoids => "medoids",
             Self::Genie => "genie",
             Self::Hdbscan => "hdbscan",
             Self::Dbscan(_) => "dbscan",

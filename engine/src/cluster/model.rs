@@ -291,8 +291,9 @@ mod tests {
     use super::super::{Choice, ClusterOptions, Covariance};
     use super::*;
 
-    const METHODS: [Method; 7] = [
+    const METHODS: [Method; 8] = [
         Method::KMeans,
+        Method::Medoids,
         Method::Mixture(Covariance::Full),
         Method::Mixture(Covariance::Diagonal),
         Method::Mixture(Covariance::Tied),

@@ -59,9 +59,9 @@ impl JobKind for Cluster {
             keys::EXCLUDE,
             Key {
                 name: "method",
-                takes: Takes::Choice(&["auto", "kmeans", "mixture", "genie", "hdbscan", "dbscan"]),
+                takes: Takes::Choice(&["auto", "kmeans", "mixture", "medoids", "genie", "hdbscan", "dbscan"]),
                 default: Some("\"auto\""),
-                about: "How segments are made: whichever parts a sample best, round ones, ellipses that overlap, any shape of like size, any shape with noise left out (two)",
+                about: "How segments are made: whichever parts a sample best, round ones, ellipses that overlap, round typical rows, any shape of like size, any shape with noise left out (two)",
             },
             Key {
                 name: "k",
@@ -253,7 +253,7 @@ impl JobKind for Cluster {
 fn text_column(step: &StepSpec, column: &str, span: crate::spec::Span, problems: &mut Problems) {
     match method(step) {
         Method::Auto | Method::Mixture(_) => {
-            let help = "name `method`: kmeans, genie, hdbscan or dbscan; or remove it";
+            let help = "name `method`: kmeans, medoids, genie, hdbscan or dbscan; or remove it";
             let word = method(step).word();
             problems.add(span, format!("column `{column}` is text, which `method = \"{word}\"` does not part"), "text", help);
         }
@@ -294,9 +294,9 @@ fn method_keys(step: &StepSpec, problems: &mut Problems) {
         let help = "write `eps`, a distance in scaled units, or ask for `hdbscan`, which needs none";
         problems.add(step.span("method"), "`method = \"dbscan\"` needs `eps`", "no distance", help);
     }
-    if method == Method::Genie && !step.is_written("k") {
+    if matches!(method, Method::Genie | Method::Medoids) && !step.is_written("k") {
         let help = "write `k`, or ask for `auto`, `kmeans`, `mixture` or `hdbscan`, which find out";
-        problems.add(step.span("method"), "`method = \"genie\"` needs `k`", "no number of segments", help);
+        problems.add(step.span("method"), format!("`method = \"{word}\"` needs `k`"), "no number of segments", help);
     }
 }
 
@@ -307,6 +307,7 @@ fn method(step: &StepSpec) -> Method {
             Some("tied") => Covariance::Tied,
             _ => Covariance::Full,
         }),
+        Some("medoids") => Method::Medoids,
         Some("genie") => Method::Genie,
         Some("hdbscan") => Method::Hdbscan,
         Some("dbscan") => Method::Dbscan(step.number("eps").unwrap_or_default()),
