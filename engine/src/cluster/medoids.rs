@@ -176,9 +176,14 @@ impl Search<'_> {
 
     /// Returns the medoid that a row best takes the place of, and how the loss changes then.
     fn best_swap(&self, row: usize, losses: &mut [f64]) -> (usize, f64) {
+        let of_row = self.distances.from(row);
+        if self.medoids.len() == 1 {
+            // There is no second medoid to go to: the row takes all.
+            return (0, self.near.iter().zip(of_row).map(|(near, distance)| f64::from(*distance) - f64::from(near.d1)).sum());
+        }
         losses.copy_from_slice(&self.removal);
         let mut gained = 0.0;
-        for (near, &distance) in self.near.iter().zip(self.distances.from(row)) {
+        for (near, &distance) in self.near.iter().zip(of_row) {
             if distance < near.d1 {
                 gained += f64::from(distance) - f64::from(near.d1);
                 losses[near.first] += f64::from(near.d1) - f64::from(near.d2);
