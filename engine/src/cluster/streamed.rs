@@ -77,10 +77,7 @@ impl RowBlocks for Held<'_> {
     fn block(&self, at: usize) -> io::Result<Table> {
         let first = at * BLOCK_ROWS;
         let n_rows = BLOCK_ROWS.min(self.n_rows().saturating_sub(first));
-        let columns = self.table.columns.iter().chain(&self.others.columns).filter_map(|column| {
-            let cells = column.numbers()?[first..first + n_rows].to_vec();
-            Some(TableColumn { name: column.name.clone(), cells: Cells::Numbers(Float64Array::from(cells)) })
-        });
+        let columns = self.table.columns.iter().chain(&self.others.columns).map(|column| column.window(first, n_rows));
         Ok(Table { n_rows, columns: columns.collect() })
     }
 }
