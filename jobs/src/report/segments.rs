@@ -307,7 +307,7 @@ fn apart(of: &Apart) -> ApartView {
     ApartView {
         column: name(&of.column, 34),
         bar: Html(format!(
-            "<svg class=\"apart\" viewBox=\"0 0 80 10\" width=\"70\" height=\"10\" role=\"img\" aria-label=\"{side} by {:.2} standard deviations\">\
+            "<svg class=\"apart\" viewBox=\"0 0 80 10\" width=\"60\" height=\"10\" role=\"img\" aria-label=\"{side} by {:.2} standard deviations\">\
              <path class=\"axis\" d=\"M40 0V10\"/><rect class=\"{sign}\" x=\"{x:.1}\" y=\"2\" width=\"{long:.1}\" height=\"6\"/></svg>",
             of.effect.abs()
         )),
