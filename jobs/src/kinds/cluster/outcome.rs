@@ -152,7 +152,13 @@ impl Said<'_> {
             let (name, text) = (quoted(self.schema.field(used.at).name()), categories::text(level));
             if bound.is_above { format!("{name} = {text}") } else { format!("({name} <> {text} or {name} is null)") }
         };
-        let mut terms: Vec<String> = rule.bounds.iter().map(bound).collect();
+        // A text that is one is none of the others.
+        let is_named = |at: usize| rule.bounds.iter().any(|other| other.is_above && self.used[other.column].at == at);
+        let is_needed = |bound: &&Bound| {
+            let used = &self.used[bound.column];
+            used.level.is_none() || bound.is_above || !is_named(used.at)
+        };
+        let mut terms: Vec<String> = rule.bounds.iter().filter(is_needed).map(bound).collect();
         let is_bound = |column: usize| rule.bounds.iter().any(|bound| bound.column == column);
         if self.found.n_incomplete > 0 {
             terms.extend(self.present(|column| !is_bound(column)));
