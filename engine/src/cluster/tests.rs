@@ -372,7 +372,9 @@ fn rows_of_numbers_and_texts_are_parted_by_every_method_that_takes_them() {
     let (table, category_of) = with_flags(&numbers, &texts);
     let others = Table { n_rows: table.n_rows, columns: Vec::new() };
     for method in [Method::KMeans, Method::Genie, Method::Hdbscan] {
-        let options = ClusterOptions { method, k: Choice::Given(3), category_of: category_of.clone(), bootstrap: 0, ..OPTIONS };
+        // Unscaled the kinds lie ten apart in one column, and farther than anything else.
+        let options =
+            ClusterOptions { method, k: Choice::Given(3), scale: Scale::None, category_of: category_of.clone(), bootstrap: 0, ..OPTIONS };
         let found = cluster(&table, &others, &options, &Backend::cpu(), &|| false).unwrap();
         assert_eq!((found.segments.len(), found.n_incomplete), (3, 0), "{method:?}");
         let labelled: Vec<(usize, u32)> = found.places.iter().filter_map(|place| Some((place.row, place.segment?))).collect();
