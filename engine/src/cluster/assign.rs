@@ -98,11 +98,25 @@ impl Centres {
     }
 }
 
-/// Labels of the points, and how many were settled in f64.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The nearest centre of a point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Labelled {
+    pub(crate) label: u32,
+    /// How much farther every other centre is, at least; 0 where it was settled in f64.
+    pub(crate) gap: f32,
+}
+
+/// Every point's nearest centre, and how many were settled in f64.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Assigned {
-    pub(crate) labels: Vec<u32>,
+    pub(crate) found: Vec<Labelled>,
     pub(crate) n_settled: u64,
+}
+
+impl Assigned {
+    pub(crate) fn labels(&self) -> Vec<u32> {
+        self.found.iter().map(|found| found.label).collect()
+    }
 }
 
 /// What screening finds of a point: the best centre, its score and the second best one.
@@ -114,20 +128,36 @@ pub(crate) struct Screened {
 }
 
 /// Returns the label of a point: what was screened where that is clear, else the nearest centre in f64, which is counted.
-fn label(input: AssignInput<'_>, at: usize, found: Screened, n_settled: &AtomicU64) -> u32 {
+fn label(input: AssignInput<'_>, at: usize, found: Screened, n_settled: &AtomicU64) -> Labelled {
+    let norm = input.points.norm(at);
+    let band = input.centres.band(norm);
+    let clear = found.best - found.second - band;
     // Written so that NaN is settled.
-    if found.best - found.second > input.centres.band(input.points.norm(at)) {
-        return found.label;
+    if clear > 0.0 {
+        return Labelled { label: found.label, gap: gap(norm, band, clear, found.second) };
     }
     n_settled.fetch_add(1, Ordering::Relaxed);
-    input.centres.nearest(input.points.point(at), &mut Vec::new())
+    Labelled { label: input.centres.nearest(input.points.point(at), &mut Vec::new()), gap: 0.0 }
+}
+
+/// Returns how much farther than its own a point's second centre is, at least, with enough left for distances in f64 to say so too:
+///
+/// ```text
+/// d2 - d1 = (d2^2 - d1^2) / (d2 + d1) >= (d2^2 - d1^2) / (2 d2)        d2^2 - d1^2 = 2 (best - second),  d2^2 = |x|^2 - 2 second
+/// ```
+fn gap(norm: f32, band: f32, clear: f32, second: f32) -> f32 {
+    if second == f32::NEG_INFINITY {
+        return f32::INFINITY;
+    }
+    let farther = (norm * norm * 1.000_001 - 2.0 * second + band).max(f32::MIN_POSITIVE).sqrt() * 1.000_001;
+    (clear / farther - 1e-6 * farther).max(0.0)
 }
 
 /// Settles the points whose two best centres are too close to tell apart.
 fn settle(input: AssignInput<'_>, screened: &[Screened]) -> Assigned {
     let n_settled = AtomicU64::new(0);
-    let labels = screened.par_iter().enumerate().map(|(at, found)| label(input, at, *found, &n_settled)).collect();
-    Assigned { labels, n_settled: n_settled.into_inner() }
+    let found = screened.par_iter().enumerate().map(|(at, found)| label(input, at, *found, &n_settled)).collect();
+    Assigned { found, n_settled: n_settled.into_inner() }
 }
 
 /// Returns the cost of scores of so many operations: on a device half as fast as a product, on the CPU, where points are packed once, faster.
@@ -153,9 +183,9 @@ impl Kernel for Assign {
 
     fn on_cpu(&self, _: &Cpu, input: AssignInput<'_>) -> Assigned {
         let n_settled = AtomicU64::new(0);
-        let mut labels = vec![0; input.points.n()];
-        screen(input, &mut labels, |at, found| label(input, at, found, &n_settled));
-        Assigned { labels, n_settled: n_settled.into_inner() }
+        let mut found = vec![Labelled { label: 0, gap: 0.0 }; input.points.n()];
+        screen(input, &mut found, |at, found| label(input, at, found, &n_settled));
+        Assigned { found, n_settled: n_settled.into_inner() }
     }
 
     fn on_gpu(&self, gpu: &Gpu, input: AssignInput<'_>) -> Result<Assigned, GpuError> {
@@ -243,10 +273,10 @@ impl WithSimd for Compete<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    pub(super) fn points(n: usize, d: usize, seed: u64) -> Points {
+    pub(in super::super) fn points(n: usize, d: usize, seed: u64) -> Points {
         let mut state = seed;
         let cell = |_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -255,12 +285,12 @@ mod tests {
         Points::new((0..n * d).map(cell).collect(), d)
     }
 
-    pub(super) fn centres(k: usize, d: usize, seed: u64) -> Centres {
+    pub(in super::super) fn centres(k: usize, d: usize, seed: u64) -> Centres {
         Centres::new(points(k, d, seed).cells.iter().map(|x| f64::from(*x) * 0.7).collect(), d)
     }
 
     /// By the book: all distances, in f64.
-    pub(super) fn by_the_book(points: &Points, centres: &Centres) -> Vec<u32> {
+    pub(in super::super) fn by_the_book(points: &Points, centres: &Centres) -> Vec<u32> {
         let nearest = |at: usize| {
             let distance = |centre: usize| Points::distance(points.point(at), centres.centre(centre));
             (0..centres.k()).min_by(|a, b| distance(*a).total_cmp(&distance(*b)).then(a.cmp(b))).map_or(0, |at| at as u32)
@@ -279,9 +309,29 @@ mod tests {
         for (n, k, d) in [(1, 1, 1), (5, 3, 2), (479, 7, 3), (481, 48, 9), (1000, 49, 16), (2000, 300, 65)] {
             let (points, centres) = (points(n, d, 3), centres(k, d, 5));
             let found = Assign.on_cpu(&Cpu::new(), AssignInput { points: &points, centres: &centres });
-            assert_eq!(found.labels, by_the_book(&points, &centres), "{n} points, {k} centres, {d} columns");
+            assert_eq!(found.labels(), by_the_book(&points, &centres), "{n} points, {k} centres, {d} columns");
             assert!(found.n_settled < n as u64 / 10 + 3, "{} of {n} were settled", found.n_settled);
         }
+    }
+
+    #[test]
+    fn every_other_centre_is_as_much_farther_as_the_gap_says() {
+        let (points, centres) = (points(3000, 6, 4), centres(9, 6, 6));
+        let found = Assign.on_cpu(&Cpu::new(), AssignInput { points: &points, centres: &centres }).found;
+        let mut room = Vec::new();
+        let mut shares = Vec::new();
+        for (at, found) in found.iter().enumerate() {
+            centres.distances(points.point(at), &mut room);
+            let own = libm::sqrt(room.remove(found.label as usize));
+            let gap = libm::sqrt(room.iter().copied().fold(f64::INFINITY, f64::min)) - own;
+            assert!(f64::from(found.gap) < gap || gap == 0.0, "point {at}: {gap} farther, {} said", found.gap);
+            shares.push(f64::from(found.gap) / gap);
+        }
+        shares.sort_by(f64::total_cmp);
+        assert!(shares[1500] > 0.7, "half of all gaps are less than {} of the truth", shares[1500]);
+        let one = Centres::new(vec![1.0; 6], 6);
+        let found = Assign.on_cpu(&Cpu::new(), AssignInput { points: &points, centres: &one }).found;
+        assert!(found.iter().all(|found| found.label == 0 && found.gap == f32::INFINITY));
     }
 
     #[test]
@@ -291,9 +341,9 @@ mod tests {
         cells.extend_from_within(4..12);
         let centres = Centres::new(cells, 4);
         let found = Assign.on_cpu(&Cpu::new(), AssignInput { points: &points, centres: &centres });
-        assert!(found.labels.iter().all(|label| *label < 3));
-        assert_eq!(found.labels, by_the_book(&points, &centres));
-        let n_tied = found.labels.iter().filter(|label| **label > 0).count() as u64;
+        assert!(found.labels().iter().all(|label| *label < 3));
+        assert_eq!(found.labels(), by_the_book(&points, &centres));
+        let n_tied = found.labels().iter().filter(|label| **label > 0).count() as u64;
         assert!(found.n_settled >= n_tied);
     }
 
@@ -304,6 +354,6 @@ mod tests {
         let mut screened = all_screened(AssignInput { points: &points, centres: &centres });
         screened[17].label = (screened[17].label + 1) % 6;
         screened[17].second = f32::NEG_INFINITY;
-        assert_ne!(settle(AssignInput { points: &points, centres: &centres }, &screened).labels, due);
+        assert_ne!(settle(AssignInput { points: &points, centres: &centres }, &screened).labels(), due);
     }
 }

@@ -150,7 +150,7 @@ impl Recipe {
                     iterations: found.n_swaps,
                     converged: found.converged,
                     n_settled: assigned.n_settled,
-                    ..Fitted::of_labels(assigned.labels)
+                    ..Fitted::of_labels(assigned.labels())
                 })
             }
             Self::Genie { k, min_samples } => {

@@ -3,6 +3,8 @@
 //! Sums     whole numbers: a cell is rounded to a fixed fraction, so that sums do not depend on their order and only points that moved
 //!          are taken from one centre and given to another. The fraction leaves room for all points at the largest cell: at least 2^-30 of it
 //!          for up to 2^32 points, far below the rounding of the cells themselves.
+//! Skipped  a point whose label cannot change is not looked at: the centres moved less, added up, than the second one lies farther than its
+//!          own (Hamerly 2010, with one bound). Bounds are rounded against it, so that labels are those of all distances.
 //! Text     a column of text is a flag for each of its categories, and a centre has one of them: the most frequent (k-prototypes).
 //! Empty    a centre without points moves to the point that lies farthest from its own.
 //! End      when no point moves, or after `max_iterations`.
@@ -12,13 +14,16 @@ use std::io;
 
 use rayon::prelude::*;
 
-use super::assign::{Assign, AssignInput, Centres};
+use super::assign::{Assign, AssignInput, Centres, Labelled};
 use super::points::Points;
 use crate::backend::Backend;
 use crate::stats::{Purpose, Stream};
 
 /// Points of a partial sum.
 const POINTS_AT_ONCE: usize = 4096;
+
+/// Points that are laid side by side anew at a time, some more where a part has them.
+const GATHERED_AT_ONCE: usize = 1 << 16;
 
 /// What a fit came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,8 +44,9 @@ pub(crate) fn lloyd(points: &Points, centres: Centres, max_iterations: u32, on: 
         take(points);
         Ok(())
     };
-    let moved = lloyd_over(&whole, points.d, centres, max_iterations, on, stop).expect("points in memory are there")?;
-    let labels = moved.labels.into_iter().next().map_or_else(Vec::new, Labels::wide);
+    let lloyd = Lloyd { blocks: &whole, d: points.d, max_iterations, skips: true, on, stop };
+    let moved = lloyd.run(centres).expect("points in memory are there")?;
+    let labels: Vec<u32> = moved.labels.into_iter().flatten().map(u32::from).collect();
     let inertia = inertia(points, &moved.centres, &labels);
     let Moved { centres, iterations, converged, n_settled, .. } = moved;
     Some(Fit { centres, labels, inertia, iterations, converged, n_settled })
@@ -49,95 +55,202 @@ pub(crate) fn lloyd(points: &Points, centres: Centres, max_iterations: u32, on: 
 /// Points, block by block, each time in the same order.
 pub(crate) type Blocks<'a> = &'a dyn Fn(&mut dyn FnMut(&Points)) -> io::Result<()>;
 
-/// Labels of a block, in as few bytes as they need: those of all points are held.
-#[derive(Debug, Clone)]
-pub(crate) enum Labels {
-    Narrow(Vec<u8>),
-    Wide(Vec<u32>),
-}
+/// Label of a point that has none yet.
+const NONE: u16 = u16::MAX;
 
-impl Labels {
-    fn of(labels: Vec<u32>, k: usize) -> Self {
-        if k > 256 {
-            return Self::Wide(labels);
-        }
-        Self::Narrow(labels.into_iter().map(|label| u8::try_from(label).expect("labels are below k")).collect())
-    }
-
-    pub(crate) fn wide(self) -> Vec<u32> {
-        match self {
-            Self::Narrow(labels) => labels.into_iter().map(u32::from).collect(),
-            Self::Wide(labels) => labels,
-        }
-    }
-
-    /// Returns the bytes that labels of k centres take for every point.
-    pub(crate) const fn bytes(k: usize) -> u64 {
-        if k > 256 { 4 } else { 1 }
-    }
-}
+/// Bytes that the label of a point takes.
+pub(crate) const LABEL_BYTES: u64 = 2;
 
 /// Where centres came to rest.
 #[derive(Debug, Clone)]
 pub(crate) struct Moved {
     pub(crate) centres: Centres,
     /// Block by block.
-    pub(crate) labels: Vec<Labels>,
+    pub(crate) labels: Vec<Vec<u16>>,
     pub(crate) iterations: u32,
     pub(crate) converged: bool,
     pub(crate) n_settled: u64,
 }
 
-/// The same for points that come block by block; what comes out does not depend on how they are cut. None where the work was stopped.
-pub(crate) fn lloyd_over(
-    blocks: Blocks<'_>,
-    d: usize,
-    mut centres: Centres,
-    max_iterations: u32,
-    on: &Backend,
-    stop: &(dyn Fn() -> bool + Sync),
-) -> io::Result<Option<Moved>> {
-    let (mut n, mut largest, mut modes) = (0, 0.0_f32, None);
-    blocks(&mut |points| {
-        n += points.n();
-        modes.clone_from(&points.modes);
-        largest = largest.max(points.cells.par_iter().map(|x| x.abs()).reduce(|| 0.0, f32::max));
-    })?;
-    let mut sums = Sums::new((n, largest), centres.k(), d);
-    let mut labels: Vec<Labels> = Vec::new();
-    let (mut n_settled, mut iterations) = (0, 0);
-    let converged = loop {
-        let (mut at, mut moved) = (0, 0);
-        blocks(&mut |points| {
-            if stop() {
-                return;
-            }
-            let assigned = on.run(&Assign, AssignInput { points, centres: &centres }).output;
-            n_settled += assigned.n_settled;
-            let old = labels.get(at).cloned().map_or_else(Vec::new, Labels::wide);
-            moved += sums.update(points, &old, &assigned.labels);
-            let new = Labels::of(assigned.labels, centres.k());
-            match labels.get_mut(at) {
-                Some(labels) => *labels = new,
-                None => labels.push(new),
-            }
-            at += 1;
+/// Points that come block by block; what comes out does not depend on how they are cut.
+pub(crate) struct Lloyd<'a> {
+    pub(crate) blocks: Blocks<'a>,
+    pub(crate) d: usize,
+    pub(crate) max_iterations: u32,
+    /// Whether points are left out that cannot have a new label: 4 bytes a point. The labels are the same.
+    pub(crate) skips: bool,
+    pub(crate) on: &'a Backend,
+    pub(crate) stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Lloyd<'_> {
+    /// Moves at most 65,535 centres until no point changes its own; none where the work was stopped.
+    pub(crate) fn run(&self, mut centres: Centres) -> io::Result<Option<Moved>> {
+        let (mut n, mut largest, mut modes) = (0, 0.0_f32, None);
+        (self.blocks)(&mut |points| {
+            n += points.n();
+            modes.clone_from(&points.modes);
+            largest = largest.max(points.cells.par_iter().map(|x| x.abs()).reduce(|| 0.0, f32::max));
         })?;
-        if stop() {
-            return Ok(None);
+        let mut sums = Sums::new((n, largest), centres.k(), self.d);
+        let mut drift = Drift { reach: vec![0.0; centres.k()] };
+        let mut held: Vec<Block> = Vec::new();
+        let (mut n_settled, mut iterations) = (0, 0);
+        let converged = loop {
+            let (mut at, mut moved) = (0, 0);
+            (self.blocks)(&mut |points| {
+                if (self.stop)() {
+                    return;
+                }
+                if at == held.len() {
+                    held.push(Block::new(points.n(), self.skips));
+                }
+                let (of_block, settled) = held[at].assign(points, (&centres, &drift), &mut sums, self.on);
+                (at, moved, n_settled) = (at + 1, moved + of_block, n_settled + settled);
+            })?;
+            if (self.stop)() {
+                return Ok(None);
+            }
+            if moved == 0 || iterations == self.max_iterations {
+                break moved == 0;
+            }
+            iterations += 1;
+            let mut cells = sums.centres();
+            if let Some(modes) = &modes {
+                modes.apply(&mut cells, self.d);
+            }
+            sums.fill_empty(&mut cells, self.blocks, &held, &centres)?;
+            let next = Centres::new(cells, self.d);
+            drift.add(&centres, &next);
+            centres = next;
+        };
+        let labels = held.into_iter().map(|block| block.labels).collect();
+        Ok(Some(Moved { centres, labels, iterations, converged, n_settled }))
+    }
+}
+
+/// How far centres have moved, added up: a label stands until the sum of its centre reaches what was set down with it.
+///
+/// ```text
+/// reach(c) = sum over iterations of |move of c| + the longest move of another centre        (Hamerly 2010)
+/// ```
+struct Drift {
+    reach: Vec<f64>,
+}
+
+impl Drift {
+    fn add(&mut self, from: &Centres, to: &Centres) {
+        // Rounded up.
+        let length = |at: usize| {
+            let squares = from.centre(at).iter().zip(to.centre(at)).map(|(a, b)| (a - b) * (a - b));
+            libm::sqrt(squares.sum()) * 1.000_000_001
+        };
+        let lengths: Vec<f64> = (0..from.k()).map(length).collect();
+        let two = lengths.iter().enumerate().fold((0, 0.0, 0.0), |(at, first, second), (nth, &length)| match length > first {
+            true => (nth, length, first),
+            false => (at, first, length.max(second)),
+        });
+        let (longest, first, second) = two;
+        for (at, (reach, length)) in self.reach.iter_mut().zip(lengths).enumerate() {
+            *reach += length + if at == longest { second } else { first };
         }
-        if moved == 0 || iterations == max_iterations {
-            break moved == 0;
+    }
+
+    /// Returns what the sum may come to before a label has to be looked at again, rounded down.
+    #[allow(clippy::cast_possible_truncation, reason = "rounded down by more than the rounding")]
+    fn until(&self, found: Labelled) -> f32 {
+        ((self.reach[found.label as usize] + f64::from(found.gap)) * 0.999_999_8) as f32
+    }
+
+    fn is_due(&self, label: u16, until: f32) -> bool {
+        label == NONE || f64::from(until) <= self.reach[label as usize]
+    }
+}
+
+/// What is known of a block of points.
+struct Block {
+    labels: Vec<u16>,
+    /// What the drift of its label may come to; empty where no point is left out.
+    until: Vec<f32>,
+}
+
+/// Some points of a block that lie side by side.
+struct Part<'a> {
+    first: usize,
+    labels: &'a mut [u16],
+    until: &'a mut [f32],
+    /// The points that were looked at; all where absent.
+    due: Option<&'a [usize]>,
+    found: &'a [Labelled],
+}
+
+impl Block {
+    fn new(n: usize, skips: bool) -> Self {
+        Self { labels: vec![NONE; n], until: vec![0.0; if skips { n } else { 0 }] }
+    }
+
+    /// Returns the points that can have a new label, part by part; nothing where none is left out.
+    fn due(&self, drift: &Drift) -> Vec<Vec<usize>> {
+        let of_part = |(part, (labels, until)): (usize, (&[u16], &[f32]))| {
+            let is_due = |at: &usize| drift.is_due(labels[*at], until[*at]);
+            (0..labels.len()).filter(is_due).map(|at| part * POINTS_AT_ONCE + at).collect()
+        };
+        let (labels, until) = (self.labels.par_chunks(POINTS_AT_ONCE), self.until.par_chunks(POINTS_AT_ONCE));
+        labels.zip(until).enumerate().map(of_part).collect()
+    }
+
+    /// Labels the points that can have a new one; returns how many moved, and how many were settled in f64.
+    fn assign(&mut self, points: &Points, (centres, drift): (&Centres, &Drift), sums: &mut Sums, on: &Backend) -> (usize, u64) {
+        let due = self.due(drift);
+        let n_due: usize = due.iter().map(Vec::len).sum();
+        // Below this share it is faster to lay points side by side anew.
+        if self.until.is_empty() || 4 * n_due > 3 * points.n() {
+            let assigned = on.run(&Assign, AssignInput { points, centres }).output;
+            return (self.take(0, None, &assigned.found, points, drift, sums), assigned.n_settled);
         }
-        iterations += 1;
-        let mut cells = sums.centres();
-        if let Some(modes) = &modes {
-            modes.apply(&mut cells, d);
+        let (mut moved, mut n_settled, mut part) = (0, 0, 0);
+        while part < due.len() {
+            let (first, mut some) = (part, Vec::new());
+            while part < due.len() && (some.is_empty() || some.len() + due[part].len() <= GATHERED_AT_ONCE) {
+                some.extend_from_slice(&due[part]);
+                part += 1;
+            }
+            if !some.is_empty() {
+                let assigned = on.run(&Assign, AssignInput { points: &points.some(&some), centres }).output;
+                moved += self.take(first, Some(&due[first..part]), &assigned.found, points, drift, sums);
+                n_settled += assigned.n_settled;
+            }
         }
-        sums.fill_empty(&mut cells, blocks, &labels, &centres)?;
-        centres = Centres::new(cells, d);
-    };
-    Ok(Some(Moved { centres, labels, iterations, converged, n_settled }))
+        (moved, n_settled)
+    }
+
+    /// Takes what was found of the points from a part on; returns how many moved.
+    fn take(
+        &mut self,
+        first: usize,
+        due: Option<&[Vec<usize>]>,
+        mut found: &[Labelled],
+        points: &Points,
+        drift: &Drift,
+        sums: &mut Sums,
+    ) -> usize {
+        let mut unused = Vec::new();
+        let until = match self.until.is_empty() {
+            true => {
+                unused.resize(self.labels.len(), 0.0);
+                &mut unused
+            }
+            false => &mut self.until,
+        };
+        let parts = self.labels.chunks_mut(POINTS_AT_ONCE).zip(until.chunks_mut(POINTS_AT_ONCE)).enumerate().skip(first);
+        let parts = parts.take(due.map_or(usize::MAX, <[_]>::len)).map(|(part, (labels, until))| {
+            let due = due.map(|due| &due[part - first][..]);
+            let (own, rest) = found.split_at(due.map_or(labels.len(), <[_]>::len));
+            found = rest;
+            Part { first: part * POINTS_AT_ONCE, labels, until, due, found: own }
+        });
+        sums.absorb(parts.collect(), points, drift)
+    }
 }
 
 /// Returns the sum of squared distances, in the order of the points.
@@ -171,21 +284,22 @@ impl Sums {
     }
 
     /// Takes points from the centres that they leave and gives them to those that they come to; returns how many moved.
-    fn update(&mut self, points: &Points, old: &[u32], new: &[u32]) -> usize {
+    fn absorb(&mut self, parts: Vec<Part<'_>>, points: &Points, drift: &Drift) -> usize {
         let (d, fraction) = (self.d, self.fraction);
-        let part = |(first, new): (usize, &[u32])| {
-            let (mut cells, mut counts, mut moved) = (vec![0_i64; self.cells.len()], vec![0_i64; self.counts.len()], 0);
-            for (at, &to) in new.iter().enumerate() {
-                let at = first * POINTS_AT_ONCE + at;
-                let from = old.get(at).copied();
-                if from == Some(to) {
+        let none = || (vec![0_i64; self.cells.len()], vec![0_i64; self.counts.len()], 0_usize);
+        let absorb = |(mut cells, mut counts, mut moved): (Vec<i64>, Vec<i64>, usize), part: Part<'_>| {
+            for (nth, found) in part.found.iter().enumerate() {
+                let at = part.due.map_or(nth, |due| due[nth] - part.first);
+                part.until[at] = drift.until(*found);
+                let to = u16::try_from(found.label).expect("centres are at most 65,535");
+                let from = std::mem::replace(&mut part.labels[at], to);
+                if from == to {
                     continue;
                 }
                 moved += 1;
-                let point = points.point(at);
-                for (centre, sign) in from.map(|from| (from, -1)).into_iter().chain([(to, 1)]) {
+                for (centre, sign) in (from != NONE).then_some((from, -1)).into_iter().chain([(to, 1)]) {
                     counts[centre as usize] += sign;
-                    for (sum, x) in cells[centre as usize * d..][..d].iter_mut().zip(point) {
+                    for (sum, x) in cells[centre as usize * d..][..d].iter_mut().zip(points.point(part.first + at)) {
                         #[allow(clippy::cast_possible_truncation, reason = "within 2^62 by the choice of the fraction")]
                         let cell = (f64::from(*x) * fraction) as i64;
                         *sum += sign * cell;
@@ -200,8 +314,7 @@ impl Sums {
             a.1.iter_mut().zip(b.1).for_each(|(a, b)| *a += b);
             (a.0, a.1, a.2 + b.2)
         };
-        let none = || (vec![0; self.cells.len()], vec![0; self.counts.len()], 0);
-        let (cells, counts, moved) = new.par_chunks(POINTS_AT_ONCE).enumerate().map(part).reduce(none, add);
+        let (cells, counts, moved) = parts.into_par_iter().fold(none, absorb).reduce(none, add);
         self.cells.iter_mut().zip(cells).for_each(|(sum, x)| *sum += x);
         self.counts.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
         moved
@@ -214,7 +327,7 @@ impl Sums {
     }
 
     /// Moves centres without points to the points that lie farthest from their own.
-    fn fill_empty(&self, cells: &mut [f64], blocks: Blocks<'_>, labels: &[Labels], old: &Centres) -> io::Result<()> {
+    fn fill_empty(&self, cells: &mut [f64], blocks: Blocks<'_>, held: &[Block], old: &Centres) -> io::Result<()> {
         let empty: Vec<usize> = (0..self.counts.len()).filter(|&at| self.counts[at] == 0).collect();
         if empty.is_empty() {
             return Ok(());
@@ -223,7 +336,7 @@ impl Sums {
         let mut farthest: Vec<(f64, usize, Vec<f32>)> = Vec::new();
         let (mut at, mut first) = (0, 0);
         blocks(&mut |points| {
-            let labels = labels[at].clone().wide();
+            let labels = &held[at].labels;
             let far = |at: usize| (Points::distance(points.point(at), old.centre(labels[at] as usize)), at);
             let mut by_distance: Vec<(f64, usize)> = (0..points.n()).into_par_iter().map(far).collect();
             by_distance.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -307,4 +420,62 @@ pub(crate) fn best_of(
         }
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::assign::tests::{by_the_book, centres, points};
+    use super::*;
+
+    fn run(points: &Points, start: &Centres, skips: bool) -> Moved {
+        let whole = |take: &mut dyn FnMut(&Points)| {
+            take(points);
+            Ok(())
+        };
+        let on = Backend::cpu();
+        let lloyd = Lloyd { blocks: &whole, d: points.d, max_iterations: 60, skips, on: &on, stop: &|| false };
+        lloyd.run(start.clone()).expect("points in memory are there").expect("nobody stops it")
+    }
+
+    /// Points around k places, `spread` times as far apart as they are wide, and `offset` away from zero.
+    fn around(n: usize, d: usize, k: usize, (spread, offset): (f32, f32)) -> Points {
+        let (noise, places) = (points(n, d, 11), points(k, d, 12));
+        let cell = |at: usize| offset + noise.cells[at] + spread * places.cells[at / d * 7 % k * d + at % d];
+        Points::new((0..n * d).map(cell).collect(), d)
+    }
+
+    #[test]
+    fn points_that_are_left_out_keep_the_label_that_all_distances_give() {
+        for (n, d, k) in [(1, 1, 1), (5000, 1, 2), (9000, 3, 7), (20_000, 8, 40), (4097, 33, 150)] {
+            for of in [(0.0, 0.0), (1.0, 0.0), (3.0, 0.0), (1.0, 3e4)] {
+                let points = around(n, d, k, of);
+                let start = Centres::new(points.cells[..k.min(n) * d].iter().map(|x| f64::from(*x)).collect(), d);
+                let (found, due) = (run(&points, &start, true), run(&points, &start, false));
+                assert_eq!((found.iterations, found.converged), (due.iterations, due.converged), "{n} x {d}, k = {k}, {of:?}");
+                assert!(found.labels == due.labels && found.centres == due.centres, "{n} x {d}, k = {k}, {of:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn few_points_are_looked_at_when_centres_hardly_move() {
+        let (points, first) = (around(9000, 4, 6, (2.0, 0.0)), centres(6, 4, 3));
+        let next = Centres::new(first.cells.iter().map(|x| x * 1.02).collect(), 4);
+        let (on, mut sums) = (Backend::cpu(), Sums::new((9000, 100.0), 6, 4));
+        let labels = |block: &Block| block.labels.iter().copied().map(u32::from).collect::<Vec<_>>();
+        let mut drift = Drift { reach: vec![0.0; 6] };
+        let mut block = Block::new(9000, true);
+        assert_eq!(block.assign(&points, (&first, &drift), &mut sums, &on).0, 9000);
+        assert_eq!(labels(&block), by_the_book(&points, &first));
+        drift.add(&first, &next);
+        let n_due: usize = block.due(&drift).iter().map(Vec::len).sum();
+        assert!((1..3000).contains(&n_due), "{n_due} of 9,000 points are looked at");
+        let (moved, _) = block.assign(&points, (&next, &drift), &mut sums, &on);
+        assert!((1..=n_due).contains(&moved), "{moved} points have moved");
+        assert_eq!(labels(&block), by_the_book(&points, &next));
+        // A wrong twin: centres far away of which the drift does not tell.
+        let far = Centres::new(next.cells.iter().map(|x| -x).collect(), 4);
+        block.assign(&points, (&far, &drift), &mut sums, &on);
+        assert_ne!(labels(&block), by_the_book(&points, &far));
+    }
 }

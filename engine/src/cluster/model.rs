@@ -279,7 +279,7 @@ impl<'a> Scorer<'a> {
                     let is_near = |reach: f64| Points::distance(points.point(at), centres.centre(*label as usize)) <= reach * reach;
                     reach.is_none_or(is_near).then_some(segment)
                 };
-                (found.labels.par_iter().enumerate().map(segment).collect(), None, found.n_settled)
+                (found.labels().par_iter().enumerate().map(segment).collect(), None, found.n_settled)
             }
         }
     }

@@ -83,7 +83,7 @@ pub(crate) fn prediction_strength(points: &Points, k: usize, fits: Fits<'_>) -> 
 #[allow(clippy::cast_precision_loss, reason = "pairs of a sample")]
 fn kept_together(points: &Points, fit: &Fit, others: &Centres, on: &Backend) -> f64 {
     let k = others.k();
-    let labels = on.run(&Assign, AssignInput { points, centres: others }).output.labels;
+    let labels = on.run(&Assign, AssignInput { points, centres: others }).output.labels();
     let mut counts = vec![vec![0_u64; k]; fit.centres.k()];
     for (own, other) in fit.labels.iter().zip(labels) {
         counts[*own as usize][other as usize] += 1;

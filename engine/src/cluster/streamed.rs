@@ -4,14 +4,14 @@
 //! pass 1      cells present, complete rows
 //! pass 2      means; rows drawn: SAMPLE for k, seeds and stability, at most DRAWN for all that looks at rows side by side
 //! pass 3      standard deviations
-//! passes      Lloyd: one for each iteration, labels held in a byte each
+//! passes      Lloyd: one for each iteration, labels held in two bytes each
 //! last pass   places, inertia, what sets segments apart, how columns are spread: given out block by block
 //! ```
 //!
 //! The same code for both, in the order of the rows: what comes out does not depend on where rows are, nor on how they are cut.
 //!
 //! Drawn    exemplars, rules, silhouettes and the map are of at most [`DRAWN`] rows, fewer where there are many columns; robust scales too.
-//! Memory   rows drawn (8 bytes a cell, and as much again twice), a label of 1 byte a row (4 where k > 256), three blocks.
+//! Memory   rows drawn (8 bytes a cell, and as much again twice), a label of 2 bytes a row, three blocks.
 
 use std::io;
 
@@ -21,10 +21,10 @@ use rayon::prelude::*;
 use super::assign::{Assign, AssignInput, Centres};
 use super::describe::Describing;
 use super::fit::{Fits, Fitted, Recipe};
-use super::kmeans::{self, Labels, Moved, lloyd_over};
+use super::kmeans::{self, LABEL_BYTES, Lloyd, Moved};
 use super::model::{Model, ModelColumn};
 use super::points::{Points, Scale, Scaled, Scaler, scaled_by, weigh_categories};
-use super::{Choice, ClusterOptions, Clustering, Order, Place, SAMPLE, choose, exemplars, map, place, rules, silhouette, stability};
+use super::{ClusterOptions, Clustering, Order, Place, SAMPLE, choose, exemplars, map, place, rules, silhouette, stability};
 use super::{Segment, Trust};
 use crate::backend::{Backend, Place as BackendPlace};
 use crate::columns::{Cells, Table, TableColumn};
@@ -87,10 +87,9 @@ pub type Emit<'a> = &'a mut dyn FnMut(usize, usize, Vec<Place>) -> io::Result<()
 
 /// Returns the bytes that k-means of rows needs which do not fit into memory.
 #[must_use]
-pub fn streamed_bytes(n_rows: u64, n_columns: usize, options: &ClusterOptions) -> u64 {
-    let (Choice::Given(k) | Choice::Auto(k)) = options.k;
+pub fn streamed_bytes(n_rows: u64, n_columns: usize) -> u64 {
     let drawn = n_drawn(usize::try_from(n_rows).unwrap_or(usize::MAX), n_columns) as u64;
-    Labels::bytes(k) * n_rows + (3 * drawn + 4 * BLOCK_ROWS as u64) * 8 * n_columns as u64
+    LABEL_BYTES * n_rows + (3 * drawn + 4 * BLOCK_ROWS as u64) * 8 * n_columns as u64
 }
 
 fn n_drawn(n_rows: usize, n_columns: usize) -> usize {
@@ -152,10 +151,11 @@ pub(super) fn kmeans(
         None => pass.points(&seen.scalers, take),
     };
     let d = rows.n_used();
-    let Some(moved) = lloyd_over(&blocks, d, start.centres, options.max_iterations, on, stop)? else { return Ok(None) };
+    let lloyd = Lloyd { blocks: &blocks, d, max_iterations: options.max_iterations, skips: points.is_some(), on, stop };
+    let Some(moved) = lloyd.run(start.centres)? else { return Ok(None) };
     drop(points);
     (found.iterations, found.converged, found.n_settled) = (moved.iterations, moved.converged, moved.n_settled);
-    let of_sample = host.run(&Assign, AssignInput { points: &seen.sample, centres: &moved.centres }).output.labels;
+    let of_sample = host.run(&Assign, AssignInput { points: &seen.sample, centres: &moved.centres }).output.labels();
     #[allow(clippy::cast_precision_loss, reason = "a share")]
     let share = seen.sample.n() as f64 / seen.n_complete as f64;
     let stability = match options.bootstrap {
@@ -368,7 +368,8 @@ fn scalers(
 
 /// Rows as Lloyd's algorithm parted them.
 struct Parted {
-    labels: Vec<Labels>,
+    /// Labels of the complete rows, block by block.
+    labels: Vec<Vec<u16>>,
     order: Order,
     /// Centres of the segments, in their order.
     centres: Centres,
@@ -379,13 +380,9 @@ struct Parted {
 impl Parted {
     fn of(moved: Moved, k: usize) -> Self {
         let mut counts = vec![(0_u64, usize::MAX); k];
-        let mut at = 0;
-        for block in &moved.labels {
-            for label in block.clone().wide() {
-                let count = &mut counts[label as usize];
-                *count = (count.0 + 1, count.1.min(at));
-                at += 1;
-            }
+        for (at, label) in moved.labels.iter().flatten().enumerate() {
+            let count = &mut counts[*label as usize];
+            *count = (count.0 + 1, count.1.min(at));
         }
         let order = Order::by_counts(&counts);
         let cells = order.segments.iter().flat_map(|&(label, _)| moved.centres.centre(label)).copied().collect();
@@ -447,7 +444,7 @@ impl Last {
             spreads: seen.bins.iter().map(|bins| (bins.emptied(), Sums::default())).collect(),
             drawn: Vec::new(),
         };
-        let mut labels = parted.map(|parted| Walk { labels: &parted.labels, block: Vec::new(), at: 0 });
+        let mut labels = parted.map(|parted| parted.labels.iter().flatten());
         let went_on = pass.each(&mut |first, block| {
             last.spreads.par_iter_mut().enumerate().for_each(|(column, (spread, sums))| spread.absorb(numbers(block, column), sums));
             let (Some(parted), Some(labels)) = (parted, &mut labels) else { return emit(first, block.n_rows, Vec::new()) };
@@ -488,29 +485,15 @@ impl Last {
     }
 }
 
-/// Labels of complete rows in their order.
-struct Walk<'a> {
-    labels: &'a [Labels],
-    block: Vec<u32>,
-    at: usize,
-}
-
-impl Walk<'_> {
-    fn next(&mut self) -> u32 {
-        while self.at == self.block.len() {
-            let (first, rest) = self.labels.split_first().expect("every complete row has a label");
-            (self.block, self.labels, self.at) = (first.clone().wide(), rest, 0);
-        }
-        self.at += 1;
-        self.block[self.at - 1]
-    }
-}
-
 impl Parted {
     /// Returns the places of the complete rows of a block, with rows counted from its first.
-    fn places(&self, block: &Table, seen: &Seen, labels: &mut Walk<'_>) -> Vec<Place> {
+    fn places<'a>(&self, block: &Table, seen: &Seen, mut labels: impl Iterator<Item = &'a u16>) -> Vec<Place> {
         let scaled = scaled_by(&used(block, seen.scalers.len()), seen.scalers.clone());
-        let rows: Vec<(usize, u32)> = scaled.rows.iter().map(|&row| (row, self.order.position[labels.next() as usize])).collect();
+        let rows: Vec<(usize, u32)> = scaled
+            .rows
+            .iter()
+            .map(|&row| (row, self.order.position[*labels.next().expect("every complete row has a label") as usize]))
+            .collect();
         let of_row = |room: &mut Vec<f64>, (at, &(row, segment)): (usize, &(usize, u32))| {
             let bare = Place { row, segment: Some(segment), distance: None, margin: None, membership: None, outlier: None };
             place(scaled.points.point(at), bare, &self.centres, room)
@@ -522,7 +505,7 @@ impl Parted {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{OPTIONS, blobs, table};
-    use super::super::{Method, cluster};
+    use super::super::{Choice, Method, cluster};
     use super::*;
 
     /// Rows that are read block by block, and may fail at one.
@@ -594,6 +577,8 @@ mod tests {
             let found = streamed(&file, &options).expect("blocks can be read").expect("rows have all cells");
             assert_eq!((found.segments.len(), found.n_rows), (3, n as u64));
             assert!(found.segments.iter().map(|segment| segment.n).sum::<u64>() + found.n_incomplete == n as u64);
+            // Fewer rows are looked at again where they are in memory.
+            let found = Clustering { n_settled: due.n_settled, ..found };
             assert!(found == due, "{n} rows: {:?} and {:?}", found.segments, due.segments);
             // A wrong twin: one cell of the last block.
             let mut cells = file.all.columns[0].numbers().expect("numbers").to_vec();

@@ -387,7 +387,7 @@ impl Input {
             other => return other,
         }
         let (spilled, names) = spill(&all, asked.used.len(), id, step, on)?;
-        let needed_bytes = engine::streamed_bytes(spilled.n_rows() as u64, all.len(), options);
+        let needed_bytes = engine::streamed_bytes(spilled.n_rows() as u64, all.len());
         if needed_bytes > on.memory_bytes {
             return Err(JobError::Budget {
                 what: format!(

@@ -147,7 +147,7 @@ mod tests {
         for (n, k, d) in [(1, 1, 1), (63, 3, 2), (65, 64, 5), (700, 65, 31), (1500, 130, 33), (900, 9, 64)] {
             let (points, centres) = (points(n, d, 3), centres(k, d, 5));
             let found = Assign.on_gpu(&gpu, AssignInput { points: &points, centres: &centres }).unwrap();
-            assert_eq!(found.labels, by_the_book(&points, &centres), "{n} points, {k} centres, {d} columns");
+            assert_eq!(found.labels(), by_the_book(&points, &centres), "{n} points, {k} centres, {d} columns");
             assert!(found.n_settled <= n as u64 / 10 + 3, "{} of {n} were settled", found.n_settled);
         }
     }
