@@ -23,6 +23,7 @@ const OPTIONS: ClusterOptions = ClusterOptions {
     scale: Scale::None,
     category_of: Vec::new(),
     gamma: 0.5,
+    most_missing: 0.5,
     restarts: 5,
     max_iterations: 300,
     bootstrap: 0,

@@ -32,10 +32,10 @@ use crate::run_dir::VERSION;
 const HEAD: &str = "gristmill.model";
 
 /// Version of what is written here.
-const MODEL_VERSION: u32 = 1;
+const MODEL_VERSION: u32 = 2;
 
 /// What a row without a cell gets, said in the file itself.
-const NULLS: &str = "a row that lacks a cell of a column has no segment";
+const NULLS: &str = "a row that lacks at most `most_missing` of the columns is placed by those that it has, another one has no segment";
 
 /// Most bytes of rows that a model file may hold: 20,000 rows of 1,000 columns and some.
 const MOST_BYTES: usize = 1 << 28;
@@ -48,6 +48,7 @@ struct Head {
     kind: String,
     method: String,
     nulls: String,
+    most_missing: f64,
     columns: Vec<ColumnHead>,
     segments: Vec<SegmentHead>,
     n_noise: u64,
@@ -169,6 +170,7 @@ fn head(model: &Model) -> Head {
         kind: "cluster".to_owned(),
         method: model.method.word().to_owned(),
         nulls: NULLS.to_owned(),
+        most_missing: model.most_missing,
         columns: model.columns.iter().map(column).collect(),
         segments: model.segments.iter().map(segment).collect(),
         n_noise: model.n_noise,
@@ -301,7 +303,11 @@ fn from_parts(head: Head, table: &RecordBatch) -> Result<Model, String> {
         (false, false) => return Err("it has points and components".to_owned()),
     };
     let segments = head.segments.iter().zip(centres).map(segment_of).collect::<Result<Vec<_>, String>>()?;
-    Ok(Model { method, columns, segments, rule, n_noise: head.n_noise, n_incomplete: head.n_incomplete, agreement: head.agreement })
+    if !(0.0..=1.0).contains(&head.most_missing) {
+        return Err(format!("`most_missing` is {}, and a share is 0 to 1", head.most_missing));
+    }
+    let Head { n_noise, n_incomplete, most_missing, agreement, .. } = head;
+    Ok(Model { method, columns, segments, rule, n_noise, n_incomplete, most_missing, agreement })
 }
 
 fn column_of(head: &ColumnHead) -> Result<ModelColumn, String> {

@@ -96,11 +96,13 @@ fn a_model_labels_its_own_rows_as_they_were_over_many_batches() {
         let (made, labels) = (run.table_of("makes", "assignments"), run.table_of("labels", "assignments"));
         assert_eq!(made, labels, "{method}");
         let segment = segments(&labels, "segment");
-        assert_eq!((segment.len(), segment.iter().filter(|segment| segment.is_none()).count()), (140_000, 140));
+        assert_eq!((segment.len(), segment.iter().filter(|segment| segment.is_none()).count()), (140_000, 0));
+        let missing = labels.column_by_name("n_missing").unwrap().as_primitive::<UInt32Type>();
+        assert_eq!(missing.values().iter().filter(|n| **n == 1).count(), 140);
         // Every row keeps its name, and heaps are segments.
         let id = labels.column_by_name("id").unwrap().as_string::<i32>();
         assert!((0..140_000).all(|row| id.value(row) == format!("r{}", row * 7)));
-        assert!((0..140_000).all(|row| segment[row].is_none() || segment[row] == segment[row % 3]), "{method}");
+        assert!((0..140_000).all(|row| missing.value(row) == 1 || segment[row] == segment[row % 3]), "{method}");
         let drift = run.table_of("labels", "drift");
         assert!((0..3).all(|row| number(&drift, "psi", row) == 0.0 && text(&drift, "verdict", row) == "stable"));
     }
@@ -177,14 +179,16 @@ fn a_wrong_model_is_named_with_what_to_do() {
         writer.write(&batch).unwrap();
         writer.close().unwrap();
     };
-    write(&whole, &head.replace("\"version\":1", "\"version\":2"));
-    refused(&spec, "3", &["is of version 2", "reads version 1", "make it again"]);
+    write(&whole, &head.replace("\"version\":2", "\"version\":3"));
+    refused(&spec, "3", &["is of version 3", "reads version 2", "make it again"]);
     write(&whole, &head[..head.len() / 2]);
     refused(&spec, "3", &["is damaged", "make it again"]);
     write(&whole.slice(1, whole.num_rows() - 1), &head);
     refused(&spec, "3", &["2 centres for 3 segments"]);
     write(&whole, &head.replace("\"unit\":", "\"unit\":-"));
     refused(&spec, "3", &["column `x` has no scaler or no bins"]);
+    write(&whole, &head.replace("\"most_missing\":0.5", "\"most_missing\":5"));
+    refused(&spec, "3", &["`most_missing` is 5"]);
     write(&whole, &head);
     job.run(&spec, "mended");
 }

@@ -67,14 +67,20 @@ impl Centres {
         &self.cells[at * self.d..][..self.d]
     }
 
-    /// Writes the squared distance of a point from every centre, in f64: side by side, each the same as [`Points::distance`] gives it.
+    /// Writes the squared distance of a point from every centre, in f64: side by side, each the same as [`Points::distance`] gives it. Of a
+    /// point that lacks cells (NaN) it is that of the cells it has, times all of them over those (Dixon 1979).
     pub(crate) fn distances(&self, point: &[f32], out: &mut Vec<f64>) {
         out.clear();
         out.resize(self.k(), 0.0);
+        let mut n_present = 0_u32;
         widest(
             #[inline(always)]
             || {
                 for (x, centres) in point.iter().zip(self.columns.chunks_exact(out.len().max(1))) {
+                    if x.is_nan() {
+                        continue;
+                    }
+                    n_present += 1;
                     let x = f64::from(*x);
                     for (sum, c) in out.iter_mut().zip(centres) {
                         *sum += (x - c) * (x - c);
@@ -82,6 +88,13 @@ impl Centres {
                 }
             },
         );
+        if (n_present as usize) < self.d {
+            #[allow(clippy::cast_precision_loss, reason = "columns are far fewer than 2^53")]
+            let share = self.d as f64 / f64::from(n_present.max(1));
+            for square in out.iter_mut() {
+                *square *= share;
+            }
+        }
     }
 
     /// Returns the first of the nearest centres in f64.

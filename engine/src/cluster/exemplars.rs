@@ -128,6 +128,7 @@ mod tests {
             margin: Some(margin),
             membership: None,
             outlier: None,
+            n_missing: 0,
         };
         let of = [(0, 9.0), (0, 8.0), (0, 7.0), (0, 6.0), (0, 1.0), (1, 2.0), (1, 3.0)];
         let places: Vec<Place> = of.into_iter().enumerate().map(place).collect();

@@ -223,6 +223,7 @@ mod tests {
             margin: None,
             membership: None,
             outlier: None,
+            n_missing: 0,
         };
         let places: Vec<Place> = (0..500).map(place).collect();
         let found = map(&points, &places, 1);

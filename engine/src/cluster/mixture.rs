@@ -166,7 +166,7 @@ impl Sums {
                 ln_weight: libm::log(weight / n),
                 mean: self.cells[j * d..][..d].iter().map(|sum| sum / weight).collect(),
                 inverse,
-                ln_peak: -ln_root - 0.5 * d as f64 * libm::log(std::f64::consts::TAU),
+                ln_peak: ln_peak(d, ln_root),
             })
         };
         (0..k).map(component).collect()
@@ -200,20 +200,31 @@ pub(super) fn root(matrix: &[f64], d: usize) -> Option<(Vec<f64>, f64)> {
 /// Returns the inverse of the lower Cholesky factor, and the logarithm of the factor's determinant; none where there is no factor.
 fn inverse_root(matrix: &[f64], d: usize) -> Option<(Vec<f64>, f64)> {
     let (root, ln_root) = root(matrix, d)?;
+    Some((inverse_lower(&root, d), ln_root))
+}
+
+/// Returns the logarithm of a normal density at its mean.
+#[allow(clippy::cast_precision_loss, reason = "columns are far fewer than 2^53")]
+fn ln_peak(d: usize, ln_root: f64) -> f64 {
+    -ln_root - 0.5 * d as f64 * libm::log(std::f64::consts::TAU)
+}
+
+/// Returns the inverse of a lower triangular matrix.
+fn inverse_lower(lower: &[f64], d: usize) -> Vec<f64> {
     let mut inverse = vec![0.0; d * d];
     for row in 0..d {
-        inverse[row * d + row] = 1.0 / root[row * d + row];
+        inverse[row * d + row] = 1.0 / lower[row * d + row];
         for column in 0..row {
-            let known: f64 = (column..row).map(|at| root[row * d + at] * inverse[at * d + column]).sum();
-            inverse[row * d + column] = -known / root[row * d + row];
+            let known: f64 = (column..row).map(|at| lower[row * d + at] * inverse[at * d + column]).sum();
+            inverse[row * d + column] = -known / lower[row * d + row];
         }
     }
-    Some((inverse, ln_root))
+    inverse
 }
 
 impl Component {
     /// Returns the logarithm of weight times density.
-    fn ln_density(&self, point: &[f32], room: &mut Vec<f64>) -> f64 {
+    pub(super) fn ln_density(&self, point: &[f32], room: &mut Vec<f64>) -> f64 {
         let d = self.mean.len();
         room.clear();
         room.extend(point.iter().zip(&self.mean).map(|(x, mean)| f64::from(*x) - mean));
@@ -230,6 +241,23 @@ impl Mixture {
     /// Returns a mixture that was fitted before; it labels points, and how likely it was is not known.
     pub(crate) const fn of(components: Vec<Component>) -> Self {
         Self { components, covariance: Covariance::Full, ln_likelihood: f64::NAN, iterations: 0, converged: true }
+    }
+
+    /// Returns the mixture of some of the columns, in their order: what is known of a point that has those alone. None where rounding leaves
+    /// no normal distribution of them.
+    pub(crate) fn of_columns(&self, columns: &[usize]) -> Option<Self> {
+        let p = columns.len();
+        let of_component = |component: &Component| {
+            let d = component.mean.len();
+            let root = inverse_lower(&component.inverse, d);
+            let cell = |a: usize, b: usize| (0..=a.min(b)).map(|at| root[a * d + at] * root[b * d + at]).sum::<f64>();
+            let covariance: Vec<f64> =
+                columns.iter().flat_map(|&a| columns.iter().map(move |&b| (a, b))).map(|(a, b)| cell(a, b)).collect();
+            let (inverse, ln_root) = inverse_root(&covariance, p)?;
+            let mean = columns.iter().map(|&at| component.mean[at]).collect();
+            Some(Component { ln_weight: component.ln_weight, mean, inverse, ln_peak: ln_peak(p, ln_root) })
+        };
+        Some(Self::of(self.components.iter().map(of_component).collect::<Option<_>>()?))
     }
 
     /// Fits a mixture from labels on; none where the work was stopped, or no component can be made of the points.
@@ -291,13 +319,16 @@ impl Mixture {
         largest + libm::log(total)
     }
 
+    /// Returns the component of a point, and its responsibility; ties go to the first.
+    pub(crate) fn likeliest(&self, point: &[f32], shares: &mut Vec<f64>) -> (u32, f64) {
+        shares.resize(self.components.len(), 0.0);
+        self.shares(point, shares);
+        (0..).zip(shares.iter().copied()).fold((0, -1.0), |best, other| if other.1 > best.1 { other } else { best })
+    }
+
     /// Returns the component of every point, and its responsibility; ties go to the first.
     pub(crate) fn labels(&self, points: &Points) -> (Vec<u32>, Vec<f64>) {
-        let of_point = |shares: &mut Vec<f64>, at: usize| {
-            shares.resize(self.components.len(), 0.0);
-            self.shares(points.point(at), shares);
-            (0..).zip(shares.iter().copied()).fold((0, -1.0), |best, other| if other.1 > best.1 { other } else { best })
-        };
+        let of_point = |shares: &mut Vec<f64>, at: usize| self.likeliest(points.point(at), shares);
         (0..points.n()).into_par_iter().with_min_len(256).map_init(Vec::new, of_point).unzip()
     }
 

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Shape    n rows x d columns of numbers in; a segment for every row out, or the answer that there are none.
-//! Nulls    a row takes part when all of its cells are present; others get no segment, and are counted.
+//! Nulls    rows that have all cells make the segments; others are placed among them by the cells that they have, and are counted (partial.rs).
 //! Numbers  labels are those of distances in f64 to centres in f64, whatever screened them; sums are whole numbers. So neither threads
 //!          nor places change a byte.
 //! Honest   a segment whose stability is below 0.6 is refused, below 0.75 doubtful. Columns that made the segments are described; only
@@ -39,6 +39,7 @@ mod map;
 mod medoids;
 mod mixture;
 mod model;
+mod partial;
 mod points;
 mod rules;
 mod silhouette;
@@ -146,6 +147,8 @@ pub struct ClusterOptions {
     pub category_of: Vec<Option<u32>>,
     /// Squared distance of two categories, in scaled units.
     pub gamma: f64,
+    /// Largest share of the columns that a row may lack to be placed by the others, 0 to 1.
+    pub most_missing: f64,
     /// Seeds tried on the sample.
     pub restarts: u32,
     /// Most iterations of a fit.
@@ -213,8 +216,10 @@ impl Trust {
 /// A segment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segment {
-    /// Rows.
+    /// Rows that have all cells: they made it, and all that is said of it is of them.
     pub n: u64,
+    /// Rows that lack cells and were placed by those that they have.
+    pub n_placed: u64,
     /// Mean Jaccard similarity with its like in bootstrap samples; none where it was not examined.
     pub stability: Option<f64>,
     /// Whether it can be trusted.
@@ -242,6 +247,8 @@ pub struct Place {
     pub membership: Option<f64>,
     /// How far it stands out from what is around it, 0 to 1 (HDBSCAN).
     pub outlier: Option<f64>,
+    /// Cells that it lacks.
+    pub n_missing: u32,
 }
 
 /// Segments, or that there are none.
@@ -249,7 +256,7 @@ pub struct Place {
 pub struct Clustering {
     /// The segments, largest first; empty where there is no structure to be found.
     pub segments: Vec<Segment>,
-    /// Every row that has all cells, in order; empty where there are no segments, and where they were given out block by block.
+    /// Every row, in order; empty where there are no segments, and where they were given out block by block.
     pub places: Vec<Place>,
     /// What sets segments apart, segment by segment.
     pub features: Vec<Feature>,
@@ -290,6 +297,13 @@ pub struct Clustering {
 }
 
 impl Clustering {
+    /// Counts rows that lack cells and were placed.
+    fn count_placed(&mut self, partial: &[Place]) {
+        for segment in partial.iter().filter_map(|place| place.segment) {
+            self.segments[segment as usize].n_placed += 1;
+        }
+    }
+
     /// Returns that nothing was found yet.
     fn of_nothing(options: &ClusterOptions, n_rows: usize, n_complete: usize) -> Self {
         Self {
@@ -303,7 +317,7 @@ impl Clustering {
             sweep: Vec::new(),
             scalers: Vec::new(),
             map: Map::default(),
-            model: Model::without_segments(Vec::new(), options.method, (n_complete, n_rows)),
+            model: Model::without_segments(Vec::new(), options, (n_complete, n_rows)),
             n_rows: n_rows as u64,
             n_incomplete: (n_rows - n_complete) as u64,
             n_sample: 0,
@@ -380,7 +394,7 @@ fn whole(table: &Table, others: &Table, options: &ClusterOptions, on: &Backend, 
     found.scalers.clone_from(&scaled.scalers);
     found.n_sample = sample.n() as u64;
     let of_rows = (scaled.rows.len(), table.n_rows);
-    found.model = Model::without_segments(model::columns(table, &scaled, options.seed), options.method, of_rows);
+    found.model = Model::without_segments(model::columns(table, &scaled, options.seed), options, of_rows);
     let Some(recipe) = choose::recipe(&sample, points.n(), options, &mut found, fits)? else {
         found.map = map::map(points, &[], options.seed);
         return Some(found);
@@ -411,7 +425,15 @@ fn whole(table: &Table, others: &Table, options: &ClusterOptions, on: &Backend, 
     let segment = |(at, &(label, n)): (usize, &(usize, u64))| {
         let stability = stability.as_ref().map(|stability| stability[label]);
         let centre = centres.centre(at).iter().zip(&found.scalers).map(|(c, scaler)| scaler.centre + c * scaler.unit).collect();
-        Segment { n, stability, trust: Trust::of(stability), inertia: inertia[at], silhouette: silhouettes.of_segment[at], centre }
+        Segment {
+            n,
+            n_placed: 0,
+            stability,
+            trust: Trust::of(stability),
+            inertia: inertia[at],
+            silhouette: silhouettes.of_segment[at],
+            centre,
+        }
     };
     found.segments = order.segments.iter().enumerate().map(segment).collect();
     let of_segments = (&found.segments[..], &centres);
@@ -419,6 +441,9 @@ fn whole(table: &Table, others: &Table, options: &ClusterOptions, on: &Backend, 
     found.features = describe::features(table, others, &found.places, found.segments.len());
     found.exemplars = exemplars::exemplars(points, &found.places, found.segments.len(), options.seed);
     found.rules = rules::rules(table, &found.scalers, &found.places, &found.segments, options.seed);
+    let partial = Scorer::new(&found.model).partial(table);
+    found.count_placed(&partial);
+    found.places = partial::merged(std::mem::take(&mut found.places), partial);
     Some(found)
 }
 
@@ -481,7 +506,7 @@ fn places(points: &Points, rows: &[usize], fitted: &Fitted, order: &Order, centr
         let segment = (label != NOISE).then(|| order.position[label as usize]);
         let membership = fitted.membership.as_ref().map(|membership| membership[at]);
         let outlier = fitted.outlier.as_ref().map(|outlier| outlier[at]);
-        place(points.point(at), Place { row, segment, distance: None, margin: None, membership, outlier }, centres, room)
+        place(points.point(at), Place { row, segment, distance: None, margin: None, membership, outlier, n_missing: 0 }, centres, room)
     };
     rows.par_iter().enumerate().map_init(Vec::new, of_row).collect()
 }

@@ -309,7 +309,7 @@ mod tests {
     fn places(labels: &[usize]) -> Vec<Place> {
         let place = |(row, label): (usize, &usize)| {
             let segment = u32::try_from(*label).ok();
-            Place { row, segment, distance: Some(1.0), margin: None, membership: None, outlier: None }
+            Place { row, segment, distance: Some(1.0), margin: None, membership: None, outlier: None, n_missing: 0 }
         };
         labels.iter().enumerate().map(place).collect()
     }
@@ -344,8 +344,15 @@ mod tests {
         let places = places(&labels);
         let told = Told { cells: cells.iter().map(Vec::as_slice).collect(), labels: labels.clone(), places: &places, n_segments: 3 };
         let scalers = [Scaler { centre: 0.0, unit: 1.0, category_of: None }; 3];
-        let segment =
-            Segment { n: 1, stability: None, trust: super::super::Trust::Unknown, inertia: 0.0, silhouette: None, centre: vec![0.0; 3] };
+        let segment = Segment {
+            n: 1,
+            n_placed: 0,
+            stability: None,
+            trust: super::super::Trust::Unknown,
+            inertia: 0.0,
+            silhouette: None,
+            centre: vec![0.0; 3],
+        };
         let segments = vec![segment; 3];
         let seen: Vec<bool> = (0..4_000).map(|at| at % 2 == 0).collect();
         let leaves = told.grow((0..4_000).filter(|at| at % 2 == 0).collect());
@@ -377,8 +384,15 @@ mod tests {
         let places = places(&labels);
         let told = Told { cells: cells.iter().map(Vec::as_slice).collect(), labels, places: &places, n_segments: 2 };
         let seen: Vec<bool> = (0..2_000).map(|at| at < 1_000).collect();
-        let segment =
-            Segment { n: 1, stability: None, trust: super::super::Trust::Unknown, inertia: 0.0, silhouette: None, centre: vec![0.0; 3] };
+        let segment = Segment {
+            n: 1,
+            n_placed: 0,
+            stability: None,
+            trust: super::super::Trust::Unknown,
+            inertia: 0.0,
+            silhouette: None,
+            centre: vec![0.0; 3],
+        };
         let scalers = [Scaler { centre: 0.0, unit: 1.0, category_of: None }; 3];
         let found = told.measure(told.grow((0..1_000).collect()), &seen, &scalers, &vec![segment; 2]);
         assert!((found.accuracy.unwrap() - 0.5).abs() < 0.06, "{:?}", found.accuracy);

@@ -119,6 +119,7 @@ mod tests {
             margin: None,
             membership: None,
             outlier: None,
+            n_missing: 0,
         };
         segments.iter().enumerate().map(place).collect()
     }

@@ -22,7 +22,8 @@ use super::assign::{Assign, AssignInput, Centres};
 use super::describe::Describing;
 use super::fit::{Fits, Fitted, Recipe};
 use super::kmeans::{self, LABEL_BYTES, Lloyd, Moved};
-use super::model::{Model, ModelColumn};
+use super::model::{Model, ModelColumn, with_rows};
+use super::partial::{self, Partial};
 use super::points::{Points, Scale, Scaled, Scaler, scaled_by, weigh_categories};
 use super::{ClusterOptions, Clustering, Order, Place, SAMPLE, choose, exemplars, map, place, rules, silhouette, stability};
 use super::{Segment, Trust};
@@ -134,9 +135,9 @@ pub(super) fn kmeans(
     found.n_drawn = seen.drawn.points.n() as u64;
     let Some(recipe) = choose::recipe(&seen.sample, seen.n_complete, options, &mut found, fits) else { return Ok(None) };
     let Some(recipe) = recipe else {
-        let Some(last) = Last::of(&pass, &seen, None, emit)? else { return Ok(None) };
+        let Some(last) = Last::of(&pass, &seen, None, options.most_missing, emit)? else { return Ok(None) };
         found.map = map::map(&seen.drawn.points, &[], options.seed);
-        found.model = Model::without_segments(last.columns(&seen), options.method, (seen.n_complete, rows.n_rows()));
+        found.model = Model::without_segments(last.columns(&seen), options, (seen.n_complete, rows.n_rows()));
         return Ok(Some(found));
     };
     let Recipe::KMeans { k } = recipe else { panic!("only k-means is made of rows block by block") };
@@ -166,7 +167,7 @@ pub(super) fn kmeans(
         },
     };
     let parted = Parted::of(moved, k);
-    let Some(last) = Last::of(&pass, &seen, Some(&parted), emit)? else { return Ok(None) };
+    let Some(last) = Last::of(&pass, &seen, Some(&parted), options.most_missing, emit)? else { return Ok(None) };
     parted.tell(&mut found, &seen, last, stability.as_deref(), options, (&host, rows.n_rows()));
     Ok(Some(found))
 }
@@ -375,6 +376,8 @@ struct Parted {
     centres: Centres,
     /// What the model is made of.
     fitted: Fitted,
+    /// Centres as the model has them, for rows that lack cells.
+    nearest: (Centres, Vec<Option<u32>>),
 }
 
 impl Parted {
@@ -387,8 +390,9 @@ impl Parted {
         let order = Order::by_counts(&counts);
         let cells = order.segments.iter().flat_map(|&(label, _)| moved.centres.centre(label)).copied().collect();
         let centres = Centres::new(cells, moved.centres.d);
+        let nearest = with_rows(&moved.centres, &order);
         let fitted = Fitted { n_segments: k, ..Fitted::of_centres(moved.centres) };
-        Self { labels: moved.labels, order, centres, fitted }
+        Self { labels: moved.labels, order, centres, fitted, nearest }
     }
 
     /// Fills in what is known once all rows have been seen.
@@ -411,11 +415,19 @@ impl Parted {
             let stability = stability.map(|stability| stability[label]);
             let centre = centres.centre(at).iter().zip(&seen.scalers).map(|(c, scaler)| scaler.centre + c * scaler.unit).collect();
             let silhouette = silhouettes.of_segment[at];
-            Segment { n, stability, trust: Trust::of(stability), inertia: last.inertia[at], silhouette, centre }
+            Segment {
+                n,
+                n_placed: last.n_placed[at],
+                stability,
+                trust: Trust::of(stability),
+                inertia: last.inertia[at],
+                silhouette,
+                centre,
+            }
         };
         found.segments = order.segments.iter().enumerate().map(segment).collect();
         found.map = map::map(&drawn.points, &last.drawn, options.seed);
-        let model = Model::without_segments(last.columns(seen), found.method, (seen.n_complete, n_rows));
+        let model = Model::without_segments(last.columns(seen), options, (seen.n_complete, n_rows));
         let of_segments = (&found.segments[..], &centres);
         found.model = model.with_segments(&drawn.points, &fitted, &order, of_segments, (found.method, options.seed, host));
         found.rules = rules::rules(&drawn.table, &found.scalers, &last.drawn, &found.segments, options.seed);
@@ -430,16 +442,19 @@ struct Last {
     inertia: Vec<f64>,
     described: Describing,
     spreads: Vec<(Spread, Sums)>,
+    /// Rows of every segment that lack cells.
+    n_placed: Vec<u64>,
     /// Places of the rows drawn that have all cells; their rows are places among the rows drawn.
     drawn: Vec<Place>,
 }
 
 impl Last {
     /// Reads all rows and gives out their places; none where the work was stopped.
-    fn of(pass: &Pass<'_>, seen: &Seen, parted: Option<&Parted>, emit: Emit<'_>) -> io::Result<Option<Self>> {
+    fn of(pass: &Pass<'_>, seen: &Seen, parted: Option<&Parted>, most_missing: f64, emit: Emit<'_>) -> io::Result<Option<Self>> {
         let n_segments = parted.map_or(0, |parted| parted.order.segments.len());
         let mut last = Self {
             inertia: vec![0.0; n_segments],
+            n_placed: vec![0; n_segments],
             described: Describing::new(pass.rows.n_columns(), n_segments),
             spreads: seen.bins.iter().map(|bins| (bins.emptied(), Sums::default())).collect(),
             drawn: Vec::new(),
@@ -456,6 +471,11 @@ impl Last {
             }
             last.described.absorb(block, &places);
             last.draw(seen, first, block.n_rows, &places);
+            let partial = parted.partial(block, seen, most_missing);
+            for segment in partial.iter().filter_map(|place| place.segment) {
+                last.n_placed[segment as usize] += 1;
+            }
+            let places = partial::merged(places, partial);
             emit(first, block.n_rows, places.into_iter().map(|place| Place { row: place.row + first, ..place }).collect())
         })?;
         Ok(went_on.then_some(last))
@@ -495,10 +515,17 @@ impl Parted {
             .map(|&row| (row, self.order.position[*labels.next().expect("every complete row has a label") as usize]))
             .collect();
         let of_row = |room: &mut Vec<f64>, (at, &(row, segment)): (usize, &(usize, u32))| {
-            let bare = Place { row, segment: Some(segment), distance: None, margin: None, membership: None, outlier: None };
+            let bare = Place { row, segment: Some(segment), distance: None, margin: None, membership: None, outlier: None, n_missing: 0 };
             place(scaled.points.point(at), bare, &self.centres, room)
         };
         rows.par_iter().enumerate().map_init(Vec::new, of_row).collect()
+    }
+
+    /// Returns the places of the rows of a block that lack cells.
+    fn partial(&self, block: &Table, seen: &Seen, most_missing: f64) -> Vec<Place> {
+        let (centres, segments) = &self.nearest;
+        let partial = Partial::of(&used(block, seen.scalers.len()), &seen.scalers, most_missing);
+        partial.places(&self.centres, |_, point, room| (segments[centres.nearest(point, room) as usize], None))
     }
 }
 

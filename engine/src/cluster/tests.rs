@@ -20,6 +20,7 @@ pub(super) const OPTIONS: ClusterOptions = ClusterOptions {
     scale: Scale::Standard,
     category_of: Vec::new(),
     gamma: 0.5,
+    most_missing: 0.5,
     restarts: 5,
     max_iterations: 100,
     bootstrap: 20,
@@ -177,13 +178,15 @@ fn threads_and_places_change_no_byte() {
 }
 
 #[test]
-fn rows_that_lack_a_cell_get_no_segment_and_are_counted() {
+fn rows_that_lack_a_cell_make_no_segment_and_are_counted() {
     let (mut columns, _) = blobs(200, 2, 2, 8.0, 3);
     columns[1][17] = f64::NAN;
     columns[0][40] = f64::INFINITY;
     let found = found(&columns, &OPTIONS);
-    assert_eq!((found.n_rows, found.n_incomplete, found.places.len()), (200, 2, 198));
-    assert!(found.places.iter().all(|place| place.row != 17 && place.row != 40));
+    assert_eq!((found.n_rows, found.n_incomplete, found.places.len()), (200, 2, 200));
+    assert!(found.places.iter().all(|place| (place.n_missing == 1) == (place.row == 17 || place.row == 40) && place.segment.is_some()));
+    let of = |n: fn(&super::Segment) -> u64| found.segments.iter().map(n).sum::<u64>();
+    assert_eq!((of(|segment| segment.n), of(|segment| segment.n_placed)), (198, 2));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::spec::{Problems, StepSpec};
 pub(super) const ROWS_AT_ONCE: usize = 65_536;
 
 /// Names that the column of `id` cannot have: those of `assignments` and `exemplars`.
-const IS_TAKEN: &[&str] = &["row", "segment", "distance", "margin", "membership", "outlier", "role"];
+const IS_TAKEN: &[&str] = &["row", "segment", "distance", "margin", "membership", "outlier", "n_missing", "role"];
 
 /// Refuses an `id` that has the name of a column of the tables it is carried into.
 pub(super) fn check_id(step: &StepSpec, problems: &mut Problems) {
@@ -30,7 +30,8 @@ pub(super) fn assignments(
     places: &mut Peekable<impl Iterator<Item = Place>>,
     id: Option<(&Field, ArrayRef)>,
 ) -> RecordBatch {
-    let mut segments = UInt32Builder::with_capacity(rows.len());
+    let whole = || UInt32Builder::with_capacity(rows.len());
+    let (mut segments, mut missing) = (whole(), whole());
     let numbers = || Float64Builder::with_capacity(rows.len());
     let (mut distances, mut margins, mut memberships, mut outliers) = (numbers(), numbers(), numbers(), numbers());
     for row in rows.clone() {
@@ -40,6 +41,7 @@ pub(super) fn assignments(
         margins.append_option(place.and_then(|place| place.margin));
         memberships.append_option(place.and_then(|place| place.membership));
         outliers.append_option(place.and_then(|place| place.outlier));
+        missing.append_option(place.map(|place| place.n_missing));
     }
     let mut columns: Vec<(Field, ArrayRef)> = vec![
         (Field::new("row", DataType::UInt64, false), Arc::new(rows.map(|row| row as u64).collect::<UInt64Array>())),
@@ -48,6 +50,7 @@ pub(super) fn assignments(
         (Field::new("margin", DataType::Float64, true), Arc::new(margins.finish())),
         (Field::new("membership", DataType::Float64, true), Arc::new(memberships.finish())),
         (Field::new("outlier", DataType::Float64, true), Arc::new(outliers.finish())),
+        (Field::new("n_missing", DataType::UInt32, true), Arc::new(missing.finish())),
     ];
     columns.extend(id.map(|(field, cells)| (field.clone(), cells)));
     batch(columns)

@@ -112,6 +112,12 @@ impl JobKind for Cluster {
                 about: "Squared distance of two different texts in scaled units; half of it where one is missing",
             },
             Key {
+                name: "most_missing",
+                takes: Takes::Number(0.0, 1.0),
+                default: Some("0.5"),
+                about: "Largest share of the columns that a row may lack to be placed by the others; rows that lack none make the segments",
+            },
+            Key {
                 name: "restarts",
                 takes: Takes::Integer(1, 1_000),
                 default: Some("10"),
@@ -132,9 +138,12 @@ impl JobKind for Cluster {
         const TABLES: &[TableDoc] = &[
             TableDoc {
                 name: "assignments",
-                about: "every row: its segment (none: noise), distance from the centre, how much farther the next centre is, membership, outlier",
+                about: "every row: its segment (none: noise), distance from the centre, how much farther the next centre is, membership, outlier, cells that it lacks",
             },
-            TableDoc { name: "segments", about: "every segment: rows, share, stability, whether it can be trusted, a description" },
+            TableDoc {
+                name: "segments",
+                about: "every segment: rows, share, rows that lack cells and were placed, stability, whether it can be trusted, a description",
+            },
             TableDoc {
                 name: "features",
                 about: "every column within every segment: mean, mean of the rest, effect, p and q where it took no part",
@@ -522,6 +531,7 @@ fn options(step: &StepSpec, on: &StepRun<'_>) -> ClusterOptions {
         max_iterations: count("max_iterations", 300),
         category_of: Vec::new(),
         gamma: step.number("gamma").unwrap_or(0.5),
+        most_missing: step.number("most_missing").unwrap_or(0.5),
         bootstrap: count("bootstrap", 50),
         alpha: on.alpha,
         seed: on.seed,

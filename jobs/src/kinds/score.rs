@@ -156,8 +156,9 @@ struct UnderWay<'a> {
     now: Vec<(Spread, Sums)>,
     /// Rows of every column beyond the range of the model.
     n_outside: Vec<u64>,
-    /// Rows of every segment.
+    /// Rows of every segment that have all cells, and those that lack some.
     counts: Vec<u64>,
+    n_placed: Vec<u64>,
     n_rows: u64,
     n_complete: u64,
     n_settled: u64,
@@ -185,6 +186,7 @@ impl<'a> UnderWay<'a> {
             now: model.columns.iter().map(|column| (column.spread.emptied(), Sums::default())).collect(),
             n_outside: vec![0; model.columns.len()],
             counts: vec![0; model.segments.len()],
+            n_placed: vec![0; model.segments.len()],
             n_rows: 0,
             n_complete: 0,
             n_settled: 0,
@@ -208,9 +210,12 @@ impl<'a> UnderWay<'a> {
         }
         let scored = self.scorer.score(&table, self.backend);
         self.n_settled += scored.n_settled;
-        self.n_complete += scored.places.len() as u64;
-        for segment in scored.places.iter().filter_map(|place| place.segment) {
-            self.counts[segment as usize] += 1;
+        for place in &scored.places {
+            let counts = if place.n_missing == 0 { &mut self.counts } else { &mut self.n_placed };
+            self.n_complete += u64::from(place.n_missing == 0);
+            if let Some(segment) = place.segment {
+                counts[segment as usize] += 1;
+            }
         }
         let first = usize::try_from(self.n_rows).expect("rows are counted in memory");
         let mut places = scored.places.into_iter().map(|mut place| {
@@ -289,6 +294,7 @@ impl<'a> UnderWay<'a> {
             now: &self.now,
             n_outside: &self.n_outside,
             counts: &self.counts,
+            n_placed: &self.n_placed,
             n_rows: self.n_rows,
             n_complete: self.n_complete,
             n_settled: self.n_settled,

@@ -141,7 +141,7 @@ impl Said<'_> {
         conditions.join(" and ")
     }
 
-    /// Returns SQL for the rows of a rule. A row that lacks a cell of another column is in no segment, and not selected either.
+    /// Returns SQL for the rows of a rule, of those that have all cells.
     fn rule(&self, rule: &Rule) -> String {
         let bound = |bound: &Bound| {
             let used = &self.used[bound.column];
@@ -159,6 +159,7 @@ impl Said<'_> {
             used.level.is_none() || bound.is_above || !is_named(used.at)
         };
         let mut terms: Vec<String> = rule.bounds.iter().filter(is_needed).map(bound).collect();
+        // Rows that lack cells are placed among the segments afterwards, and no filter selects them.
         let is_bound = |column: usize| rule.bounds.iter().any(|bound| bound.column == column);
         if self.found.n_incomplete > 0 {
             terms.extend(self.present(|column| !is_bound(column)));
@@ -240,7 +241,13 @@ impl Said<'_> {
             notes.push(format!("{} rows are noise: they lie in no dense place and have no segment", count(found.n_noise)));
         }
         if found.n_incomplete > 0 {
-            notes.push(format!("{} rows lack a cell and have no segment", count(found.n_incomplete)));
+            let n_placed: u64 = found.segments.iter().map(|segment| segment.n_placed).sum();
+            let placed = if n_placed > 0 {
+                format!("{} of them were placed by the cells that they have, {}", count(n_placed), count(found.n_incomplete - n_placed))
+            } else {
+                "they".to_owned()
+            };
+            notes.push(format!("{} rows lack a cell and made no segment: {placed} have none", count(found.n_incomplete)));
         }
         if found.n_settled > 0 {
             notes.push(format!("{} assignments were too close for f32 and settled in f64", count(found.n_settled)));
@@ -293,6 +300,10 @@ impl Said<'_> {
             (Field::new("segment", DataType::UInt32, false), numbered(all.len())),
             (Field::new("n", DataType::UInt64, false), Arc::new(all.iter().map(|segment| segment.n).collect::<UInt64Array>())),
             (Field::new("share", DataType::Float64, true), number(&|segment| Some(segment.n as f64 / self.found.n_rows as f64))),
+            (
+                Field::new("n_placed", DataType::UInt64, false),
+                Arc::new(all.iter().map(|segment| segment.n_placed).collect::<UInt64Array>()),
+            ),
             (Field::new("stability", DataType::Float64, true), number(&|segment| segment.stability)),
             (
                 Field::new("trust", DataType::Utf8, false),

@@ -21,8 +21,10 @@ pub(super) struct Said<'a> {
     /// Spread of every column.
     pub(super) now: &'a [(Spread, Sums)],
     pub(super) n_outside: &'a [u64],
-    /// Rows of every segment.
+    /// Rows of every segment that have all cells.
     pub(super) counts: &'a [u64],
+    /// Rows of every segment that lack cells.
+    pub(super) n_placed: &'a [u64],
     pub(super) n_rows: u64,
     pub(super) n_complete: u64,
     pub(super) n_settled: u64,
@@ -185,7 +187,13 @@ impl Said<'_> {
         }
         let n_incomplete = self.n_rows - self.n_complete;
         if n_incomplete > 0 {
-            notes.push(format!("{} without a cell and so without a segment", counted(n_incomplete, "row")));
+            let n_placed: u64 = self.n_placed.iter().sum();
+            notes.push(format!(
+                "{} lacking cells: {} placed by those that they have, {} in no segment; drift of segments is of the other rows",
+                counted(n_incomplete, "row"),
+                count(n_placed),
+                count(n_incomplete - n_placed)
+            ));
         }
         let n_noise = self.n_complete - self.n_labelled();
         if n_noise > 0 && !model.segments.is_empty() {
@@ -256,6 +264,7 @@ impl Said<'_> {
             (Field::new("segment", DataType::UInt32, false), Arc::new(segments)),
             (Field::new("n", DataType::UInt64, false), Arc::new(UInt64Array::from(self.counts.to_vec()))),
             (Field::new("share", DataType::Float64, true), number(&|at| share(self.counts[at], self.n_rows))),
+            (Field::new("n_placed", DataType::UInt64, false), Arc::new(UInt64Array::from(self.n_placed.to_vec()))),
             (Field::new("n_model", DataType::UInt64, false), Arc::new(all.iter().map(|segment| segment.n).collect::<UInt64Array>())),
             (Field::new("share_model", DataType::Float64, true), number(&|at| share(all[at].n, of_model))),
             (Field::new("stability", DataType::Float64, true), number(&|at| all[at].stability)),
@@ -275,6 +284,7 @@ impl Said<'_> {
             (Field::new("n_segment", DataType::UInt64, false), count(self.n_labelled())),
             (Field::new("n_noise", DataType::UInt64, false), count(self.n_complete - self.n_labelled())),
             (Field::new("n_incomplete", DataType::UInt64, false), count(self.n_rows - self.n_complete)),
+            (Field::new("n_placed", DataType::UInt64, false), count(self.n_placed.iter().sum())),
             (Field::new("reason", DataType::Utf8, false), text(&self.reason(drifts))),
         ])
     }
