@@ -190,6 +190,40 @@ def medoids(arguments, folder) -> None:
     )
 
 
+def minibatch(arguments, folder) -> None:
+    """The whole step, reading, three starts on the sample and tables included, against MiniBatchKMeans on the array in memory."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    for name, rows, columns, k in CASES:
+        path = table(arguments.folder, rows, columns, k, 1.0)
+        cells = np.ascontiguousarray(np.column_stack([column.to_numpy() for column in pq.read_table(path).columns]))
+        found = []
+        for seed in range(arguments.rounds):
+            ours = gristmill(arguments, folder, path, k, 300, seed, 3)
+            start = time.perf_counter()
+            fit = MiniBatchKMeans(k, random_state=seed, n_init=3).fit(cells)
+            found.append((ours[0], time.perf_counter() - start, ours[2], fit.inertia_))
+        ours, theirs, own, other = (statistics.median(round[at] for round in found) for at in range(4))
+        print(
+            f"{name}, to the end: gristmill's whole step {ours:.1f} s, inertia {own:.6g}; MiniBatchKMeans {theirs:.1f} s, {other:.6g} ({100 * (other / own - 1):+.2f} %)",
+            flush=True,
+        )
+
+
+def seeding(arguments, folder) -> None:
+    """Seeds on the sample, then one iteration, against k-means++ of all rows, then one iteration."""
+    for rows, columns, k in [(1_000_000, 64, 100), (200_000, 16, 2_000)]:
+        path = table(arguments.folder, rows, columns, k, 2.0)
+        cells = np.ascontiguousarray(np.column_stack([column.to_numpy() for column in pq.read_table(path).columns]))
+        found = [(gristmill(arguments, folder, path, k, 1, seed)[::2], of_sklearn(cells, k, 1, seed, "k-means++")) for seed in range(arguments.rounds)]
+        (ours, own), (theirs, other) = ([statistics.median(round[side][at] for round in found) for at in (0, 1)] for side in (0, 1))
+        print(
+            f"seeds, {rows:,} x {columns}, k = {k}, and one iteration: gristmill's whole step {ours:.1f} s, inertia {own:.6g}; scikit-learn {theirs:.1f} s, "
+            f"{other:.6g} ({100 * (own / other - 1):+.2f} %)",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary", type=pathlib.Path)
@@ -207,6 +241,10 @@ def main() -> None:
             inertia(arguments, pathlib.Path(temporary))
         if re.search(arguments.only, "silhouettes"):
             silhouettes(arguments, pathlib.Path(temporary))
+        if re.search(arguments.only, "minibatch"):
+            minibatch(arguments, pathlib.Path(temporary))
+        if re.search(arguments.only, "seeding"):
+            seeding(arguments, pathlib.Path(temporary))
         if re.search(arguments.only, "medoids"):
             medoids(arguments, pathlib.Path(temporary))
         if re.search(arguments.only, "prototypes"):

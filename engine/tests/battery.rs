@@ -24,6 +24,7 @@ const OPTIONS: ClusterOptions = ClusterOptions {
     category_of: Vec::new(),
     gamma: 0.5,
     most_missing: 0.5,
+    is_weighted: false,
     restarts: 5,
     max_iterations: 300,
     bootstrap: 0,

@@ -49,6 +49,8 @@ struct Head {
     method: String,
     nulls: String,
     most_missing: f64,
+    /// Whether rows are brought to length 1 before distances are taken.
+    is_unit: bool,
     columns: Vec<ColumnHead>,
     segments: Vec<SegmentHead>,
     n_noise: u64,
@@ -171,6 +173,7 @@ fn head(model: &Model) -> Head {
         method: model.method.word().to_owned(),
         nulls: NULLS.to_owned(),
         most_missing: model.most_missing,
+        is_unit: model.is_unit,
         columns: model.columns.iter().map(column).collect(),
         segments: model.segments.iter().map(segment).collect(),
         n_noise: model.n_noise,
@@ -306,8 +309,8 @@ fn from_parts(head: Head, table: &RecordBatch) -> Result<Model, String> {
     if !(0.0..=1.0).contains(&head.most_missing) {
         return Err(format!("`most_missing` is {}, and a share is 0 to 1", head.most_missing));
     }
-    let Head { n_noise, n_incomplete, most_missing, agreement, .. } = head;
-    Ok(Model { method, columns, segments, rule, n_noise, n_incomplete, most_missing, agreement })
+    let Head { n_noise, n_incomplete, most_missing, is_unit, agreement, .. } = head;
+    Ok(Model { method, columns, segments, rule, n_noise, n_incomplete, most_missing, is_unit, agreement })
 }
 
 fn column_of(head: &ColumnHead) -> Result<ModelColumn, String> {

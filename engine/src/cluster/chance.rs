@@ -36,13 +36,13 @@ pub(super) fn as_dense_by_chance(sample: &Points, share: usize, least: usize, mi
     let min_size = (points.n() / share).max(least);
     let grids: Vec<Vec<f32>> = (0..points.d).map(|column| grid(&points, column)).collect();
     let excess = |points: &Points| {
-        let (ways, _) = linked(points, &Tree::new(points), min_samples.min(min_size), fits.stop)?;
-        Some(density::hdbscan(points.n(), &ways, min_size).excess)
+        let linked = linked(points, &Tree::new(points), (min_samples.min(min_size), false), fits.stop)?;
+        Some(density::hdbscan(points.n(), &linked.ways, min_size).excess)
     };
     let own = excess(&points)?;
     let by_chance = |is_box: bool| {
         let stream = |turn: u32| Stream::new(fits.seed, Purpose::Sample, 3, 2 * turn + u32::from(is_box));
-        let draw = |turn: u32| excess(&drawn(points.n(), &mean, &root, &grids, is_box, &mut stream(turn)));
+        let draw = |turn: u32| excess(&drawn(points.n(), (&mean, &root), &grids, (is_box, points.is_unit), &mut stream(turn)));
         let drawn: Vec<f64> = (0..DRAWS).into_par_iter().map(draw).collect::<Option<_>>()?;
         let as_large = drawn.iter().filter(|excess| **excess >= own).count() as u32;
         Some(f64::from(1 + as_large) / f64::from(1 + DRAWS))
@@ -73,8 +73,8 @@ fn moments(points: &Points) -> Option<(Vec<f64>, Vec<f64>)> {
     Some((mean, root(&covariance, d)?.0))
 }
 
-/// Draws points of this mean and covariance: of a normal distribution, or of a box.
-fn drawn(n: usize, mean: &[f64], root: &[f64], grids: &[Vec<f32>], is_box: bool, stream: &mut Stream) -> Points {
+/// Draws points of this mean and covariance: of a normal distribution, or of a box; where asked, brought to length 1.
+fn drawn(n: usize, (mean, root): (&[f64], &[f64]), grids: &[Vec<f32>], (is_box, is_unit): (bool, bool), stream: &mut Stream) -> Points {
     let d = mean.len();
     let mut uniform = || (f64::from(stream.word()) + 0.5) / 4_294_967_296.0;
     let side = libm::sqrt(12.0);
@@ -87,7 +87,11 @@ fn drawn(n: usize, mean: &[f64], root: &[f64], grids: &[Vec<f32>], is_box: bool,
             cells.push(nearest(&grids[row], (mean[row] + away) as f32));
         }
     }
-    Points::new(cells, d)
+    let mut points = Points::new(cells, d);
+    if is_unit {
+        points = points.of_unit_length();
+    }
+    points
 }
 
 /// Returns the values of a column in order, where most of them are taken more than once; else none.
@@ -95,7 +99,7 @@ fn grid(points: &Points, column: usize) -> Vec<f32> {
     let mut values: Vec<f32> = points.cells.iter().skip(column).step_by(points.d).copied().collect();
     values.sort_unstable_by(f32::total_cmp);
     values.dedup();
-    if values.len() * 2 > points.n() { Vec::new() } else { values }
+    if points.is_unit || values.len() * 2 > points.n() { Vec::new() } else { values }
 }
 
 /// Returns the value of a grid that is nearest, or the value itself where there is no grid.
@@ -136,7 +140,8 @@ mod tests {
         let points = points(1_000, 2, false);
         let (mean, root) = moments(&points).expect("points spread");
         for is_box in [false, true] {
-            let drawn = drawn(20_000, &mean, &root, &[Vec::new(), Vec::new()], is_box, &mut Stream::new(1, Purpose::Sample, 3, 0));
+            let drawn =
+                drawn(20_000, (&mean, &root), &[Vec::new(), Vec::new()], (is_box, false), &mut Stream::new(1, Purpose::Sample, 3, 0));
             let (drawn_mean, drawn_root) = moments(&drawn).expect("draws spread");
             let all = mean.iter().zip(&drawn_mean).chain(root.iter().zip(&drawn_root));
             assert!(all.clone().all(|(due, found)| (due - found).abs() < 0.01), "{:?}", all.collect::<Vec<_>>());

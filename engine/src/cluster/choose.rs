@@ -11,9 +11,9 @@
 //! On the 37 labelled sets of real shapes that have anchors (Gagolewski's suite, `engine/tests/battery.rs`) the mean adjusted Rand index is
 //! 0.757, of HDBSCAN's best of five settings 0.723; with plain distances for Genie it was 0.746, with the thirtieth as the only share 0.723.
 
-use super::fit::{Fits, Recipe, mixture};
+use super::fit::{Fits, Recipe, TREE_COLUMNS, TREE_ROWS, mixture};
 use super::points::Points;
-use super::{Choice, ClusterOptions, Clustering, Covariance, Method, Sweep, chance, cut, density, fit, stability, tree};
+use super::{Choice, ClusterOptions, Clustering, Covariance, Method, Sweep, chance, cut, density, fit, near, stability, tree};
 
 /// Points that make a place dense, where nobody says how many.
 const MIN_SAMPLES: usize = 10;
@@ -32,10 +32,6 @@ const BY_CHANCE: f64 = 0.01;
 
 /// Neighbours that make a place dense for the linkage that is chosen by itself: reach evens out stray points that plain distances chain along.
 const LINKED_SAMPLES: usize = 3;
-
-/// Rows and columns beyond which trees of points are left alone: every point would be held against every other.
-const TREE_ROWS: usize = 100_000;
-const TREE_COLUMNS: usize = 10;
 
 /// Returns what is to be done with all points, of which there are `n`, or that there are no segments, and puts down what was looked at; none
 /// where the work was stopped.
@@ -93,7 +89,7 @@ fn automatic(sample: &Points, n: usize, options: &ClusterOptions, found: &mut Cl
         (Method::Genie, Recipe::Genie { k, min_samples: LINKED_SAMPLES })
     };
     let fits = Fits { restarts: fits.restarts.min(stability::RESTARTS), ..fits };
-    let near = tree::Tree::new(sample).neighbours(cut::NEIGHBOURS);
+    let near = near::neighbours(sample, &tree::Tree::new(sample), cut::NEIGHBOURS);
     let mut best: Option<(f64, Recipe)> = None;
     let first = found.sweep.len();
     for (method, recipe) in [other, mixture] {
@@ -133,7 +129,7 @@ fn is_structured(sample: &Points, method: Method, k: usize, sweep: &mut Vec<Swee
 fn dense_places(sample: &Points, fits: Fits<'_>) -> Option<usize> {
     let tree = tree::Tree::new(sample);
     let mut best = (-1.0, 0);
-    let (ways, _) = fit::linked(sample, &tree, MIN_SAMPLES, fits.stop)?;
+    let ways = fit::linked(sample, &tree, (MIN_SAMPLES, false), fits.stop)?.ways;
     for share in COUNTED_SHARES {
         let min_size = (sample.n() / share).max(MIN_SIZE);
         let found = density::hdbscan(sample.n(), &ways, min_size);

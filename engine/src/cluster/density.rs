@@ -235,7 +235,7 @@ impl Search for Border<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fit::linked;
+    use super::super::fit::{Linked, linked};
     use super::super::tree::tests::points;
     use super::*;
 
@@ -281,7 +281,7 @@ mod tests {
                 let points = points(n, d, is_grid);
                 let tree = Tree::new(&points);
                 let of = |eps: f64| {
-                    let (ways, core) = linked(&points, &tree, min_samples - 1, &|| false).expect("not stopped");
+                    let Linked { ways, core, .. } = linked(&points, &tree, (min_samples - 1, false), &|| false).expect("not stopped");
                     dbscan(&tree, &points, &core, &ways, eps)
                 };
                 assert_eq!(of(eps), by_the_book(&points, eps, min_samples), "{n} x {d}, eps = {eps}, {is_grid}");
@@ -296,7 +296,7 @@ mod tests {
     fn two_dense_places_and_a_stray_by_hand() {
         // Steps of 1 within two rows of five, 10 apart, and one point far away. m = 1: the core distance of every point but the last is 1.
         let points = Points::new(vec![0.0, 1.0, 2.0, 3.0, 4.0, 14.0, 15.0, 16.0, 17.0, 18.0, 100.0], 1);
-        let (ways, _) = linked(&points, &Tree::new(&points), 1, &|| false).expect("not stopped");
+        let ways = linked(&points, &Tree::new(&points), (1, false), &|| false).expect("not stopped").ways;
         let found = hdbscan(11, &ways, 3);
         assert_eq!(found.labels, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, NOISE]);
         // All leave their segment at density 1; the stray leaves all at 1 / 82, when nothing below is denser than 1.
@@ -312,7 +312,7 @@ mod tests {
         let found = hdbscan(1, &[], 2);
         assert_eq!((found.labels, found.excess), (vec![NOISE], 0.0));
         let copies = Points::new([vec![1.0; 20], vec![5.0; 20], vec![5.5; 20]].concat(), 1);
-        let (ways, _) = linked(&copies, &Tree::new(&copies), 3, &|| false).expect("not stopped");
+        let ways = linked(&copies, &Tree::new(&copies), (3, false), &|| false).expect("not stopped").ways;
         let found = hdbscan(60, &ways, 5);
         assert!(found.membership.iter().chain(&found.outlier).all(|x| x.is_finite()));
         assert_eq!(found.labels.iter().filter(|label| **label == found.labels[0]).count(), 20);

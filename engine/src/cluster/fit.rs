@@ -2,10 +2,12 @@
 
 use super::assign::{Assign, AssignInput, Centres};
 use super::density::{self, NOISE};
+use super::descent;
 use super::genie::genie;
 use super::kmeans;
 use super::medoids;
 use super::mixture::{Covariance, Mixture};
+use super::near;
 use super::points::Points;
 use super::spanning::{Way, spanning_tree};
 use super::tree::Tree;
@@ -14,6 +16,11 @@ use crate::backend::Backend;
 /// Neighbours beyond those that make a place dense: they bound the ways of the spanning tree, so that fewer points walk it. HDBSCAN of 50,000 x 8
 /// took 1.66 CPU-seconds without, 1.51 with 6, 1.58 with 14.
 const BEYOND: usize = 6;
+
+/// Rows and columns beyond which every point would be held against nearly every other: `auto` leaves trees of points alone, others take nearly
+/// all neighbours.
+pub(crate) const TREE_ROWS: usize = 100_000;
+pub(crate) const TREE_COLUMNS: usize = 10;
 
 /// A method and its numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,6 +64,8 @@ pub(crate) struct Fitted {
     pub(crate) iterations: u32,
     pub(crate) converged: bool,
     pub(crate) n_settled: u64,
+    /// Share of the neighbours that were found, where not all were looked for.
+    pub(crate) recall: Option<f64>,
 }
 
 impl Fitted {
@@ -77,20 +86,36 @@ impl Fitted {
             iterations: 0,
             converged: true,
             n_settled: 0,
+            recall: None,
         }
     }
 }
 
-/// Returns the spanning tree of points, and the squared distances of their `min_samples`-th neighbours; none where the work was stopped.
+/// The spanning tree of points.
+pub(crate) struct Linked {
+    pub(crate) ways: Vec<Way>,
+    /// Squared distances of the `min_samples`-th neighbours.
+    pub(crate) core: Vec<f64>,
+    /// Share of the neighbours that were found, where not all were looked for.
+    pub(crate) recall: Option<f64>,
+}
+
+/// Returns the spanning tree of points, of nearly the shortest ways where there are many rows and columns and `may_miss`; none where the work
+/// was stopped.
 pub(crate) fn linked(
     points: &Points,
     tree: &Tree<'_>,
-    min_samples: usize,
+    (min_samples, may_miss): (usize, bool),
     stop: &(dyn Fn() -> bool + Sync),
-) -> Option<(Vec<Way>, Vec<f64>)> {
-    let near = tree.neighbours(min_samples + BEYOND);
+) -> Option<Linked> {
+    if may_miss && points.n() > TREE_ROWS && points.d > TREE_COLUMNS {
+        let (near, recall) = descent::neighbours(points, tree, min_samples + BEYOND, stop)?;
+        let core = near.reach(min_samples, points.n());
+        return Some(Linked { ways: descent::spanning_tree(points, &core, &near, stop)?, core, recall: Some(recall) });
+    }
+    let near = near::neighbours(points, tree, min_samples + BEYOND);
     let core = near.reach(min_samples, points.n());
-    Some((spanning_tree(tree, points, &core, &near, stop)?, core))
+    Some(Linked { ways: spanning_tree(tree, points, &core, &near, stop)?, core, recall: None })
 }
 
 impl Recipe {
@@ -154,18 +179,18 @@ impl Recipe {
                 })
             }
             Self::Genie { k, min_samples } => {
-                let (ways, _) = linked(points, &Tree::new(points), min_samples, fits.stop)?;
-                Some(Fitted::of_labels(genie(points.n(), &ways, k)))
+                let Linked { ways, recall, .. } = linked(points, &Tree::new(points), (min_samples, true), fits.stop)?;
+                Some(Fitted { recall, ..Fitted::of_labels(genie(points.n(), &ways, k)) })
             }
             Self::Hdbscan { min_size, min_samples } => {
-                let (ways, _) = linked(points, &Tree::new(points), min_samples, fits.stop)?;
+                let Linked { ways, recall, .. } = linked(points, &Tree::new(points), (min_samples, true), fits.stop)?;
                 let found = density::hdbscan(points.n(), &ways, min_size);
-                Some(Fitted { membership: Some(found.membership), outlier: Some(found.outlier), ..Fitted::of_labels(found.labels) })
+                Some(Fitted { recall, membership: Some(found.membership), outlier: Some(found.outlier), ..Fitted::of_labels(found.labels) })
             }
             Self::Dbscan { eps, min_samples } => {
                 let tree = Tree::new(points);
                 // A point is among its own neighbours here.
-                let (ways, core) = linked(points, &tree, min_samples.saturating_sub(1), fits.stop)?;
+                let Linked { ways, core, .. } = linked(points, &tree, (min_samples.saturating_sub(1), false), fits.stop)?;
                 Some(Fitted::of_labels(density::dbscan(&tree, points, &core, &ways, eps)))
             }
         }

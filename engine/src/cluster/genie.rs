@@ -180,7 +180,7 @@ mod tests {
     fn genie_is_that_of_the_book() {
         for (n, d, k) in [(1, 1, 1), (2, 1, 1), (40, 2, 3), (60, 2, 5), (50, 3, 1), (45, 1, 4)] {
             let points = points(n, d, false);
-            let (ways, _) = linked(&points, &Tree::new(&points), 0, &|| false).expect("not stopped");
+            let ways = linked(&points, &Tree::new(&points), (0, false), &|| false).expect("not stopped").ways;
             assert_eq!(genie(n, &ways, k), by_the_book(&points, k, GINI), "{n} x {d}, k = {k}");
             if (n, k) == (60, 5) {
                 assert_ne!(genie(n, &ways, k), by_the_book(&points, k, 1.0), "a wrong twin: single linkage");

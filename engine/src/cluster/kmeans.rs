@@ -6,6 +6,8 @@
 //! Skipped  a point whose label cannot change is not looked at: the centres moved less, added up, than the second one lies farther than its
 //!          own (Hamerly 2010, with one bound). Bounds are rounded against it, so that labels are those of all distances.
 //! Text     a column of text is a flag for each of its categories, and a centre has one of them: the most frequent (k-prototypes).
+//! Weights  a row counts as its weight in centres, seeds and sums of squares; sums of weights are whole numbers too.
+//! Unit     centres of rows of length 1 have length 1 (spherical k-means).
 //! Empty    a centre without points moves to the point that lies farthest from its own.
 //! End      when no point moves, or after `max_iterations`.
 //! Source   Lloyd 1982; categories: Huang 1998 (k-prototypes); seeding: greedy k-means++ (Arthur and Vassilvitskii 2007).
@@ -86,13 +88,15 @@ pub(crate) struct Lloyd<'a> {
 impl Lloyd<'_> {
     /// Moves at most 65,535 centres until no point changes its own; none where the work was stopped.
     pub(crate) fn run(&self, mut centres: Centres) -> io::Result<Option<Moved>> {
-        let (mut n, mut largest, mut modes) = (0, 0.0_f32, None);
+        let (mut n, mut largest, mut like) = (0.0, 0.0_f32, None);
         (self.blocks)(&mut |points| {
-            n += points.n();
-            modes.clone_from(&points.modes);
+            // In the order of the points, however they are cut.
+            n = (0..points.n()).fold(n, |n, at| n + points.weight(at));
+            like.get_or_insert_with(|| points.some(&[]));
             largest = largest.max(points.cells.par_iter().map(|x| x.abs()).reduce(|| 0.0, f32::max));
         })?;
-        let mut sums = Sums::new((n, largest), centres.k(), self.d);
+        let is_weighted = like.as_ref().is_some_and(|points| points.weights.is_some());
+        let mut sums = Sums::new((n, largest), is_weighted, centres.k(), self.d);
         let mut drift = Drift { reach: vec![0.0; centres.k()] };
         let mut held: Vec<Block> = Vec::new();
         let (mut n_settled, mut iterations) = (0, 0);
@@ -116,8 +120,8 @@ impl Lloyd<'_> {
             }
             iterations += 1;
             let mut cells = sums.centres();
-            if let Some(modes) = &modes {
-                modes.apply(&mut cells, self.d);
+            if let Some(points) = &like {
+                points.shape(&mut cells);
             }
             sums.fill_empty(&mut cells, self.blocks, &held, &centres)?;
             let next = Centres::new(cells, self.d);
@@ -256,8 +260,10 @@ impl Block {
 /// Returns the sum of squared distances, in the order of the points.
 pub(crate) fn inertia(points: &Points, centres: &Centres, labels: &[u32]) -> f64 {
     let part = |(first, labels): (usize, &[u32])| -> f64 {
-        let of_point =
-            |(at, label): (usize, &u32)| Points::distance(points.point(first * POINTS_AT_ONCE + at), centres.centre(*label as usize));
+        let of_point = |(at, label): (usize, &u32)| {
+            let at = first * POINTS_AT_ONCE + at;
+            points.weight(at) * Points::distance(points.point(at), centres.centre(*label as usize))
+        };
         labels.iter().enumerate().map(of_point).sum()
     };
     let parts: Vec<f64> = labels.par_chunks(POINTS_AT_ONCE).enumerate().map(part).collect();
@@ -268,24 +274,31 @@ pub(crate) fn inertia(points: &Points, centres: &Centres, labels: &[u32]) -> f64
 struct Sums {
     /// What a cell is multiplied with.
     fraction: f64,
+    /// What a weight is multiplied with; 1 where points count as 1.
+    of_weight: f64,
     cells: Vec<i64>,
     counts: Vec<i64>,
     d: usize,
 }
 
 impl Sums {
-    /// Takes the number of points, and their largest cell.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a power of two")]
-    fn new((n, largest): (usize, f32), k: usize, d: usize) -> Self {
+    /// Takes the weight of all points, and their largest cell.
+    fn new((n, largest): (f64, f32), is_weighted: bool, k: usize, d: usize) -> Self {
         // 2^62 holds the sum of all points at the largest cell.
-        let bits = 62.0 - libm::ceil(libm::log2(n.max(1) as f64 * f64::from(largest).max(f64::MIN_POSITIVE)));
-        let fraction = libm::ldexp(1.0, bits.clamp(-1000.0, 1000.0) as i32);
-        Self { fraction, cells: vec![0; k * d], counts: vec![0; k], d }
+        let fraction = |largest: f64| {
+            let bits = 62.0 - libm::ceil(libm::log2(largest.max(f64::MIN_POSITIVE)));
+            #[allow(clippy::cast_possible_truncation, reason = "a power of two")]
+            let bits = bits.clamp(-1000.0, 1000.0) as i32;
+            libm::ldexp(1.0, bits)
+        };
+        let n = if n > 0.0 { n } else { 1.0 };
+        let (of_weight, fraction) = (if is_weighted { fraction(n) } else { 1.0 }, fraction(n * f64::from(largest)));
+        Self { fraction, of_weight, cells: vec![0; k * d], counts: vec![0; k], d }
     }
 
     /// Takes points from the centres that they leave and gives them to those that they come to; returns how many moved.
     fn absorb(&mut self, parts: Vec<Part<'_>>, points: &Points, drift: &Drift) -> usize {
-        let (d, fraction) = (self.d, self.fraction);
+        let (d, fraction, of_weight) = (self.d, self.fraction, self.of_weight);
         let none = || (vec![0_i64; self.cells.len()], vec![0_i64; self.counts.len()], 0_usize);
         let absorb = |(mut cells, mut counts, mut moved): (Vec<i64>, Vec<i64>, usize), part: Part<'_>| {
             for (nth, found) in part.found.iter().enumerate() {
@@ -297,11 +310,14 @@ impl Sums {
                     continue;
                 }
                 moved += 1;
+                let weight = points.weight(part.first + at);
+                #[allow(clippy::cast_possible_truncation, reason = "within 2^62 by the choice of the fraction")]
+                let whole = (weight * of_weight) as i64;
                 for (centre, sign) in (from != NONE).then_some((from, -1)).into_iter().chain([(to, 1)]) {
-                    counts[centre as usize] += sign;
+                    counts[centre as usize] += sign * whole;
                     for (sum, x) in cells[centre as usize * d..][..d].iter_mut().zip(points.point(part.first + at)) {
                         #[allow(clippy::cast_possible_truncation, reason = "within 2^62 by the choice of the fraction")]
-                        let cell = (f64::from(*x) * fraction) as i64;
+                        let cell = (f64::from(*x) * weight * fraction) as i64;
                         *sum += sign * cell;
                     }
                 }
@@ -322,8 +338,9 @@ impl Sums {
 
     #[allow(clippy::cast_precision_loss, reason = "a sum is rounded to the nearest f64")]
     fn centres(&self) -> Vec<f64> {
+        let weight = |n: i64| if n > 0 { n as f64 / self.of_weight } else { 1.0 };
         let sums = self.cells.chunks(self.d).zip(&self.counts);
-        sums.flat_map(|(sums, n)| sums.iter().map(move |sum| *sum as f64 / self.fraction / (*n).max(1) as f64)).collect()
+        sums.flat_map(|(sums, n)| sums.iter().map(move |sum| *sum as f64 / self.fraction / weight(*n))).collect()
     }
 
     /// Moves centres without points to the points that lie farthest from their own.
@@ -369,10 +386,24 @@ pub(crate) fn seeds(points: &Points, k: usize, seed: u64, turn: u32) -> Centres 
     let n = points.n();
     let wide = |at: usize| points.point(at).iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
     let distances = |centre: &[f64]| -> Vec<f64> {
-        (0..n).into_par_iter().with_min_len(1024).map(|at| Points::distance(points.point(at), centre)).collect()
+        (0..n).into_par_iter().with_min_len(1024).map(|at| points.weight(at) * Points::distance(points.point(at), centre)).collect()
+    };
+    let drawn = |weights: &[f64], share: f64| {
+        let mut total = 0.0;
+        let sums: Vec<f64> = weights
+            .iter()
+            .map(|weight| {
+                total += weight;
+                total
+            })
+            .collect();
+        sums.partition_point(|sum| *sum <= share * total).min(n - 1)
     };
     let n_tries = 2 + libm::log(k as f64) as usize;
-    let first = ((uniform() * n as f64) as usize).min(n - 1);
+    let first = match &points.weights {
+        Some(weights) => drawn(weights, uniform()),
+        None => ((uniform() * n as f64) as usize).min(n - 1),
+    };
     let mut cells = wide(first);
     let mut nearest = distances(&cells);
     for _ in 1..k {
@@ -461,7 +492,7 @@ mod tests {
     fn few_points_are_looked_at_when_centres_hardly_move() {
         let (points, first) = (around(9000, 4, 6, (2.0, 0.0)), centres(6, 4, 3));
         let next = Centres::new(first.cells.iter().map(|x| x * 1.02).collect(), 4);
-        let (on, mut sums) = (Backend::cpu(), Sums::new((9000, 100.0), 6, 4));
+        let (on, mut sums) = (Backend::cpu(), Sums::new((9000.0, 100.0), false, 6, 4));
         let labels = |block: &Block| block.labels.iter().copied().map(u32::from).collect::<Vec<_>>();
         let mut drift = Drift { reach: vec![0.0; 6] };
         let mut block = Block::new(9000, true);

@@ -19,6 +19,7 @@
 //! Honest   a segment whose stability is below 0.6 is refused, below 0.75 doubtful. Columns that made the segments are described; only
 //!          others are tested.
 //! Memory   8 bytes a cell of the table, 8 a cell of the points, 64 a row; the tree of points 12 a neighbour and row more.
+//! Near     beyond 100,000 rows of more than 10 columns `genie` and `hdbscan` take nearly all neighbours, and say how many (descent.rs).
 //! Kept     a model: what labels rows to come (model.rs).
 //! Larger   k-means alone of tables that do not fit (streamed.rs), with the same bytes for tables that do.
 //! Text     columns that flag categories (`category_of`): two rows lie gamma apart in each text that differs, half of it where one is missing,
@@ -30,6 +31,7 @@ mod chance;
 mod choose;
 mod cut;
 mod density;
+mod descent;
 mod describe;
 mod exemplars;
 mod fit;
@@ -39,6 +41,7 @@ mod map;
 mod medoids;
 mod mixture;
 mod model;
+mod near;
 mod partial;
 mod points;
 mod rules;
@@ -147,8 +150,12 @@ pub struct ClusterOptions {
     pub category_of: Vec<Option<u32>>,
     /// Squared distance of two categories, in scaled units.
     pub gamma: f64,
-    /// Largest share of the columns that a row may lack to be placed by the others, 0 to 1.
+    /// Largest share of the columns that a row may lack to be placed by the others, 0 to 1; none where rows are brought to length 1, as a
+    /// part of a row has another direction.
     pub most_missing: f64,
+    /// Whether the last of the other columns says what every row counts as, in the centres of k-means alone: a weight that is missing or below 0
+    /// is 0.
+    pub is_weighted: bool,
     /// Seeds tried on the sample.
     pub restarts: u32,
     /// Most iterations of a fit.
@@ -159,6 +166,12 @@ pub struct ClusterOptions {
     pub alpha: f64,
     /// Seed of everything random.
     pub seed: u64,
+}
+
+impl ClusterOptions {
+    fn most_missing(&self) -> f64 {
+        if self.scale == Scale::Unit { 0.0 } else { self.most_missing }
+    }
 }
 
 /// A number of segments that was looked at.
@@ -220,11 +233,13 @@ pub struct Segment {
     pub n: u64,
     /// Rows that lack cells and were placed by those that they have.
     pub n_placed: u64,
+    /// Weight of the rows that made it; none where they are not weighted.
+    pub weight: Option<f64>,
     /// Mean Jaccard similarity with its like in bootstrap samples; none where it was not examined.
     pub stability: Option<f64>,
     /// Whether it can be trusted.
     pub trust: Trust,
-    /// Sum of squared distances of its points from its centre, in scaled units.
+    /// Sum of squared distances of its points from its centre, in scaled units, each times its weight.
     pub inertia: f64,
     /// Mean silhouette of its rows (Rousseeuw 1987), -1 to 1; none where there is no other segment.
     pub silhouette: Option<f64>,
@@ -294,6 +309,8 @@ pub struct Clustering {
     pub converged: bool,
     /// Labels that were settled in f64.
     pub n_settled: u64,
+    /// Share of the rows' nearest neighbours that were found, where they were not looked for among all rows; none where all were.
+    pub recall: Option<f64>,
 }
 
 impl Clustering {
@@ -327,6 +344,7 @@ impl Clustering {
             iterations: 0,
             converged: true,
             n_settled: 0,
+            recall: None,
         }
     }
 }
@@ -375,7 +393,8 @@ pub fn cluster_table(
     emit: Emit<'_>,
 ) -> io::Result<Option<Clustering>> {
     if options.method == Method::KMeans {
-        return streamed::kmeans(&streamed::Held { table, others }, Some(table), options, on, stop, emit);
+        let held = streamed::Held { table, others };
+        return streamed::kmeans(&held, Some(&held), options, on, stop, emit);
     }
     let Some(mut found) = whole(table, others, options, on, stop) else { return Ok(None) };
     emit(0, table.n_rows, std::mem::take(&mut found.places))?;
@@ -401,6 +420,7 @@ fn whole(table: &Table, others: &Table, options: &ClusterOptions, on: &Backend, 
     };
     let fitted = recipe.fit(points, Some(&sample), 0, fits)?;
     (found.iterations, found.converged, found.n_settled) = (fitted.iterations, fitted.converged, fitted.n_settled);
+    found.recall = fitted.recall;
     let of_sample: Vec<u32> = rows.iter().map(|&row| fitted.labels[row]).collect();
     #[allow(clippy::cast_precision_loss, reason = "a share")]
     let share = sample.n() as f64 / points.n() as f64;
@@ -428,6 +448,7 @@ fn whole(table: &Table, others: &Table, options: &ClusterOptions, on: &Backend, 
         Segment {
             n,
             n_placed: 0,
+            weight: None,
             stability,
             trust: Trust::of(stability),
             inertia: inertia[at],
@@ -440,7 +461,7 @@ fn whole(table: &Table, others: &Table, options: &ClusterOptions, on: &Backend, 
     found.model = found.model.with_segments(points, &fitted, &order, of_segments, (found.method, options.seed, &host));
     found.features = describe::features(table, others, &found.places, found.segments.len());
     found.exemplars = exemplars::exemplars(points, &found.places, found.segments.len(), options.seed);
-    found.rules = rules::rules(table, &found.scalers, &found.places, &found.segments, options.seed);
+    found.rules = rules::rules(table, (&found.scalers, points.is_unit), &found.places, &found.segments, options.seed);
     let partial = Scorer::new(&found.model).partial(table);
     found.count_placed(&partial);
     found.places = partial::merged(std::mem::take(&mut found.places), partial);

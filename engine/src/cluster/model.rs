@@ -21,7 +21,7 @@ use super::density::NOISE;
 use super::fit::Fitted;
 use super::mixture::{Component, Mixture};
 use super::partial::{self, Partial};
-use super::points::{Points, Scaled, Scaler, scaled_by};
+use super::points::{Points, Scale, Scaled, Scaler, scaled_by};
 use super::tree::Tree;
 use super::{ClusterOptions, Method, Order, Place, SAMPLE, Segment, Trust, place, stability};
 use crate::backend::{Backend, Cost};
@@ -46,6 +46,8 @@ pub struct Model {
     pub n_incomplete: u64,
     /// Largest share of the columns that a row may lack to be placed by the others.
     pub most_missing: f64,
+    /// Whether rows are brought to length 1.
+    pub is_unit: bool,
     /// Share of rows not held that find the segment which they were given; none where all rows are held, or none had to be.
     pub agreement: Option<f64>,
 }
@@ -124,7 +126,8 @@ impl Model {
     pub(super) fn without_segments(columns: Vec<ModelColumn>, options: &ClusterOptions, (n_complete, n_rows): (usize, usize)) -> Self {
         Self {
             method: options.method,
-            most_missing: options.most_missing,
+            most_missing: options.most_missing(),
+            is_unit: options.scale == Scale::Unit,
             columns,
             segments: Vec::new(),
             rule: Rule::Nearest { points: Vec::new(), segments: Vec::new() },
@@ -254,7 +257,7 @@ impl<'a> Scorer<'a> {
     /// Returns the places of the rows of a table whose columns are those of the model, in its order.
     #[must_use]
     pub fn score(&self, table: &Table, on: &Backend) -> Scored {
-        let scaled = scaled_by(table, self.scalers());
+        let scaled = scaled_by(table, self.scalers(), self.model.is_unit);
         let partial = self.partial(table);
         if scaled.rows.is_empty() {
             return Scored { places: partial, n_settled: 0 };

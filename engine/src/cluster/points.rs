@@ -21,6 +21,9 @@ pub enum Scale {
     Robust,
     /// Left as they are, but for their mean.
     None,
+    /// Left as they are, and every row divided by its length: distances are chords between directions, |a - b|^2 = 2 - 2 cos(a, b), so that
+    /// rows are near by the cosine. Centres of k-means have length 1 too (spherical k-means, Dhillon and Modha 2001).
+    Unit,
 }
 
 /// What was taken from a column and what it was divided by.
@@ -56,6 +59,7 @@ impl Scaler {
         let usable = |unit: f64| if unit > 0.0 && unit.is_finite() { unit } else { 1.0 };
         match scale {
             Scale::None => Self { centre: mean, unit: 1.0, category_of: None },
+            Scale::Unit => Self { centre: 0.0, unit: 1.0, category_of: None },
             Scale::Standard => Self { centre: mean, unit: usable(sd), category_of: None },
             Scale::Robust => {
                 present.sort_unstable_by(f64::total_cmp);
@@ -132,6 +136,10 @@ pub(crate) struct Points {
     panels: OnceLock<Vec<Packed<f32>>>,
     /// Columns that are categories.
     pub(crate) modes: Option<Arc<Modes>>,
+    /// Whether they have length 1.
+    pub(crate) is_unit: bool,
+    /// What each counts as in centres and sums of squares; 1 where absent.
+    pub(crate) weights: Option<Vec<f64>>,
 }
 
 impl Points {
@@ -142,7 +150,7 @@ impl Points {
             (libm::sqrt(squares) * 1.000_001) as f32
         };
         let norms = cells.par_chunks(d.max(1)).with_min_len(4096).map(norm).collect();
-        Self { cells, d, norms, panels: OnceLock::new(), modes: None }
+        Self { cells, d, norms, panels: OnceLock::new(), modes: None, is_unit: false, weights: None }
     }
 
     /// Returns the points in panels, [`PACKED_AT_ONCE`] at a time: packed once and multiplied in every iteration.
@@ -160,6 +168,15 @@ impl Points {
         self.norms[at]
     }
 
+    /// Returns the points with weights, or with none.
+    pub(crate) fn weighted(self, weights: Option<Vec<f64>>) -> Self {
+        Self { weights, ..self }
+    }
+
+    pub(crate) fn weight(&self, at: usize) -> f64 {
+        self.weights.as_ref().map_or(1.0, |weights| weights[at])
+    }
+
     pub(crate) fn n(&self) -> usize {
         self.cells.len() / self.d.max(1)
     }
@@ -171,7 +188,40 @@ impl Points {
     /// Returns some of the points.
     pub(crate) fn some(&self, rows: &[usize]) -> Self {
         let cells = rows.iter().flat_map(|&row| self.point(row)).copied().collect();
-        Self { modes: self.modes.clone(), ..Self::new(cells, self.d) }
+        let weights = self.weights.as_ref().map(|weights| rows.iter().map(|&row| weights[row]).collect());
+        Self { modes: self.modes.clone(), is_unit: self.is_unit, weights, ..Self::new(cells, self.d) }
+    }
+
+    /// Returns the points brought to length 1; those at the origin stay there.
+    pub(crate) fn of_unit_length(mut self) -> Self {
+        for point in self.cells.chunks_mut(self.d.max(1)) {
+            let length = libm::sqrt(point.iter().map(|x| f64::from(*x) * f64::from(*x)).sum());
+            if length > 0.0 {
+                for x in point {
+                    #[allow(clippy::cast_possible_truncation, reason = "points are f32")]
+                    let scaled = (f64::from(*x) / length) as f32;
+                    *x = scaled;
+                }
+            }
+        }
+        Self { is_unit: true, ..Self::new(self.cells, self.d) }
+    }
+
+    /// Makes means of points centres that may be theirs: of a category each, or of length 1.
+    pub(crate) fn shape(&self, centres: &mut [f64]) {
+        if let Some(modes) = &self.modes {
+            modes.apply(centres, self.d);
+        }
+        if self.is_unit {
+            for centre in centres.chunks_mut(self.d) {
+                let length = libm::sqrt(centre.iter().map(|x| x * x).sum());
+                if length > 0.0 {
+                    for x in centre {
+                        *x /= length;
+                    }
+                }
+            }
+        }
     }
 
     /// Returns the squared distance of a point from a centre, in f64, cell after cell.
@@ -193,25 +243,35 @@ pub(crate) fn scaled(table: &Table, scale: Scale, (category_of, gamma): (&[Optio
     let columns: Vec<&[f64]> = table.columns.iter().filter_map(|column| column.numbers()).collect();
     let mut scalers: Vec<Scaler> = columns.par_iter().map(|cells| Scaler::of(cells, scale)).collect::<Option<_>>()?;
     weigh_categories(&mut scalers, category_of, gamma);
-    let scaled = scaled_by(table, scalers);
+    let scaled = scaled_by(table, scalers, scale == Scale::Unit);
     (!scaled.rows.is_empty() && !columns.is_empty()).then_some(scaled)
 }
 
-/// Scales the columns of numbers of a table with given scalers.
-pub(crate) fn scaled_by(table: &Table, scalers: Vec<Scaler>) -> Scaled {
+/// Says whether a row has a point: all of its cells are there, and where its direction counts, one of them is not 0.
+pub(crate) fn is_whole(columns: &[&[f64]], row: usize, is_unit: bool) -> bool {
+    columns.iter().all(|cells| cells[row].is_finite()) && !(is_unit && columns.iter().all(|cells| cells[row] == 0.0))
+}
+
+/// Scales the columns of numbers of a table with given scalers, and where asked for every row to length 1.
+pub(crate) fn scaled_by(table: &Table, scalers: Vec<Scaler>, is_unit: bool) -> Scaled {
     let columns: Vec<&[f64]> = table.columns.iter().filter_map(|column| column.numbers()).collect();
-    let rows: Vec<usize> = (0..table.n_rows).filter(|&row| columns.iter().all(|cells| cells[row].is_finite())).collect();
+    let rows: Vec<usize> = (0..table.n_rows).filter(|&row| is_whole(&columns, row, is_unit)).collect();
     let d = columns.len();
     let mut cells = vec![0.0_f32; rows.len() * d];
+    let length = |row: usize| {
+        let largest = columns.iter().map(|cells| cells[row].abs()).fold(0.0, f64::max);
+        largest * libm::sqrt(columns.iter().map(|cells| (cells[row] / largest) * (cells[row] / largest)).sum())
+    };
     cells.par_chunks_mut((d * 1024).max(1)).zip(rows.par_chunks(1024)).for_each(|(out, rows)| {
+        let lengths: Vec<f64> = if is_unit { rows.iter().map(|&row| length(row)).collect() } else { Vec::new() };
         for (column, (cells, scaler)) in columns.iter().zip(&scalers).enumerate() {
             for (nth, &row) in rows.iter().enumerate() {
                 #[allow(clippy::cast_possible_truncation, reason = "rounding is what it is for")]
-                let cell = ((cells[row] - scaler.centre) / scaler.unit) as f32;
+                let cell = ((cells[row] - scaler.centre) / lengths.get(nth).unwrap_or(&scaler.unit)) as f32;
                 out[nth * d + column] = cell;
             }
         }
     });
-    let points = Points { modes: Modes::of(&scalers), ..Points::new(cells, d) };
+    let points = Points { modes: Modes::of(&scalers), is_unit, ..Points::new(cells, d) };
     Scaled { points, rows, scalers }
 }

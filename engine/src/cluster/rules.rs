@@ -96,16 +96,18 @@ struct Told<'a> {
     labels: Vec<usize>,
     places: &'a [Place],
     n_segments: usize,
+    /// Whether rows have length 1 where distances are taken.
+    is_unit: bool,
 }
 
 /// Grows a tree that tells segments apart; without rules where there are fewer than two segments.
-pub(super) fn rules(table: &Table, scalers: &[Scaler], places: &[Place], segments: &[Segment], seed: u64) -> Rules {
+pub(super) fn rules(table: &Table, (scalers, is_unit): (&[Scaler], bool), places: &[Place], segments: &[Segment], seed: u64) -> Rules {
     if segments.len() < 2 {
         return Rules::default();
     }
     let labels = places.iter().map(|place| place.segment.map_or(segments.len(), |segment| segment as usize)).collect();
     let cells = table.columns.iter().filter_map(|column| column.numbers()).collect();
-    let told = Told { cells, labels, places, n_segments: segments.len() };
+    let told = Told { cells, labels, places, n_segments: segments.len(), is_unit };
     let mut seen = vec![false; places.len()];
     let grown_on = stability::sample(places.len(), GROWN_ON.min(places.len() / 2), seed);
     for &at in &grown_on {
@@ -226,8 +228,10 @@ impl Told<'_> {
 
     /// Returns the squared distance of a row from a segment's centre, in scaled units.
     fn square(&self, at: usize, scalers: &[Scaler], segment: &Segment) -> f64 {
+        let length = || libm::sqrt((0..scalers.len()).map(|column| self.cell(column, at).powi(2)).sum());
+        let length = if self.is_unit { length() } else { 1.0 };
         let terms = scalers.iter().zip(&segment.centre).enumerate();
-        terms.map(|(column, (scaler, centre))| ((self.cell(column, at) - centre) / scaler.unit).powi(2)).sum()
+        terms.map(|(column, (scaler, centre))| ((self.cell(column, at) / length - centre) / scaler.unit).powi(2)).sum()
     }
 }
 
@@ -318,7 +322,13 @@ mod tests {
     fn the_first_split_is_the_best_of_all_bounds() {
         let (cells, labels) = noisy(300);
         let places = places(&labels);
-        let told = Told { cells: cells.iter().map(Vec::as_slice).collect(), labels: labels.clone(), places: &places, n_segments: 3 };
+        let told = Told {
+            cells: cells.iter().map(Vec::as_slice).collect(),
+            labels: labels.clone(),
+            places: &places,
+            n_segments: 3,
+            is_unit: false,
+        };
         let found = told.node((0..300).collect(), Vec::new()).split.unwrap();
         // By the book: one minus the sum of squared shares, weighted by rows, for every bound between two values.
         let gini = |of: &[usize]| {
@@ -342,11 +352,18 @@ mod tests {
     fn rules_part_all_rows_and_are_as_right_as_they_say() {
         let (cells, labels) = noisy(4_000);
         let places = places(&labels);
-        let told = Told { cells: cells.iter().map(Vec::as_slice).collect(), labels: labels.clone(), places: &places, n_segments: 3 };
+        let told = Told {
+            cells: cells.iter().map(Vec::as_slice).collect(),
+            labels: labels.clone(),
+            places: &places,
+            n_segments: 3,
+            is_unit: false,
+        };
         let scalers = [Scaler { centre: 0.0, unit: 1.0, category_of: None }; 3];
         let segment = Segment {
             n: 1,
             n_placed: 0,
+            weight: None,
             stability: None,
             trust: super::super::Trust::Unknown,
             inertia: 0.0,
@@ -382,11 +399,12 @@ mod tests {
         // A multiplicative hash of the row: no column knows it.
         let labels: Vec<usize> = (0..2_000_u64).map(|at| usize::from(at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 63 == 1)).collect();
         let places = places(&labels);
-        let told = Told { cells: cells.iter().map(Vec::as_slice).collect(), labels, places: &places, n_segments: 2 };
+        let told = Told { cells: cells.iter().map(Vec::as_slice).collect(), labels, places: &places, n_segments: 2, is_unit: false };
         let seen: Vec<bool> = (0..2_000).map(|at| at < 1_000).collect();
         let segment = Segment {
             n: 1,
             n_placed: 0,
+            weight: None,
             stability: None,
             trust: super::super::Trust::Unknown,
             inertia: 0.0,

@@ -31,8 +31,13 @@ pub(crate) struct Way {
 impl Way {
     const NONE: Self = Self { square: f64::INFINITY, a: u32::MAX, b: u32::MAX };
 
-    fn between(square: f64, one: u32, other: u32) -> Self {
+    pub(crate) fn between(square: f64, one: u32, other: u32) -> Self {
         Self { square, a: one.min(other), b: one.max(other) }
+    }
+
+    /// Says which of two ways comes first: the shorter, of equal ones that between the first points.
+    pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
+        self.square.total_cmp(&other.square).then(self.a.cmp(&other.a)).then(self.b.cmp(&other.b))
     }
 
     fn is_shorter(&self, other: &Self) -> bool {
@@ -125,7 +130,7 @@ pub(crate) fn spanning_tree(
         }
         ways.extend(best.into_iter().filter(|way| way.b != u32::MAX && groups.join(way.a, way.b)));
     }
-    ways.par_sort_unstable_by(|x, y| x.square.total_cmp(&y.square).then(x.a.cmp(&y.a)).then(x.b.cmp(&y.b)));
+    ways.par_sort_unstable_by(Way::order);
     Some(ways)
 }
 

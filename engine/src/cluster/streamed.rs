@@ -24,7 +24,7 @@ use super::fit::{Fits, Fitted, Recipe};
 use super::kmeans::{self, LABEL_BYTES, Lloyd, Moved};
 use super::model::{Model, ModelColumn, with_rows};
 use super::partial::{self, Partial};
-use super::points::{Points, Scale, Scaled, Scaler, scaled_by, weigh_categories};
+use super::points::{Points, Scale, Scaled, Scaler, is_whole, scaled_by, weigh_categories};
 use super::{ClusterOptions, Clustering, Order, Place, SAMPLE, choose, exemplars, map, place, rules, silhouette, stability};
 use super::{Segment, Trust};
 use crate::backend::{Backend, Place as BackendPlace};
@@ -118,7 +118,7 @@ pub fn cluster_rows(
 /// The same; `held` is the table where it is in memory, so that its points are made once.
 pub(super) fn kmeans(
     rows: &dyn RowBlocks,
-    held: Option<&Table>,
+    held: Option<&Held<'_>>,
     options: &ClusterOptions,
     on: &Backend,
     stop: &(dyn Fn() -> bool + Sync),
@@ -128,14 +128,14 @@ pub(super) fn kmeans(
     let fits = Fits { seed: options.seed, restarts: options.restarts, max_iterations: options.max_iterations, on, host: &host, stop };
     let pass = Pass { rows, stop };
     let Some(seen) = Seen::of(&pass, options)? else { return Ok(None) };
-    let points = held.map(|table| scaled_by(table, seen.scalers.clone()));
+    let points = held.map(|held| seen.points(held.table, held.others.columns.last()));
     let mut found = Clustering::of_nothing(options, rows.n_rows(), seen.n_complete);
     found.scalers.clone_from(&seen.scalers);
     found.n_sample = seen.sample.n() as u64;
     found.n_drawn = seen.drawn.points.n() as u64;
     let Some(recipe) = choose::recipe(&seen.sample, seen.n_complete, options, &mut found, fits) else { return Ok(None) };
     let Some(recipe) = recipe else {
-        let Some(last) = Last::of(&pass, &seen, None, options.most_missing, emit)? else { return Ok(None) };
+        let Some(last) = Last::of(&pass, &seen, None, options.most_missing(), emit)? else { return Ok(None) };
         found.map = map::map(&seen.drawn.points, &[], options.seed);
         found.model = Model::without_segments(last.columns(&seen), options, (seen.n_complete, rows.n_rows()));
         return Ok(Some(found));
@@ -149,7 +149,7 @@ pub(super) fn kmeans(
             take(&scaled.points);
             Ok(())
         }
-        None => pass.points(&seen.scalers, take),
+        None => pass.points(&seen, take),
     };
     let d = rows.n_used();
     let lloyd = Lloyd { blocks: &blocks, d, max_iterations: options.max_iterations, skips: points.is_some(), on, stop };
@@ -167,7 +167,7 @@ pub(super) fn kmeans(
         },
     };
     let parted = Parted::of(moved, k);
-    let Some(last) = Last::of(&pass, &seen, Some(&parted), options.most_missing, emit)? else { return Ok(None) };
+    let Some(last) = Last::of(&pass, &seen, Some(&parted), options.most_missing(), emit)? else { return Ok(None) };
     parted.tell(&mut found, &seen, last, stability.as_deref(), options, (&host, rows.n_rows()));
     Ok(Some(found))
 }
@@ -199,10 +199,10 @@ impl Pass<'_> {
     }
 
     /// Gives the points of the complete rows of every block that has some.
-    fn points(&self, scalers: &[Scaler], take: &mut dyn FnMut(&Points)) -> io::Result<()> {
+    fn points(&self, seen: &Seen, take: &mut dyn FnMut(&Points)) -> io::Result<()> {
         let n_used = self.rows.n_used();
         self.each(&mut |_, block| {
-            let scaled = scaled_by(&used(block, n_used), scalers.to_vec());
+            let scaled = seen.points(&used(block, n_used), block.columns.last());
             if !scaled.rows.is_empty() {
                 take(&scaled.points);
             }
@@ -236,6 +236,10 @@ struct Drawn {
 /// What the first passes see of the rows.
 struct Seen {
     scalers: Vec<Scaler>,
+    /// Whether rows are brought to length 1.
+    is_unit: bool,
+    /// Whether the last column of all holds weights.
+    is_weighted: bool,
     n_complete: usize,
     /// Points that k, seeds and stability are judged on.
     sample: Points,
@@ -248,28 +252,39 @@ struct Seen {
 /// Cells of some rows, column by column.
 struct Gathered {
     rows: Vec<usize>,
+    /// Which columns.
+    from: Vec<usize>,
     columns: Vec<Vec<f64>>,
 }
 
 impl Gathered {
-    fn new(rows: Vec<usize>, n_columns: usize) -> Self {
-        let columns = vec![Vec::with_capacity(rows.len()); n_columns];
-        Self { rows, columns }
+    fn new(rows: Vec<usize>, from: impl Iterator<Item = usize>) -> Self {
+        let from: Vec<usize> = from.collect();
+        let columns = vec![Vec::with_capacity(rows.len()); from.len()];
+        Self { rows, from, columns }
     }
 
     /// Takes the cells of its rows from a block; `place` says where in the block a row lies.
     fn absorb(&mut self, block: &Table, from: usize, to: usize, place: impl Fn(usize) -> usize) {
         let own = self.rows.partition_point(|row| *row < from)..self.rows.partition_point(|row| *row < to);
-        for (column, cells) in self.columns.iter_mut().enumerate() {
-            let of_block = numbers(block, column);
+        for (column, cells) in self.from.iter().zip(&mut self.columns) {
+            let of_block = numbers(block, *column);
             cells.extend(self.rows[own.clone()].iter().map(|row| of_block[place(*row)]));
         }
     }
 }
 
 impl Seen {
+    /// Returns the points of some rows, weighted by the last column where that is asked for.
+    fn points(&self, table: &Table, last: Option<&TableColumn>) -> Scaled {
+        let scaled = scaled_by(table, self.scalers.clone(), self.is_unit);
+        let weights = last.filter(|_| self.is_weighted).and_then(TableColumn::numbers);
+        let weights = weights.map(|cells| scaled.rows.iter().map(|&row| weight(cells[row])).collect());
+        Scaled { points: scaled.points.weighted(weights), ..scaled }
+    }
+
     fn of(pass: &Pass<'_>, options: &ClusterOptions) -> io::Result<Option<Self>> {
-        let (n_used, n_rows) = (pass.rows.n_used(), pass.rows.n_rows());
+        let (n_used, n_rows, is_unit) = (pass.rows.n_used(), pass.rows.n_rows(), options.scale == Scale::Unit);
         let (mut n_present, mut first, mut names) = (vec![0_u64; n_used], vec![f64::NAN; n_used], Vec::new());
         let mut complete: Vec<usize> = Vec::new();
         let went_on = pass.each(&mut |_, block| {
@@ -283,18 +298,18 @@ impl Seen {
                 }
                 n_present[column] += present.count() as u64;
             }
-            complete.push((0..block.n_rows).filter(|&row| is_complete(block, n_used, row)).count());
+            complete.push(whole(block, n_used, is_unit).len());
             Ok(())
         })?;
         let n_complete: usize = complete.iter().sum();
         if !went_on || n_complete == 0 || n_present.contains(&0) {
             return Ok(None);
         }
-        let seed = options.seed;
+        let (seed, weights) = (options.seed, options.is_weighted.then(|| pass.rows.n_columns() - 1));
         let most = n_drawn(n_rows, pass.rows.n_columns());
-        let mut edges = Gathered::new(stability::sample(n_rows, SAMPLE, seed), n_used);
-        let mut drawn = Gathered::new(stability::draw(n_rows, most, seed, Purpose::Drawn), n_used);
-        let mut sample = Gathered::new(stability::sample(n_complete, SAMPLE, seed), n_used);
+        let mut edges = Gathered::new(stability::sample(n_rows, SAMPLE, seed), 0..n_used);
+        let mut drawn = Gathered::new(stability::draw(n_rows, most, seed, Purpose::Drawn), 0..n_used);
+        let mut sample = Gathered::new(stability::sample(n_complete, SAMPLE, seed), (0..n_used).chain(weights));
         let mut means = first.clone();
         let mut before = 0;
         #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
@@ -307,7 +322,7 @@ impl Seen {
             });
             edges.absorb(block, first_row, first_row + block.n_rows, |row| row - first_row);
             drawn.absorb(block, first_row, first_row + block.n_rows, |row| row - first_row);
-            let whole: Vec<usize> = (0..block.n_rows).filter(|&row| is_complete(block, n_used, row)).collect();
+            let whole = whole(block, n_used, is_unit);
             sample.absorb(block, before, before + whole.len(), |row| whole[row - before]);
             before += whole.len();
             Ok(())
@@ -318,16 +333,33 @@ impl Seen {
         means.iter_mut().zip(&first).for_each(|(mean, first)| *mean += first);
         let Some(scalers) = scalers(pass, options, &means, &n_present, &drawn)? else { return Ok(None) };
         let bins = edges.columns.into_par_iter().map(Spread::bins).collect();
-        let sample = scaled_by(&table(&names, sample), scalers.clone()).points;
+        let weights = weights.and_then(|_| sample.columns.pop()).map(|cells| cells.into_iter().map(weight).collect());
+        let sample = scaled_by(&table(&names, sample), scalers.clone(), is_unit).points.weighted(weights);
         let rows = drawn.rows.clone();
         let table = table(&names, drawn);
-        let Scaled { points, rows: complete, .. } = scaled_by(&table, scalers.clone());
-        Ok(Some(Self { scalers, n_complete, sample, bins, names, drawn: Drawn { rows, table, points, complete } }))
+        let Scaled { points, rows: complete, .. } = scaled_by(&table, scalers.clone(), is_unit);
+        Ok(Some(Self {
+            scalers,
+            is_unit,
+            is_weighted: options.is_weighted,
+            n_complete,
+            sample,
+            bins,
+            names,
+            drawn: Drawn { rows, table, points, complete },
+        }))
     }
 }
 
-fn is_complete(block: &Table, n_used: usize, row: usize) -> bool {
-    (0..n_used).all(|column| numbers(block, column)[row].is_finite())
+/// Returns what a row counts as.
+fn weight(cell: f64) -> f64 {
+    if cell.is_finite() && cell > 0.0 { cell } else { 0.0 }
+}
+
+/// Returns the rows of a block that have points.
+fn whole(block: &Table, n_used: usize, is_unit: bool) -> Vec<usize> {
+    let columns: Vec<&[f64]> = (0..n_used).map(|column| numbers(block, column)).collect();
+    (0..block.n_rows).filter(|&row| is_whole(&columns, row, is_unit)).collect()
 }
 
 fn table(names: &[String], cells: Gathered) -> Table {
@@ -346,7 +378,7 @@ fn scalers(
 ) -> io::Result<Option<Vec<Scaler>>> {
     let mut squares = vec![0.0; means.len()];
     let scale = options.scale;
-    let is_needed = scale != Scale::None;
+    let is_needed = !matches!(scale, Scale::None | Scale::Unit);
     let went_on = !is_needed
         || pass.each(&mut |_, block| {
             squares.par_iter_mut().enumerate().for_each(|(column, squares)| {
@@ -418,6 +450,7 @@ impl Parted {
             Segment {
                 n,
                 n_placed: last.n_placed[at],
+                weight: seen.is_weighted.then(|| last.weights[at]),
                 stability,
                 trust: Trust::of(stability),
                 inertia: last.inertia[at],
@@ -430,7 +463,7 @@ impl Parted {
         let model = Model::without_segments(last.columns(seen), options, (seen.n_complete, n_rows));
         let of_segments = (&found.segments[..], &centres);
         found.model = model.with_segments(&drawn.points, &fitted, &order, of_segments, (found.method, options.seed, host));
-        found.rules = rules::rules(&drawn.table, &found.scalers, &last.drawn, &found.segments, options.seed);
+        found.rules = rules::rules(&drawn.table, (&found.scalers, seen.is_unit), &last.drawn, &found.segments, options.seed);
         let of_rows: Vec<Place> = last.drawn.iter().map(|place| Place { row: drawn.rows[place.row], ..*place }).collect();
         found.exemplars = exemplars::exemplars(&drawn.points, &of_rows, n_segments, options.seed);
         found.features = last.described.finish(&seen.names, seen.scalers.len());
@@ -442,6 +475,8 @@ struct Last {
     inertia: Vec<f64>,
     described: Describing,
     spreads: Vec<(Spread, Sums)>,
+    /// Weight of every segment.
+    weights: Vec<f64>,
     /// Rows of every segment that lack cells.
     n_placed: Vec<u64>,
     /// Places of the rows drawn that have all cells; their rows are places among the rows drawn.
@@ -454,6 +489,7 @@ impl Last {
         let n_segments = parted.map_or(0, |parted| parted.order.segments.len());
         let mut last = Self {
             inertia: vec![0.0; n_segments],
+            weights: vec![0.0; n_segments],
             n_placed: vec![0; n_segments],
             described: Describing::new(pass.rows.n_columns(), n_segments),
             spreads: seen.bins.iter().map(|bins| (bins.emptied(), Sums::default())).collect(),
@@ -466,7 +502,10 @@ impl Last {
             let places = parted.places(block, seen, labels);
             for place in &places {
                 if let (Some(segment), Some(distance)) = (place.segment, place.distance) {
-                    last.inertia[segment as usize] += distance * distance;
+                    let of_row = block.columns.last().filter(|_| seen.is_weighted).and_then(TableColumn::numbers);
+                    let weight = of_row.map_or(1.0, |cells| weight(cells[place.row]));
+                    last.weights[segment as usize] += weight;
+                    last.inertia[segment as usize] += weight * distance * distance;
                 }
             }
             last.described.absorb(block, &places);
@@ -508,7 +547,7 @@ impl Last {
 impl Parted {
     /// Returns the places of the complete rows of a block, with rows counted from its first.
     fn places<'a>(&self, block: &Table, seen: &Seen, mut labels: impl Iterator<Item = &'a u16>) -> Vec<Place> {
-        let scaled = scaled_by(&used(block, seen.scalers.len()), seen.scalers.clone());
+        let scaled = scaled_by(&used(block, seen.scalers.len()), seen.scalers.clone(), seen.is_unit);
         let rows: Vec<(usize, u32)> = scaled
             .rows
             .iter()
@@ -595,8 +634,16 @@ mod tests {
 
     #[test]
     fn rows_of_a_file_are_parted_as_a_table_in_memory() {
-        for (n, scale) in [(1000, Scale::Robust), (BLOCK_ROWS, Scale::None), (150_000, Scale::Standard), (DRAWN + 40_000, Scale::Robust)] {
-            let options = ClusterOptions { method: Method::KMeans, k: Choice::Given(3), bootstrap: 3, restarts: 2, scale, ..OPTIONS };
+        for (n, scale) in [
+            (1000, Scale::Robust),
+            (2000, Scale::Unit),
+            (BLOCK_ROWS, Scale::None),
+            (150_000, Scale::Standard),
+            (DRAWN + 40_000, Scale::Robust),
+        ] {
+            let is_weighted = scale == Scale::None;
+            let options =
+                ClusterOptions { method: Method::KMeans, k: Choice::Given(3), bootstrap: 3, restarts: 2, scale, is_weighted, ..OPTIONS };
             let file = file(n);
             let mut used = file.all.clone();
             let others = Table { n_rows: n, columns: used.columns.split_off(3) };

@@ -21,6 +21,7 @@ pub(super) const OPTIONS: ClusterOptions = ClusterOptions {
     category_of: Vec::new(),
     gamma: 0.5,
     most_missing: 0.5,
+    is_weighted: false,
     restarts: 5,
     max_iterations: 100,
     bootstrap: 20,
@@ -104,6 +105,105 @@ fn lloyd_is_that_of_the_book() {
         let other = seeds(&points, k, seed, 1);
         assert_ne!(lloyd(&points, other, 1, &Backend::cpu(), &|| false).unwrap().labels, fit.labels, "a wrong twin");
     }
+}
+
+#[test]
+fn a_row_of_weight_three_is_three_rows() {
+    let (columns, _) = blobs(300, 3, 2, 4.0, 21);
+    let weights: Vec<f64> = (0..300).map(|row| (row * 7 % 4) as f64).collect();
+    let repeated = |cells: &Vec<f64>| cells.iter().zip(&weights).flat_map(|(x, n)| vec![*x; *n as usize]).collect::<Vec<f64>>();
+    let options = ClusterOptions { k: Choice::Given(3), scale: Scale::None, bootstrap: 0, restarts: 8, ..OPTIONS };
+    let of = |columns: &[Vec<f64>], weights: Option<Vec<f64>>| {
+        let is_weighted = weights.is_some();
+        let others = weights.map_or_else(|| Table { n_rows: columns[0].len(), columns: Vec::new() }, |weights| table(&[weights]));
+        cluster(&table(columns), &others, &ClusterOptions { is_weighted, ..options.clone() }, &Backend::cpu(), &|| false).unwrap()
+    };
+    let due = of(&columns.iter().map(repeated).collect::<Vec<_>>(), None);
+    let found = of(&columns, Some(weights.clone()));
+    // Centres are the same, in the order of their rows; a mean of columns is taken from all of them, weighted or not.
+    let sorted = |found: &Clustering| {
+        let mut centres: Vec<Vec<f64>> = found.segments.iter().map(|segment| segment.centre.clone()).collect();
+        centres.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        centres.concat()
+    };
+    assert!(sorted(&found).iter().zip(sorted(&due)).all(|(a, b)| (a - b).abs() < 1e-6), "{:?} and {:?}", sorted(&found), sorted(&due));
+    assert!((found.inertia - due.inertia).abs() < 1e-5 * due.inertia, "{} and {}", found.inertia, due.inertia);
+    let of_segments = |of: fn(&super::Segment) -> f64| found.segments.iter().map(of).sum::<f64>();
+    assert!((of_segments(|segment| segment.weight.unwrap()) - weights.iter().sum::<f64>()).abs() < 1e-9);
+    assert_eq!(found.segments.iter().map(|segment| segment.n).sum::<u64>(), 300);
+    // A wrong twin: weights left out.
+    let wrong = of(&columns, None);
+    assert!(sorted(&wrong).iter().zip(sorted(&due)).any(|(a, b)| (a - b).abs() > 1e-3));
+    // What is no weight is none.
+    let broken: Vec<f64> = weights.iter().enumerate().map(|(row, weight)| [f64::NAN, -2.0, *weight][row % 3]).collect();
+    let due: f64 = weights.iter().skip(2).step_by(3).sum();
+    let weight: f64 = of(&columns, Some(broken)).segments.iter().map(|segment| segment.weight.unwrap()).sum();
+    assert!((weight - due).abs() < 1e-9, "{weight}, due {due}");
+}
+
+/// Spherical k-means by the book: rows and centres of length 1, each row with the centre of the largest cosine.
+fn spherical(rows: &[Vec<f64>], mut centres: Vec<Vec<f64>>) -> Vec<usize> {
+    let unit = |x: &[f64]| {
+        let length = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+        x.iter().map(|x| x / length).collect::<Vec<f64>>()
+    };
+    let rows: Vec<Vec<f64>> = rows.iter().map(|row| unit(row)).collect();
+    let mut labels = Vec::new();
+    for _ in 0..200 {
+        let cosine = |row: &[f64], centre: &[f64]| row.iter().zip(centre).map(|(a, b)| a * b).sum::<f64>();
+        let nearest = |row: &Vec<f64>| {
+            let best = |best: usize, at: usize| if cosine(row, &centres[at]) > cosine(row, &centres[best]) { at } else { best };
+            (0..centres.len()).fold(0, best)
+        };
+        labels = rows.iter().map(nearest).collect();
+        for (at, centre) in centres.iter_mut().enumerate() {
+            let own = || rows.iter().zip(&labels).filter(|(_, label)| **label == at).map(|(row, _)| row);
+            *centre = unit(&(0..centre.len()).map(|c| own().map(|row| row[c]).sum()).collect::<Vec<f64>>());
+        }
+    }
+    labels
+}
+
+#[test]
+fn rows_of_length_one_are_parted_by_their_direction() {
+    let (columns, _) = blobs(600, 3, 3, 4.0, 8);
+    let mut noise = Noise(5);
+    // Lengths say nothing: each row is stretched by up to a million.
+    let stretched: Vec<Vec<f64>> = {
+        let by: Vec<f64> = (0..600).map(|_| libm::exp(14.0 * noise.uniform())).collect();
+        columns.iter().map(|cells| cells.iter().zip(&by).map(|(x, by)| x * by).collect()).collect()
+    };
+    let rows: Vec<Vec<f64>> = (0..600).map(|row| columns.iter().map(|cells| cells[row]).collect()).collect();
+    let points = scaled(&table(&stretched), Scale::Unit, (&[], 0.5)).unwrap().points;
+    assert!(points.cells.chunks(3).all(|point| (point.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-6));
+    let start = seeds(&points, 3, 4, 0);
+    let due = spherical(&rows, start.cells.chunks(3).map(<[f64]>::to_vec).collect());
+    let fit = lloyd(&points, start, 200, &Backend::cpu(), &|| false).unwrap();
+    assert_eq!(fit.labels.iter().map(|label| *label as usize).collect::<Vec<_>>(), due);
+    assert!((0..3).all(|at| (fit.centres.centre(at).iter().map(|c| c * c).sum::<f64>() - 1.0).abs() < 1e-12));
+    let options = ClusterOptions { scale: Scale::Unit, k: Choice::Given(3), bootstrap: 5, ..OPTIONS };
+    for method in [Method::KMeans, Method::Genie, Method::Auto] {
+        let of = |columns: &[Vec<f64>]| {
+            let found = found(
+                columns,
+                &ClusterOptions { method, k: if method == Method::Auto { Choice::Auto(9) } else { options.k }, ..options.clone() },
+            );
+            found.places.iter().map(|place| place.segment).collect::<Vec<_>>()
+        };
+        assert!(of(&columns) == of(&stretched), "{method:?}");
+    }
+    // A wrong twin: lengths left as they are.
+    assert_ne!(found(&stretched, &ClusterOptions { scale: Scale::None, ..options.clone() }).places, found(&stretched, &options).places);
+    // No direction, no segment; and half a row has another direction.
+    let mut holes = columns;
+    for cells in &mut holes {
+        cells[7] = 0.0;
+    }
+    holes[1][9] = f64::NAN;
+    let found = found(&holes, &options);
+    assert_eq!((found.n_incomplete, found.places.len()), (2, 599));
+    assert!(found.places.iter().all(|place| place.row != 7 && (place.row == 9) == place.segment.is_none()));
+    assert!(found.rules.price.is_some_and(|price| (1.0..3.0).contains(&price)), "{:?}", found.rules.price);
 }
 
 #[test]

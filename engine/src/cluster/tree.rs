@@ -165,6 +165,14 @@ impl<'a> Tree<'a> {
         )
     }
 
+    /// Returns the `k` nearest others of a point with their squared distances.
+    #[allow(clippy::cast_possible_truncation, reason = "points are counted in u32")]
+    pub(crate) fn neighbours_of(&self, own: usize, k: usize) -> Vec<(f64, u32)> {
+        let mut nearest = Nearest { own: own as u32, k, held: Vec::with_capacity(k + 1) };
+        self.search(self.points.point(own), &mut nearest);
+        nearest.held
+    }
+
     /// Returns the `k` nearest others of every point, fewer where there are fewer.
     pub(crate) fn neighbours(&self, k: usize) -> Neighbours {
         let n = self.points.n();
@@ -173,15 +181,7 @@ impl<'a> Tree<'a> {
         if k == 0 {
             return neighbours;
         }
-        let of_leaf = |points_of: &[u32]| {
-            let mut held = Vec::with_capacity(LEAF * k);
-            for &own in points_of {
-                let mut nearest = Nearest { own, k, held: Vec::with_capacity(k + 1) };
-                self.search(self.points.point(own as usize), &mut nearest);
-                held.append(&mut nearest.held);
-            }
-            held
-        };
+        let of_leaf = |points_of: &[u32]| points_of.iter().flat_map(|&own| self.neighbours_of(own as usize, k)).collect();
         let by_leaf: Vec<Vec<(f64, u32)>> = self.order.par_chunks(LEAF).map(of_leaf).collect();
         for (points_of, held) in self.order.chunks(LEAF).zip(by_leaf) {
             for (&own, held) in points_of.iter().zip(held.chunks(k)) {
@@ -238,6 +238,12 @@ pub(crate) struct Neighbours {
 }
 
 impl Neighbours {
+    /// Takes lists of `k` neighbours, nearest first, one point's after another's.
+    pub(crate) fn of_lists(k: usize, lists: Vec<(f64, u32)>) -> Self {
+        let (squares, points) = lists.into_iter().unzip();
+        Self { k, points, squares }
+    }
+
     /// Returns the neighbours of a point with their squared distances.
     pub(crate) fn of(&self, point: usize) -> impl Iterator<Item = (f64, u32)> + '_ {
         let of = point * self.k..(point + 1) * self.k;

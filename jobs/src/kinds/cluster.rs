@@ -101,9 +101,9 @@ impl JobKind for Cluster {
             },
             Key {
                 name: "scale",
-                takes: Takes::Choice(&["standard", "robust", "none"]),
+                takes: Takes::Choice(&["standard", "robust", "unit", "none"]),
                 default: Some("\"standard\""),
-                about: "How columns are made comparable: by standard deviation, by interquartile range, not at all",
+                about: "How columns are made comparable: by standard deviation, by interquartile range, every row brought to length 1 (cosine; `kmeans` is then spherical), not at all",
             },
             Key {
                 name: "gamma",
@@ -116,6 +116,12 @@ impl JobKind for Cluster {
                 takes: Takes::Number(0.0, 1.0),
                 default: Some("0.5"),
                 about: "Largest share of the columns that a row may lack to be placed by the others; rows that lack none make the segments",
+            },
+            Key {
+                name: keys::WEIGHTS.name,
+                takes: Takes::Column,
+                default: None,
+                about: "Column that says what every row counts as in the centres of `kmeans`; less than 0 or missing is 0",
             },
             Key {
                 name: "restarts",
@@ -177,6 +183,13 @@ impl JobKind for Cluster {
             }
         }
         assignments::check_id(step, problems);
+        if let Some(weights) = &step.weights
+            && let Some((_, field)) = input.column_with_name(&weights.value)
+            && !takes(field.data_type())
+        {
+            let message = format!("`weights` takes numbers, and column `{}` is {}", weights.value, columns::type_words(field.data_type()));
+            problems.add(weights.span.clone(), message, "no numbers", "name a column of numbers");
+        }
         if step.is_written("k") && step.is_written("k_max") {
             problems.add(
                 step.span("k_max"),
@@ -199,7 +212,7 @@ impl JobKind for Cluster {
 
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
         let schema = on.source.schema();
-        for name in step.columns.iter().chain(&step.exclude).chain(&step.id) {
+        for name in step.columns.iter().chain(&step.exclude).chain(&step.id).chain(&step.weights) {
             if schema.column_with_name(&name.value).is_none() {
                 let message = format!("column `{}` is not in `{}`", name.value, step.from.value.name);
                 return Err(JobError::Spec { step: step.name.value.clone(), message });
@@ -260,6 +273,11 @@ impl JobKind for Cluster {
 
 /// Adds what is wrong with a column of text that takes part.
 fn text_column(step: &StepSpec, column: &str, span: crate::spec::Span, problems: &mut Problems) {
+    if step.text("scale") == Some("unit") {
+        let message = format!("column `{column}` is text, which has no part in the direction of a row (`scale = \"unit\"`)");
+        problems.add(span, message, "text", "remove it, or ask for another `scale`");
+        return;
+    }
     match method(step) {
         Method::Auto | Method::Mixture(_) => {
             let help = "name `method`: kmeans, medoids, genie, hdbscan or dbscan; or remove it";
@@ -293,6 +311,9 @@ fn method_keys(step: &StepSpec, problems: &mut Problems) {
     }
     if method != Method::Hdbscan {
         refuse("min_size", "`hdbscan`");
+    }
+    if method != Method::KMeans {
+        refuse("weights", "`kmeans`");
     }
     if !matches!(method, Method::Mixture(_)) {
         refuse("covariance", "`mixture`");
@@ -345,7 +366,8 @@ impl Asked {
         let mut asked = Self { used: Vec::new(), others: Vec::new(), left_out: Vec::new() };
         for (at, field) in schema.fields().iter().enumerate() {
             let is_named = |list: &[crate::spec::Spanned<String>]| list.iter().any(|column| &column.value == field.name());
-            if is_named(&step.exclude) || step.id.as_ref().is_some_and(|id| &id.value == field.name()) {
+            let is_one = |named: &Option<crate::spec::Spanned<String>>| named.as_ref().is_some_and(|named| &named.value == field.name());
+            if is_named(&step.exclude) || is_one(&step.id) || is_one(&step.weights) {
                 continue;
             }
             let is_wanted = step.columns.is_empty() || is_named(&step.columns);
@@ -361,6 +383,8 @@ impl Asked {
                 (false, false) => {}
             }
         }
+        // Last of all, where the engine looks for it.
+        asked.others.extend(step.weights.iter().filter_map(|weights| schema.index_of(&weights.value).ok()));
         asked
     }
 }
@@ -524,6 +548,7 @@ fn options(step: &StepSpec, on: &StepRun<'_>) -> ClusterOptions {
         k: whole("k").map_or_else(|| Choice::Auto(whole("k_max").unwrap_or(k_max)), Choice::Given),
         scale: match step.text("scale") {
             Some("robust") => Scale::Robust,
+            Some("unit") => Scale::Unit,
             Some("none") => Scale::None,
             _ => Scale::Standard,
         },
@@ -532,6 +557,7 @@ fn options(step: &StepSpec, on: &StepRun<'_>) -> ClusterOptions {
         category_of: Vec::new(),
         gamma: step.number("gamma").unwrap_or(0.5),
         most_missing: step.number("most_missing").unwrap_or(0.5),
+        is_weighted: step.weights.is_some(),
         bootstrap: count("bootstrap", 50),
         alpha: on.alpha,
         seed: on.seed,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use gristmill_engine::cluster::{
-    Bound, Choice, ClusterOptions, Clustering, DOUBTFUL, Exemplar, Feature, MapCell, Method, REFUSED, Rule, Segment, Sweep, Trust,
+    Bound, Choice, ClusterOptions, Clustering, DOUBTFUL, Exemplar, Feature, MapCell, Method, REFUSED, Rule, Scale, Segment, Sweep, Trust,
 };
 use gristmill_engine::columns::{self, Unit};
 use gristmill_engine::findings::{Evidence, Finding};
@@ -131,6 +131,8 @@ impl Said<'_> {
                     terms.push(format!("{weight} * {}", self.sql(used.at)));
                 }
             }
+            // Centres of length 1 are parted by direction alone.
+            let bound = if self.options.scale == Scale::Unit { 0.0 } else { bound };
             if terms.is_empty() { "1 = 1".to_owned() } else { format!("{} <= {bound}", terms.join(" + ")) }
         };
         let others = all.iter().enumerate().filter(|(at, _)| *at != segment);
@@ -252,6 +254,12 @@ impl Said<'_> {
         if found.n_settled > 0 {
             notes.push(format!("{} assignments were too close for f32 and settled in f64", count(found.n_settled)));
         }
+        if let Some(recall) = found.recall {
+            notes.push(format!(
+                "rows were held against the neighbours of their neighbours, which finds {:.1} % of the nearest ones",
+                100.0 * recall
+            ));
+        }
         if !found.converged {
             notes.push(format!("the fit had not settled after {} iterations (`max_iterations`)", count(found.iterations.into())));
         }
@@ -309,6 +317,7 @@ impl Said<'_> {
                 Field::new("trust", DataType::Utf8, false),
                 Arc::new(StringArray::from_iter_values(all.iter().map(|segment| segment.trust.word()))),
             ),
+            (Field::new("weight", DataType::Float64, true), number(&|segment| segment.weight)),
             (Field::new("inertia", DataType::Float64, true), number(&|segment| Some(segment.inertia))),
             (Field::new("silhouette", DataType::Float64, true), number(&|segment| segment.silhouette)),
             (Field::new("description", DataType::Utf8, false), Arc::new(StringArray::from(description))),
