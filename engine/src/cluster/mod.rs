@@ -44,7 +44,6 @@ mod model;
 mod near;
 mod order;
 mod partial;
-
 mod points;
 mod rules;
 mod silhouette;
