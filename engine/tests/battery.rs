@@ -28,6 +28,8 @@ const OPTIONS: ClusterOptions = ClusterOptions {
     restarts: 5,
     max_iterations: 300,
     bootstrap: 0,
+    levels: 1,
+    most_parts: 8,
     alpha: 0.05,
     seed: 1,
 };

@@ -49,14 +49,8 @@ pub(super) fn recipe(
         (Method::Hdbscan, _) => return Some(Some(Recipe::Hdbscan { min_size, min_samples })),
         (Method::Dbscan(eps), _) => return Some(Some(Recipe::Dbscan { eps, min_samples })),
         (_, Choice::Given(k)) => Some(k),
-        (Method::Mixture(covariance), Choice::Auto(most)) => by_bic(sample, most, covariance, &mut found.sweep, fits)?,
-        (method, Choice::Auto(most)) => by_prediction_strength(sample, most, method, &mut found.sweep, fits)?,
+        (method, Choice::Auto(most)) => by_criterion(sample, most, method, &mut found.sweep, fits)?,
     };
-    if let (Choice::Auto(_), Some(k)) = (options.k, k)
-        && !is_structured(sample, options.method, k, &mut found.sweep, fits)?
-    {
-        return Some(None);
-    }
     let of = |k: usize| match options.method {
         Method::Mixture(covariance) => Recipe::Mixture { k, covariance },
         Method::Medoids => Recipe::Medoids { k },
@@ -66,19 +60,55 @@ pub(super) fn recipe(
     Some(k.map(|k| of(k.min(n))))
 }
 
+/// Returns how the points of a segment are to be parted, whose sample is given, by the method that made it: as many parts as there are,
+/// however many segments were asked for; of HDBSCAN, parts of at least so many points. None within where there are no parts.
+pub(super) fn recipe_within(
+    sample: &Points,
+    (like, least): (Recipe, usize),
+    options: &ClusterOptions,
+    sweep: &mut Vec<Sweep>,
+    fits: Fits<'_>,
+) -> Option<Option<Recipe>> {
+    let most = options.most_parts;
+    let method = match like {
+        Recipe::Hdbscan { min_samples, .. } => return Some(Some(Recipe::Hdbscan { min_size: least, min_samples })),
+        Recipe::Dbscan { .. } => return Some(Some(like)),
+        Recipe::Mixture { covariance, .. } => Method::Mixture(covariance),
+        Recipe::Medoids { .. } => Method::Medoids,
+        Recipe::Genie { .. } => Method::Genie,
+        Recipe::KMeans { .. } => Method::KMeans,
+    };
+    let k = match (options.method, method) {
+        (Method::Auto, _) | (_, Method::Genie) => counted(sample, most, sweep, fits)?,
+        _ => by_criterion(sample, most, method, sweep, fits)?,
+    };
+    Some(k.map(|k| like.with_k(k)))
+}
+
+/// Returns the number of segments by the criterion of a method; none within where there are none.
+fn by_criterion(sample: &Points, most: usize, method: Method, sweep: &mut Vec<Sweep>, fits: Fits<'_>) -> Option<Option<usize>> {
+    let k = match method {
+        Method::Mixture(covariance) => by_bic(sample, most, covariance, sweep, fits)?,
+        _ => by_prediction_strength(sample, most, method, sweep, fits)?,
+    };
+    let Some(k) = k else { return Some(None) };
+    Some(is_structured(sample, method, k, sweep, fits)?.then_some(k))
+}
+
+/// Returns the number of dense places; none within where there are fewer than two, or by chance as many.
+fn counted(sample: &Points, most: usize, sweep: &mut Vec<Sweep>, fits: Fits<'_>) -> Option<Option<usize>> {
+    let k = dense_places(sample, fits)?.min(most);
+    sweep.push(Sweep { method: Method::Hdbscan, k, criterion: "dense_places", value: k as f64, chosen: k >= 2 });
+    let is_one = k < 2 || !is_structured(sample, Method::Hdbscan, k, sweep, fits)?;
+    Some((!is_one).then_some(k))
+}
+
 /// Chooses among methods.
 fn automatic(sample: &Points, n: usize, options: &ClusterOptions, found: &mut Clustering, fits: Fits<'_>) -> Option<Option<Recipe>> {
     let k = match options.k {
         Choice::Given(k) => k.min(n),
         Choice::Auto(most) => {
-            let k = dense_places(sample, fits)?.min(most);
-            found.sweep.push(Sweep { method: Method::Hdbscan, k, criterion: "dense_places", value: k as f64, chosen: k >= 2 });
-            if k < 2 {
-                return Some(None);
-            }
-            if !is_structured(sample, Method::Hdbscan, k, &mut found.sweep, fits)? {
-                return Some(None);
-            }
+            let Some(k) = counted(sample, most, &mut found.sweep, fits)? else { return Some(None) };
             k
         }
     };
@@ -113,7 +143,7 @@ fn automatic(sample: &Points, n: usize, options: &ClusterOptions, found: &mut Cl
 }
 
 /// Says whether hardly any draw without structure looks as structured; else no number of segments is taken. None where the work was stopped.
-fn is_structured(sample: &Points, method: Method, k: usize, sweep: &mut Vec<Sweep>, fits: Fits<'_>) -> Option<bool> {
+pub(super) fn is_structured(sample: &Points, method: Method, k: usize, sweep: &mut Vec<Sweep>, fits: Fits<'_>) -> Option<bool> {
     let by_chance = chance::as_dense_by_chance(sample, COUNTED_SHARES[0], MIN_SIZE, MIN_SAMPLES, fits)?;
     let chosen = by_chance <= BY_CHANCE;
     if !chosen {

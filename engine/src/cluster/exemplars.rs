@@ -121,15 +121,7 @@ mod tests {
     #[test]
     fn exemplars_are_those_of_the_hand() {
         let points = Points::new(vec![0.0, 1.0, 2.0, 3.0, 9.0, 20.0, 22.0], 1);
-        let place = |(row, (segment, margin)): (usize, (u32, f64))| Place {
-            row,
-            segment: Some(segment),
-            distance: None,
-            margin: Some(margin),
-            membership: None,
-            outlier: None,
-            n_missing: 0,
-        };
+        let place = |(row, (segment, margin)): (usize, (u32, f64))| Place { margin: Some(margin), ..Place::of(row, Some(segment)) };
         let of = [(0, 9.0), (0, 8.0), (0, 7.0), (0, 6.0), (0, 1.0), (1, 2.0), (1, 3.0)];
         let places: Vec<Place> = of.into_iter().enumerate().map(place).collect();
         let found = exemplars(&points, &places, 2, 1);

@@ -130,6 +130,17 @@ impl Recipe {
         }
     }
 
+    /// Returns the same for another number of segments, of methods that are given one.
+    pub(crate) const fn with_k(self, k: usize) -> Self {
+        match self {
+            Self::KMeans { .. } => Self::KMeans { k },
+            Self::Mixture { covariance, .. } => Self::Mixture { k, covariance },
+            Self::Medoids { .. } => Self::Medoids { k },
+            Self::Genie { min_samples, .. } => Self::Genie { k, min_samples },
+            Self::Hdbscan { .. } | Self::Dbscan { .. } => self,
+        }
+    }
+
     /// Says whether copies of a point change what it makes of the rest.
     pub(crate) const fn minds_copies(self) -> bool {
         !matches!(self, Self::KMeans { .. } | Self::Mixture { .. } | Self::Medoids { .. })

@@ -216,15 +216,7 @@ mod tests {
         let mut cells = sheet().cells;
         cells[0] = 1e6;
         let points = Points::new(cells, 4);
-        let place = |row: usize| Place {
-            row,
-            segment: (row % 3 != 2).then_some((row % 3) as u32),
-            distance: None,
-            margin: None,
-            membership: None,
-            outlier: None,
-            n_missing: 0,
-        };
+        let place = |row: usize| Place::of(row, (row % 3 != 2).then_some((row % 3) as u32));
         let places: Vec<Place> = (0..500).map(place).collect();
         let found = map(&points, &places, 1);
         let n = |segment: Option<u32>| found.cells.iter().filter(|cell| cell.segment == segment).map(|cell| cell.n).sum::<u64>();

@@ -18,8 +18,9 @@
 //!          nor places change a byte.
 //! Honest   a segment whose stability is below 0.6 is refused, below 0.75 doubtful. Columns that made the segments are described; only
 //!          others are tested.
-//! Memory   8 bytes a cell of the table, 8 a cell of the points, 64 a row; the tree of points 12 a neighbour and row more.
+//! Memory   8 bytes a cell of the table, 8 a cell of the points, 88 a row; the tree of points 12 a neighbour and row more.
 //! Near     beyond 100,000 rows of more than 10 columns `genie` and `hdbscan` take nearly all neighbours, and say how many (descent.rs).
+//! Levels   segments may fall into parts, level by level (splits.rs).
 //! Kept     a model: what labels rows to come (model.rs).
 //! Larger   k-means alone of tables that do not fit (streamed.rs), with the same bytes for tables that do.
 //! Text     columns that flag categories (`category_of`): two rows lie gamma apart in each text that differs, half of it where one is missing,
@@ -48,6 +49,7 @@ mod points;
 mod rules;
 mod silhouette;
 mod spanning;
+mod splits;
 mod stability;
 mod streamed;
 mod tree;
@@ -62,11 +64,13 @@ pub use mixture::{Component, Covariance};
 pub use model::{Model, ModelColumn, ModelSegment, Rule as ModelRule, Scored, Scorer};
 pub use points::{Scale, Scaler};
 pub use rules::{Bound, Rule, Rules};
+pub use splits::{Decided, Ended, Finer, MOST_LEVELS, Split};
 pub use streamed::{BLOCK_ROWS, DRAWN, Emit, RowBlocks, cluster_rows, streamed_bytes};
 
 use density::NOISE;
 use fit::Fits;
 use order::{Order, place, places};
+use splits::{Counts, Growing};
 
 use crate::backend::{Backend, Cost};
 use crate::columns::Table;
@@ -158,8 +162,12 @@ pub struct ClusterOptions {
     pub restarts: u32,
     /// Most iterations of a fit.
     pub max_iterations: u32,
-    /// Turns of the bootstrap behind the stability; 0 for none.
+    /// Turns of the bootstrap behind the stability; 0 for none, and then nothing is split further.
     pub bootstrap: u32,
+    /// Levels of segments, at most [`MOST_LEVELS`]; 1 for segments that are not split further.
+    pub levels: usize,
+    /// Most parts that are looked for in a segment, at most 100.
+    pub most_parts: usize,
     /// Level of the tests of columns that took no part.
     pub alpha: f64,
     /// Seed of everything random.
@@ -252,6 +260,8 @@ pub struct Place {
     pub row: usize,
     /// Its segment; none for noise.
     pub segment: Option<u32>,
+    /// Where it lies below its segment.
+    pub finer: Finer,
     /// Distance from the segment's centre, in scaled units.
     pub distance: Option<f64>,
     /// How much farther the next nearest centre is; none where there is one segment. Less than 0 where a segment reaches round another.
@@ -264,6 +274,13 @@ pub struct Place {
     pub n_missing: u32,
 }
 
+impl Place {
+    /// Returns a place of which no more than the segment is known.
+    const fn of(row: usize, segment: Option<u32>) -> Self {
+        Self { row, segment, finer: Finer::NONE, distance: None, margin: None, membership: None, outlier: None, n_missing: 0 }
+    }
+}
+
 /// Segments, or that there are none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clustering {
@@ -271,6 +288,8 @@ pub struct Clustering {
     pub segments: Vec<Segment>,
     /// Every row, in order; empty where there are no segments, and where they were given out block by block.
     pub places: Vec<Place>,
+    /// Segments of all levels, each before its parts; empty where one level was asked for.
+    pub splits: Vec<Split>,
     /// What sets segments apart, segment by segment.
     pub features: Vec<Feature>,
     /// Rows that stand for segments, segment by segment.
@@ -324,6 +343,7 @@ impl Clustering {
         Self {
             segments: Vec::new(),
             places: Vec::new(),
+            splits: Vec::new(),
             features: Vec::new(),
             exemplars: Vec::new(),
             silhouette: None,
@@ -455,6 +475,16 @@ fn whole(table: &Table, others: &Table, options: &ClusterOptions, on: &Backend, 
         }
     };
     found.segments = order.segments.iter().enumerate().map(segment).collect();
+    if options.levels > 1 {
+        let growing = Growing { points, like: recipe, options, fits };
+        let of_segments: Vec<Option<f64>> = found.segments.iter().map(|segment| segment.stability).collect();
+        let of_rows: Vec<Option<u32>> = found.places.iter().map(|place| place.segment).collect();
+        let (splits, finer) = growing.grow(&of_segments, &of_rows)?;
+        found.places.iter_mut().zip(finer).for_each(|(place, finer)| place.finer = finer);
+        let mut counts = Counts::default();
+        counts.absorb(&found.places);
+        found.splits = splits.told(&counts);
+    }
     let of_segments = (&found.segments[..], &centres);
     found.model = found.model.with_segments(points, &fitted, &order, of_segments, (found.method, options.seed, &host));
     found.features = describe::features(table, others, &found.places, found.segments.len());

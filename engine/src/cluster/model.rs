@@ -265,7 +265,7 @@ impl<'a> Scorer<'a> {
         let points = &scaled.points;
         let (labels, membership, n_settled) = self.labels(points, on);
         let of_row = |room: &mut Vec<f64>, (at, &row): (usize, &usize)| {
-            let held = Place { row, segment: labels[at], distance: None, margin: None, membership: None, outlier: None, n_missing: 0 };
+            let held = Place::of(row, labels[at]);
             let membership = labels[at].and(membership.as_ref()).map(|membership| membership[at]);
             place(points.point(at), Place { membership, ..held }, &self.centres, room)
         };

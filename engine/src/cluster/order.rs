@@ -67,7 +67,7 @@ pub(super) fn places(points: &Points, rows: &[usize], fitted: &Fitted, order: &O
         let segment = (label != NOISE).then(|| order.position[label as usize]);
         let membership = fitted.membership.as_ref().map(|membership| membership[at]);
         let outlier = fitted.outlier.as_ref().map(|outlier| outlier[at]);
-        place(points.point(at), Place { row, segment, distance: None, margin: None, membership, outlier, n_missing: 0 }, centres, room)
+        place(points.point(at), Place { membership, outlier, ..Place::of(row, segment) }, centres, room)
     };
     rows.par_iter().enumerate().map_init(Vec::new, of_row).collect()
 }

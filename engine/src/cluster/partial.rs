@@ -72,7 +72,7 @@ impl Partial {
             let n_missing = self.n_missing(at);
             let (segment, membership) = if n_missing > self.most { (None, None) } else { find(at, self.point(at), room) };
             #[allow(clippy::cast_possible_truncation, reason = "columns are far fewer than 2^32")]
-            let held = Place { row, segment, distance: None, margin: None, membership, outlier: None, n_missing: n_missing as u32 };
+            let held = Place { membership, n_missing: n_missing as u32, ..Place::of(row, segment) };
             place(self.point(at), held, centres, room)
         };
         self.rows.par_iter().enumerate().map_init(Vec::new, of_row).collect()

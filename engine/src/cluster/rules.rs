@@ -313,7 +313,7 @@ mod tests {
     fn places(labels: &[usize]) -> Vec<Place> {
         let place = |(row, label): (usize, &usize)| {
             let segment = u32::try_from(*label).ok();
-            Place { row, segment, distance: Some(1.0), margin: None, membership: None, outlier: None, n_missing: 0 }
+            Place { distance: Some(1.0), ..Place::of(row, segment) }
         };
         labels.iter().enumerate().map(place).collect()
     }

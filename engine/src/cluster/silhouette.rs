@@ -112,15 +112,7 @@ mod tests {
     use super::*;
 
     fn places(segments: &[Option<u32>]) -> Vec<Place> {
-        let place = |(row, segment): (usize, &Option<u32>)| Place {
-            row,
-            segment: *segment,
-            distance: None,
-            margin: None,
-            membership: None,
-            outlier: None,
-            n_missing: 0,
-        };
+        let place = |(row, segment): (usize, &Option<u32>)| Place::of(row, *segment);
         segments.iter().enumerate().map(place).collect()
     }
 

@@ -25,7 +25,8 @@ use super::kmeans::{self, LABEL_BYTES, Lloyd, Moved};
 use super::model::{Model, ModelColumn, with_rows};
 use super::partial::{self, Partial};
 use super::points::{Points, Scale, Scaled, Scaler, is_whole, scaled_by, weigh_categories};
-use super::{ClusterOptions, Clustering, Order, Place, SAMPLE, choose, exemplars, map, place, rules, silhouette, stability};
+use super::splits::{Counts, Growing, Splits};
+use super::{Choice, ClusterOptions, Clustering, Order, Place, SAMPLE, choose, exemplars, map, place, rules, silhouette, stability};
 use super::{Segment, Trust};
 use crate::backend::{Backend, Place as BackendPlace};
 use crate::columns::{Cells, Table, TableColumn};
@@ -166,7 +167,12 @@ pub(super) fn kmeans(
             stability => stability,
         },
     };
-    let parted = Parted::of(moved, k);
+    let mut parted = Parted::of(moved, k);
+    if options.levels > 1 {
+        let growing = Growing { points: &seen.drawn.points, like: recipe, options, fits };
+        let Some(splits) = parted.split(&growing, stability.as_deref()) else { return Ok(None) };
+        parted.splits = splits;
+    }
     let Some(last) = Last::of(&pass, &seen, Some(&parted), options.most_missing(), emit)? else { return Ok(None) };
     parted.tell(&mut found, &seen, last, stability.as_deref(), options, (&host, rows.n_rows()));
     Ok(Some(found))
@@ -410,6 +416,8 @@ struct Parted {
     fitted: Fitted,
     /// Centres as the model has them, for rows that lack cells.
     nearest: (Centres, Vec<Option<u32>>),
+    /// What the segments fall into.
+    splits: Splits,
 }
 
 impl Parted {
@@ -424,7 +432,17 @@ impl Parted {
         let centres = Centres::new(cells, moved.centres.d);
         let nearest = with_rows(&moved.centres, &order);
         let fitted = Fitted { n_segments: k, ..Fitted::of_centres(moved.centres) };
-        Self { labels: moved.labels, order, centres, fitted, nearest }
+        Self { labels: moved.labels, order, centres, fitted, nearest, splits: Splits::default() }
+    }
+
+    /// Splits the segments further by the rows drawn; none where the work was stopped.
+    fn split(&self, drawn: &Growing<'_>, stability: Option<&[f64]>) -> Option<Splits> {
+        let centres = self.fitted.centres.as_ref().expect("k-means has centres");
+        let labels = drawn.fits.host.run(&Assign, AssignInput { points: drawn.points, centres }).output.labels();
+        let of_rows: Vec<Option<u32>> = labels.into_iter().map(|label| Some(self.order.position[label as usize])).collect();
+        let of_segment = |&(label, _): &(usize, u64)| stability.map(|stability| stability[label]);
+        let of_segments: Vec<Option<f64>> = self.order.segments.iter().map(of_segment).collect();
+        drawn.grow(&of_segments, &of_rows).map(|(splits, _)| splits)
     }
 
     /// Fills in what is known once all rows have been seen.
@@ -437,7 +455,7 @@ impl Parted {
         options: &ClusterOptions,
         (host, n_rows): (&Backend, usize),
     ) {
-        let Self { order, centres, fitted, .. } = self;
+        let Self { order, centres, fitted, splits, .. } = self;
         let n_segments = order.segments.len();
         found.inertia = last.inertia.iter().sum();
         let drawn = &seen.drawn;
@@ -459,6 +477,7 @@ impl Parted {
             }
         };
         found.segments = order.segments.iter().enumerate().map(segment).collect();
+        found.splits = splits.told(&last.counts);
         found.map = map::map(&drawn.points, &last.drawn, options.seed);
         let model = Model::without_segments(last.columns(seen), options, (seen.n_complete, n_rows));
         let of_segments = (&found.segments[..], &centres);
@@ -473,6 +492,7 @@ impl Parted {
 /// What the last pass sees.
 struct Last {
     inertia: Vec<f64>,
+    counts: Counts,
     described: Describing,
     spreads: Vec<(Spread, Sums)>,
     /// Weight of every segment.
@@ -489,6 +509,7 @@ impl Last {
         let n_segments = parted.map_or(0, |parted| parted.order.segments.len());
         let mut last = Self {
             inertia: vec![0.0; n_segments],
+            counts: Counts::default(),
             weights: vec![0.0; n_segments],
             n_placed: vec![0; n_segments],
             described: Describing::new(pass.rows.n_columns(), n_segments),
@@ -507,6 +528,9 @@ impl Last {
                     last.weights[segment as usize] += weight;
                     last.inertia[segment as usize] += weight * distance * distance;
                 }
+            }
+            if parted.splits.is_asked() {
+                last.counts.absorb(&places);
             }
             last.described.absorb(block, &places);
             last.draw(seen, first, block.n_rows, &places);
@@ -554,8 +578,10 @@ impl Parted {
             .map(|&row| (row, self.order.position[*labels.next().expect("every complete row has a label") as usize]))
             .collect();
         let of_row = |room: &mut Vec<f64>, (at, &(row, segment)): (usize, &(usize, u32))| {
-            let bare = Place { row, segment: Some(segment), distance: None, margin: None, membership: None, outlier: None, n_missing: 0 };
-            place(scaled.points.point(at), bare, &self.centres, room)
+            let point = scaled.points.point(at);
+            let finer = self.splits.finer(segment, point, room);
+            let bare = Place { finer, ..Place::of(row, Some(segment)) };
+            place(point, bare, &self.centres, room)
         };
         rows.par_iter().enumerate().map_init(Vec::new, of_row).collect()
     }
@@ -661,6 +687,25 @@ mod tests {
             wrong.all.columns[0].cells = Cells::Numbers(Float64Array::from(cells));
             assert!(streamed(&wrong, &options).expect("blocks can be read") != Some(due));
         }
+    }
+
+    #[test]
+    fn segments_of_a_file_are_split_as_those_of_a_table() {
+        let options =
+            ClusterOptions { method: Method::KMeans, k: Choice::Given(2), levels: 2, most_parts: 3, bootstrap: 3, restarts: 2, ..OPTIONS };
+        let file = file(DRAWN + 20_000);
+        let mut used = file.all.clone();
+        let others = Table { n_rows: used.n_rows, columns: used.columns.split_off(3) };
+        let due = cluster(&used, &others, &options, &Backend::cpu(), &|| false).expect("rows have all cells");
+        let found = streamed(&file, &options).expect("blocks can be read").expect("rows have all cells");
+        assert!(found == due, "{:?} and {:?}", found.splits, due.splits);
+        // Two of three blobs are one segment, and rows that were not drawn find their blob too.
+        let n: Vec<u64> = found.splits.iter().map(|split| split.n).collect();
+        assert!(n.len() == 4 && n[1] + n[2] == n[0] && n[0] + n[3] == found.places.len() as u64, "{:?}", found.splits);
+        let path = |row: usize| found.places[row].finer.path(found.places[row].segment.expect("k-means leaves no row out"));
+        let same = (0..found.places.len() - 3).filter(|at| found.places[at + 3].row == found.places[*at].row + 3);
+        let right = same.clone().filter(|&at| path(at) == path(at + 3)).count();
+        assert!(right * 100 >= same.count() * 99, "{right}");
     }
 
     #[test]

@@ -25,21 +25,23 @@ pub(super) const OPTIONS: ClusterOptions = ClusterOptions {
     restarts: 5,
     max_iterations: 100,
     bootstrap: 20,
+    levels: 1,
+    most_parts: 8,
     alpha: 0.05,
     seed: 7,
 };
 
-struct Noise(u64);
+pub(super) struct Noise(pub(super) u64);
 
 impl Noise {
-    fn uniform(&mut self) -> f64 {
+    pub(super) fn uniform(&mut self) -> f64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    fn normal(&mut self) -> f64 {
+    pub(super) fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
     }
 }

@@ -436,6 +436,8 @@ fn options(step: &StepSpec, on: &StepRun<'_>) -> ClusterOptions {
         most_missing: step.number("most_missing").unwrap_or(0.5),
         is_weighted: step.weights.is_some(),
         bootstrap: count("bootstrap", 50),
+        levels: 1,
+        most_parts: k_max,
         alpha: on.alpha,
         seed: on.seed,
     }
