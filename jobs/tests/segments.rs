@@ -103,6 +103,14 @@ fn what_does_not_fit_into_memory_is_spilled_and_comes_out_the_same() {
     let (due, assignments) = tables("1GiB", false);
     let (found, _) = tables("44MiB", true);
     assert!(due == found);
+    // So are parts of segments: the heaps of one half of the places.
+    let levels = |memory: &str| {
+        let source = spec(memory, "kmeans").replace("k = 6", "k = 2\nk_max = 4\nlevels = 2");
+        let run = job.run(&source, &format!("levels{memory}"));
+        (["assignments", "splits"].map(|table| run.bytes(&format!("parts/{table}.parquet"))), texts(&run.table("splits"), "path"))
+    };
+    let due = levels("1GiB");
+    assert!(due.1.len() > 2 && due == levels("44MiB"), "{:?}", due.1);
     // A row is in the segment of its heap, and keeps its name.
     let of_row = assignments.column_by_name("segment").unwrap().as_primitive::<UInt32Type>();
     let names = assignments.column_by_name("name").unwrap().as_string::<i32>();
@@ -118,6 +126,69 @@ fn what_does_not_fit_into_memory_is_spilled_and_comes_out_the_same() {
     assert!(refused.contains("exit status: 5") && refused.contains("which spills"), "{refused}");
     let refused = job.try_run(&spec("20MiB", "kmeans"), "small").err().unwrap();
     assert!(refused.contains("exit status: 5") && refused.contains("labels of 700,000 rows"), "{refused}");
+}
+
+/// Two heaps of rows far apart, one of which is three, with the heap of every row.
+fn heaps() -> String {
+    let mut cells = String::from("name,x,y,heap\n");
+    let mut state = 3_u64;
+    let mut next = || {
+        let mut word = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f64 / 16_777_216.0
+        };
+        (0..12).map(|_| word()).sum::<f64>() - 6.0
+    };
+    for row in 0..2_000 {
+        let heap = row % 4;
+        let (x, y) = [(0.0, 0.0), (200.0, 0.0), (214.0, 0.0), (207.0, 12.0)][heap];
+        let (x, y) = if row == 700 { (String::new(), next()) } else { ((x + next()).to_string(), y + next()) };
+        let _ = writeln!(cells, "n{row},{x},{y},{heap}");
+    }
+    cells
+}
+
+#[test]
+fn segments_fall_into_parts_and_say_why_others_do_not() {
+    let job = Job::new();
+    job.write("heaps.csv", heaps());
+    let head = "name = \"heaps\"\nseed = 4\n[source.rows]\npath = \"heaps.csv\"\n[step.parts]\nkind = \"cluster\"\nfrom = \"rows\"\n\
+                id = \"name\"\ncolumns = [\"x\", \"y\"]\nscale = \"none\"\nk = 2\nk_max = 5\n";
+    for method in ["kmeans", "mixture", "medoids", "genie", "auto"] {
+        let run = job.run(&format!("{head}method = \"{method}\"\nlevels = 2\n"), method);
+        let (splits, rows) = (run.table("splits"), run.table("assignments"));
+        assert_eq!(texts(&splits, "path"), ["1", "1.1", "1.2", "1.3", "2"], "{method}");
+        let ended = splits.column_by_name("ended").unwrap().as_string::<i32>();
+        let ended: Vec<Option<&str>> = ended.iter().collect();
+        assert_eq!(ended, [None, Some("deep enough"), Some("deep enough"), Some("deep enough"), Some("no structure")], "{method}");
+        let parent = splits.column_by_name("parent").unwrap().as_string::<i32>();
+        assert_eq!(parent.iter().collect::<Vec<_>>(), [None, Some("1"), Some("1"), Some("1"), None]);
+        let path = rows.column_by_name("path").unwrap().as_string::<i32>();
+        let segment = rows.column_by_name("segment").unwrap().as_primitive::<UInt32Type>();
+        // Counts are those of the rows, and a path begins with the segment.
+        let n_of = |of: &str| path.iter().flatten().filter(|path| *path == of || path.starts_with(&format!("{of}."))).count() as u64;
+        assert_eq!(texts(&splits, "path").iter().map(|path| n_of(path)).collect::<Vec<_>>(), counts(&splits, "n"), "{method}");
+        assert_eq!((path.null_count(), segment.null_count()), (1, 1));
+        assert!((0..2_000).filter(|row| path.is_valid(*row)).all(|row| path.value(row).starts_with(&segment.value(row).to_string())));
+        // Every heap has a path of its own.
+        let heap = heaps().lines().skip(1).map(|line| line.chars().last().unwrap()).collect::<Vec<char>>();
+        let pairs: std::collections::BTreeSet<(char, &str)> =
+            heap.into_iter().zip(path).filter_map(|(heap, path)| Some((heap, path?))).collect();
+        assert_eq!(pairs.len(), 4, "{method}: {pairs:?}");
+        let notes = run.manifest()["steps"][0]["notes"].to_string();
+        assert!(
+            notes.contains("1 segment is split further (1 into 3); not split: 3 on the last of `levels`, 1 without structure"),
+            "{notes}"
+        );
+        let page = String::from_utf8(run.bytes("report.html")).unwrap();
+        assert!(page.contains("<td class=\"in2\">1.3</td>") && page.contains("on the last level asked for"));
+        // All else is that of one level.
+        let flat = job.run(&format!("{head}method = \"{method}\"\n").replace("k_max = 5\n", ""), &format!("{method}-flat"));
+        assert!(flat.table("assignments").column_by_name("path").is_none());
+        for table in ["segments", "features", "rules", "model", "verdict"] {
+            assert!(run.bytes(&format!("parts/{table}.parquet")) == flat.bytes(&format!("parts/{table}.parquet")), "{method}: {table}");
+        }
+    }
 }
 
 #[test]

@@ -344,7 +344,7 @@ impl Growing<'_> {
         let fitted = recipe.fit(sample, Some(sample), 0, fits)?;
         let labels = match (&fitted.mixture, &fitted.centres) {
             (Some(mixture), _) => mixture.labels(own).0,
-            (None, Some(centres)) => fits.host.run(&Assign, AssignInput { points: own, centres }).output.labels,
+            (None, Some(centres)) => fits.host.run(&Assign, AssignInput { points: own, centres }).output.labels(),
             (None, None) => return Some(fitted),
         };
         Some(Fitted { labels, ..fitted })

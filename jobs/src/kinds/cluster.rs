@@ -23,6 +23,7 @@ use crate::spill::Names;
 pub(super) mod categories;
 mod input;
 mod outcome;
+mod splits;
 
 /// Most segments that are looked for where the spec names no number: every number is tried.
 const K_MAX: usize = 12;
@@ -70,7 +71,7 @@ impl JobKind for Cluster {
                 name: "k_max",
                 takes: Takes::Integer(2, 100),
                 default: None,
-                about: "Most segments that are looked for where `k` is absent; 60 for `auto`, else 12",
+                about: "Most segments that are looked for where `k` is absent, and most parts of a segment with `levels`; 60 for `auto`, else 12",
             },
             Key {
                 name: "covariance",
@@ -133,6 +134,12 @@ impl JobKind for Cluster {
                 default: Some("50"),
                 about: "Bootstrap samples behind the stability of every segment; 0 for none, and then no finding",
             },
+            Key {
+                name: "levels",
+                takes: Takes::Integer(1, engine::MOST_LEVELS as i64),
+                default: Some("1"),
+                about: "Levels of segments: those of a level are split further where parts are found, large enough, and come back",
+            },
         ];
         KEYS
     }
@@ -141,7 +148,7 @@ impl JobKind for Cluster {
         const TABLES: &[TableDoc] = &[
             TableDoc {
                 name: "assignments",
-                about: "every row: its segment (none: noise), distance from the centre, how much farther the next centre is, membership, outlier, cells that it lacks",
+                about: "every row: its segment (none: noise), distance from the centre, how much farther the next centre is, membership, outlier, cells that it lacks; its path with `levels`",
             },
             TableDoc {
                 name: "segments",
@@ -158,6 +165,10 @@ impl JobKind for Cluster {
             TableDoc {
                 name: "rules",
                 about: "a shallow tree, leaf by leaf: SQL, its segment, rows, share of the segment that it covers, purity on rows not seen",
+            },
+            TableDoc {
+                name: "splits",
+                about: "with `levels` above 1, segments of all levels by path: rows, stability, why each was not split further, what decided it",
             },
             TableDoc { name: "verdict", about: "whether there are segments, how many, by which method, and why: one row" },
             TableDoc { name: "sweep", about: "the numbers of segments that were looked at, and what each was judged by" },
@@ -187,7 +198,8 @@ impl JobKind for Cluster {
             let message = format!("`weights` takes numbers, and column `{}` is {}", weights.value, columns::type_words(field.data_type()));
             problems.add(weights.span.clone(), message, "no numbers", "name a column of numbers");
         }
-        if step.is_written("k") && step.is_written("k_max") {
+        // Of parts no number is given.
+        if step.is_written("k") && step.is_written("k_max") && !splits::is_asked(step) {
             problems.add(
                 step.span("k_max"),
                 "`k_max` bounds the search for `k`, and `k` is given",
@@ -195,6 +207,7 @@ impl JobKind for Cluster {
                 "remove `k_max`, or `k`",
             );
         }
+        splits::check(step, input, problems);
         method_keys(step, problems);
         if Asked::of(step, input).used.is_empty() && problems.is_empty() {
             let message = format!("segments need a column of numbers, and none is left here; {NUMBERS}");
@@ -222,8 +235,9 @@ impl JobKind for Cluster {
         options.category_of = input.used.iter().map(|used| used.category_of).collect();
         let (backend, reason) = on.placed(engine::device_cost(input.n_rows(), input.used.len(), &options));
         let field = id.map(|at| schema.field(at).clone());
-        let writer = on.writer(step, "assignments", assignments::schema(field.as_ref()))?;
-        let mut written = Written { writer, field: field.clone(), names: input.names.take(), failed: None };
+        let writer = on.writer(step, "assignments", assignments::schema(field.as_ref(), options.levels > 1))?;
+        let has_path = options.levels > 1;
+        let mut written = Written { writer, field: field.clone(), has_path, names: input.names.take(), failed: None };
         let found = input.cluster(&options, &backend, on, &mut |first, n_rows, places| written.push(first, n_rows, places));
         let found = match (written.failed.take(), found) {
             (Some(failed), _) => return Err(failed),
@@ -249,9 +263,12 @@ impl JobKind for Cluster {
         let said = outcome::Said { found: &found, schema: &schema, used: &input.used, step, options: &options, id };
         let mut tables = vec![Table { name: "assignments", rows: Rows::Written(written.writer.finish()?) }];
         tables.extend(said.tables());
+        if options.levels > 1 {
+            tables.push(Table::one("splits", splits::table(&found)));
+        }
         Ok(StepOutcome {
             findings: said.findings(on.job),
-            notes: said.notes().into_iter().chain(input.note()).collect(),
+            notes: said.notes().into_iter().chain(splits::note(&found)).chain(input.note()).collect(),
             tables,
             place: backend.place().word().to_owned(),
             adapter: backend.place().is_device().then(|| backend.adapter()).flatten(),
@@ -390,6 +407,7 @@ impl Asked {
 struct Written {
     writer: TableWriter,
     field: Option<Field>,
+    has_path: bool,
     names: Option<Names>,
     /// Why it could not be written.
     failed: Option<JobError>,
@@ -410,7 +428,7 @@ impl Written {
 
     fn push_some(&mut self, rows: Range<usize>, places: &mut Peekable<impl Iterator<Item = engine::Place>>) -> Result<(), JobError> {
         let cells = self.names.as_mut().map(|names| names.cells(rows.start, rows.len())).transpose()?;
-        self.writer.push(&assignments::assignments(rows, places, self.field.as_ref().zip(cells)))
+        self.writer.push(&assignments::assignments(rows, places, self.has_path, self.field.as_ref().zip(cells)))
     }
 }
 
@@ -436,8 +454,8 @@ fn options(step: &StepSpec, on: &StepRun<'_>) -> ClusterOptions {
         most_missing: step.number("most_missing").unwrap_or(0.5),
         is_weighted: step.weights.is_some(),
         bootstrap: count("bootstrap", 50),
-        levels: 1,
-        most_parts: k_max,
+        levels: whole("levels").unwrap_or(1),
+        most_parts: whole("k_max").unwrap_or(k_max),
         alpha: on.alpha,
         seed: on.seed,
     }

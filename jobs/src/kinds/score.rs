@@ -181,7 +181,7 @@ impl<'a> UnderWay<'a> {
             backend,
             scorer,
             columns,
-            writer: on.writer(step, "assignments", assignments::schema(id.as_ref()))?,
+            writer: on.writer(step, "assignments", assignments::schema(id.as_ref(), false))?,
             id,
             now: model.columns.iter().map(|column| (column.spread.emptied(), Sums::default())).collect(),
             n_outside: vec![0; model.columns.len()],
@@ -224,7 +224,7 @@ impl<'a> UnderWay<'a> {
         });
         let names = names.map(|pieces| self.joined(&pieces)).transpose()?;
         let id = self.id.as_ref().zip(names);
-        self.writer.push(&assignments::assignments(first..first + rows, &mut places.by_ref().peekable(), id))?;
+        self.writer.push(&assignments::assignments(first..first + rows, &mut places.by_ref().peekable(), false, id))?;
         self.n_rows += rows as u64;
         Ok(())
     }
