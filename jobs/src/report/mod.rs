@@ -20,6 +20,7 @@ mod rules;
 mod sections;
 mod segments;
 mod settings;
+mod splits;
 mod svg;
 mod tables;
 mod text;
@@ -35,6 +36,7 @@ pub use looks::{Look, Mark};
 pub use pairs::{Bin, Cell, Heat, PairData, PairRow};
 pub use rules::{RuleData, RuleRow};
 pub use segments::{Apart, SegmentData, SegmentRow};
+pub use splits::{SplitData, SplitRow};
 
 use crate::JobError;
 use crate::outputs;

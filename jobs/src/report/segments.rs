@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::data::StepData;
+use super::splits::{self, SplitData, SplitView};
 use super::tables::{Batch, TableError, each_batch};
 use super::text::{self, Html, count, counted, escape, name, value};
 
@@ -82,6 +83,8 @@ pub struct SegmentData {
     axes: Vec<(Vec<(String, f64)>, f64)>,
     /// Method and criterion with number of segments, value, and whether it was taken.
     sweep: BTreeMap<(String, String), Vec<Point>>,
+    /// What the segments fall into.
+    pub splits: SplitData,
 }
 
 /// Reads the tables of a step; empty where there are none.
@@ -100,6 +103,7 @@ pub(super) fn read(folder: &Path) -> Result<SegmentData, TableError> {
     each_batch(&table("map"), |batch| cells(batch, &mut data))?;
     each_batch(&table("axes"), |batch| axes(batch, &mut data))?;
     each_batch(&table("sweep"), |batch| sweep(batch, &mut data))?;
+    each_batch(&table("splits"), |batch| splits::absorb(batch, &mut data.splits))?;
     Ok(data)
 }
 
@@ -211,6 +215,8 @@ pub(super) struct SegmentsView {
     pub(super) map: Option<Html>,
     pub(super) map_caption: Html,
     pub(super) sweeps: Vec<(Html, String)>,
+    pub(super) splits: Vec<SplitView>,
+    pub(super) more_splits: Option<String>,
 }
 
 /// A segment.
@@ -247,6 +253,7 @@ impl SegmentsView {
         }
         let cards: Vec<CardView> = data.segments.iter().take(most).map(card).collect();
         let rest = data.n_segments.saturating_sub(cards.len() as u64);
+        let more_splits = data.splits.n_rows.saturating_sub(data.splits.rows.len() as u64);
         Some(Self {
             step: heading,
             reason: text::marked(&data.reason, 400),
@@ -255,6 +262,8 @@ impl SegmentsView {
             map: (has_room && !data.cells.is_empty()).then(|| map(data)),
             map_caption: map_caption(data),
             sweeps: if has_room { data.sweep.iter().filter_map(|(key, points)| plot(key, points)).collect() } else { Vec::new() },
+            splits: data.splits.rows.iter().map(SplitView::new).collect(),
+            more_splits: (more_splits > 0).then(|| format!("{more_splits} more in the table `splits` beside this report.")),
         })
     }
 }
