@@ -266,21 +266,19 @@ impl JobKind for Cluster {
         if options.levels > 1 {
             tables.push(Table::one("splits", splits::table(&found)));
         }
+        let reason = match found.method {
+            Method::KMeans => reason,
+            method => format!("`{}` runs on the CPU", method.word()),
+        };
         Ok(StepOutcome {
             findings: said.findings(on.job),
             notes: said.notes().into_iter().chain(splits::note(&found)).chain(input.note()).collect(),
             tables,
-            place: backend.place().word().to_owned(),
-            adapter: backend.place().is_device().then(|| backend.adapter()).flatten(),
-            place_reason: match found.method {
-                Method::KMeans => reason,
-                method => format!("`{}` runs on the CPU", method.word()),
-            },
-            fell_back: backend.fallbacks(),
             n_rows: found.n_rows,
             n_columns: asked.used.len() as u64,
             family: Some(found.features.iter().filter(|feature| feature.p.is_some()).count() as u64).filter(|n| *n > 0),
             left_out: asked.left_out,
+            ..StepOutcome::on(&backend, reason)
         })
     }
 }

@@ -64,12 +64,7 @@ impl JobKind for Compare {
                 default: None,
                 about: "Step, or the file `assignments.parquet` that an earlier run wrote: what the rows are held against",
             },
-            Key {
-                name: keys::ID.name,
-                takes: keys::ID.takes,
-                default: None,
-                about: "Column of both that names a row; where absent rows are the same that have the same place (`row`)",
-            },
+            Key { about: "Column of both that names a row; where absent rows are the same that have the same place (`row`)", ..keys::ID },
             Key {
                 name: MATCH,
                 takes: Takes::Choice(&["rows", "number"]),
@@ -127,14 +122,9 @@ impl JobKind for Compare {
             findings: said.findings(on.job),
             notes: said.notes(),
             tables,
-            place: "cpu".to_owned(),
-            adapter: None,
-            place_reason: "`compare` runs on the CPU".to_owned(),
-            fell_back: Vec::new(),
             n_rows: found.n_both + found.n_only_now,
             n_columns: 2,
-            family: None,
-            left_out: Vec::new(),
+            ..StepOutcome::on_cpu(self)
         })
     }
 }

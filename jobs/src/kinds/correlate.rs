@@ -242,14 +242,11 @@ impl JobKind for Correlate {
             findings: said.findings(on.job),
             notes,
             tables: said.tables(&schema, &asked.used, &asked.left_out),
-            place: backend.place().word().to_owned(),
-            adapter: backend.place().is_device().then(|| backend.adapter()).flatten(),
-            place_reason: reason,
-            fell_back: backend.fallbacks(),
             n_rows: found.n_rows,
             n_columns: asked.used.len() as u64,
             family: Some(found.family),
             left_out: asked.left_out,
+            ..StepOutcome::on(&backend, reason)
         })
     }
 }

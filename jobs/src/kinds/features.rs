@@ -151,16 +151,10 @@ impl JobKind for Features {
         let said = outcome::Said { cells: &cells, events: &events, groups: &groups, as_of, named: named.as_ref(), step };
         Ok(StepOutcome {
             tables: vec![said.table()],
-            findings: Vec::new(),
-            place: "cpu".to_owned(),
-            adapter: None,
-            place_reason: "`features` runs on the CPU".to_owned(),
-            fell_back: Vec::new(),
             n_rows: cells.n_rows as u64,
             n_columns: cells.n_columns() as u64,
-            family: None,
             notes: said.notes(n_later),
-            left_out: Vec::new(),
+            ..StepOutcome::on_cpu(self)
         })
     }
 }

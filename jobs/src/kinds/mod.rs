@@ -171,6 +171,30 @@ pub struct StepOutcome {
     pub left_out: Vec<LeftOut>,
 }
 
+impl StepOutcome {
+    /// Returns that nothing was made, and where that was.
+    fn on(backend: &Backend, place_reason: String) -> Self {
+        Self {
+            tables: Vec::new(),
+            findings: Vec::new(),
+            place: backend.place().word().to_owned(),
+            adapter: backend.place().is_device().then(|| backend.adapter()).flatten(),
+            place_reason,
+            fell_back: backend.fallbacks(),
+            n_rows: 0,
+            n_columns: 0,
+            family: None,
+            notes: Vec::new(),
+            left_out: Vec::new(),
+        }
+    }
+
+    /// The same for a kind that knows no other place.
+    fn on_cpu(kind: &dyn JobKind) -> Self {
+        Self::on(&Backend::cpu(), format!("`{}` runs on the CPU", kind.name()))
+    }
+}
+
 /// A table of a step.
 pub struct Table {
     /// Name from `JobKind::tables`.

@@ -51,12 +51,7 @@ impl JobKind for Score {
                 about: "Step of kind `cluster`, or the file `model.parquet` that one wrote",
             },
             keys::ID,
-            Key {
-                name: keys::MIN_EFFECT.name,
-                takes: keys::MIN_EFFECT.takes,
-                default: Some("0.1"),
-                about: "Population stability index from which a column has drifted",
-            },
+            Key { default: Some("0.1"), about: "Population stability index from which a column has drifted", ..keys::MIN_EFFECT },
         ];
         KEYS
     }
@@ -305,19 +300,14 @@ impl<'a> UnderWay<'a> {
         let drifts = said.drifts();
         let mut tables = vec![Written { name: "assignments", rows: Rows::Written(written) }];
         tables.extend(said.tables(&drifts));
-        let backend = self.backend;
         Ok(StepOutcome {
             findings: said.findings(self.on.job, &drifts),
             notes: said.notes(&drifts),
             tables,
-            place: backend.place().word().to_owned(),
-            adapter: backend.place().is_device().then(|| backend.adapter()).flatten(),
-            place_reason,
-            fell_back: backend.fallbacks(),
             n_rows: self.n_rows,
             n_columns: model.columns.len() as u64,
             family: Some(drifts.iter().filter(|drift| drift.shift.p.is_some()).count() as u64).filter(|n| *n > 0),
-            left_out: Vec::new(),
+            ..StepOutcome::on(self.backend, place_reason)
         })
     }
 }

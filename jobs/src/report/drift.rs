@@ -101,8 +101,7 @@ impl DriftView {
             return None;
         }
         let rows: Vec<LineView> = step.drift.rows.iter().take(most).map(line).collect();
-        let rest = step.drift.n_rows.saturating_sub(rows.len() as u64);
-        let rest = (rest > 0).then(|| format!("{} in the table `drift` beside this report.", counted(rest, "more line")));
+        let rest = text::rest(step.drift.n_rows, rows.len(), "more line", "drift");
         Some(Self { step: heading, rows, rest })
     }
 }
@@ -231,14 +230,13 @@ impl MovesView {
             jaccard: format!("{:.2}", row.jaccard),
         };
         let rows: Vec<MatchView> = data.matches.iter().take(most).map(view).collect();
-        let rest = data.n_matches.saturating_sub(rows.len() as u64);
         let rand = data.adjusted_rand.map_or_else(String::new, |rand| format!("; adjusted Rand index {rand:.2}"));
         let share = 100.0 * data.n_moved as f64 / data.n_both as f64;
         Some(Self {
             step: heading,
             lede: format!("{} of {} moved ({share:.0}\u{a0}%){rand}.", count(data.n_moved), counted(data.n_both, "row")),
+            rest: text::rest(data.n_matches, rows.len(), "more segment", "matches"),
             rows,
-            rest: (rest > 0).then(|| format!("{} in the table `matches` beside this report.", counted(rest, "more segment"))),
         })
     }
 }

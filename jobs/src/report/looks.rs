@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::data::StepData;
+use super::svg;
 use super::tables::{Batch, TableError, each_batch};
 use super::text::{self, Html, count, cut, escape, name, ratio};
 use super::{Limits, text::value};
@@ -173,7 +174,7 @@ impl<'a> Shows<'a> {
                 -(x(right) - x(left) - 0.5)
             );
         }
-        let mut out = format!("<path class=\"axis\" d=\"M{LEFT} {TOP}V{BOTTOM}H{:.1}\"/>", WIDTH - LEFT);
+        let mut out = svg::axes(LEFT, TOP, BOTTOM, WIDTH - LEFT);
         for (tone, path) in paths.iter().enumerate().filter(|(_, path)| !path.is_empty()) {
             let _ = write!(out, "<path class=\"p{tone}\" d=\"{path}\"/>");
         }
@@ -335,7 +336,7 @@ fn level(text: &str, middle: f64) -> String {
 }
 
 fn picture(height: f64, label: &str, inside: &str) -> Html {
-    Html(format!("<svg class=\"look\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"{}\">{inside}</svg>", escape(label)))
+    svg::picture("look", &format!("0 0 {WIDTH} {height:.0}"), label, inside)
 }
 
 #[cfg(test)]

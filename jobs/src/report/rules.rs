@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::data::StepData;
 use super::tables::{Batch, TableError, each_batch};
-use super::text::{self, Html, count, counted};
+use super::text::{self, Html, count};
 
 /// Rules kept for each step; the table beside the report has them all.
 const KEPT: usize = 60;
@@ -85,8 +85,7 @@ impl RulesView {
             coverage: share(row.coverage),
             purity: share(row.purity),
         };
-        let rest = step.rules.n_rules.saturating_sub(step.rules.rules.len() as u64);
-        let rest = (rest > 0).then(|| format!("{} in the table `rules` beside this report.", counted(rest, "more rule")));
+        let rest = text::rest(step.rules.n_rules, step.rules.rules.len(), "more rule", "rules");
         Some(Self { step: heading, rows: step.rules.rules.iter().map(view).collect(), rest })
     }
 }

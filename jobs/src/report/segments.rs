@@ -6,8 +6,9 @@ use std::path::Path;
 
 use super::data::StepData;
 use super::splits::{self, SplitData, SplitView};
+use super::svg;
 use super::tables::{Batch, TableError, each_batch};
-use super::text::{self, Html, count, counted, escape, name, value};
+use super::text::{self, Html, count, counted, name, value};
 
 /// Segments kept for each step; the table beside the report has them all.
 const KEPT: usize = 24;
@@ -252,18 +253,16 @@ impl SegmentsView {
             return None;
         }
         let cards: Vec<CardView> = data.segments.iter().take(most).map(card).collect();
-        let rest = data.n_segments.saturating_sub(cards.len() as u64);
-        let more_splits = data.splits.n_rows.saturating_sub(data.splits.rows.len() as u64);
         Some(Self {
             step: heading,
             reason: text::marked(&data.reason, 400),
+            rest: text::rest(data.n_segments, cards.len(), "more segment", "segments"),
             cards,
-            rest: (rest > 0).then(|| format!("{} in the table `segments` beside this report.", counted(rest, "more segment"))),
             map: (has_room && !data.cells.is_empty()).then(|| map(data)),
             map_caption: map_caption(data),
             sweeps: if has_room { data.sweep.iter().filter_map(|(key, points)| plot(key, points)).collect() } else { Vec::new() },
             splits: data.splits.rows.iter().map(SplitView::new).collect(),
-            more_splits: (more_splits > 0).then(|| format!("{more_splits} more in the table `splits` beside this report.")),
+            more_splits: text::rest(data.splits.n_rows, data.splits.rows.len(), "more", "splits"),
         })
     }
 }
@@ -369,12 +368,8 @@ fn map(data: &SegmentData) -> Html {
         );
     }
     let rows: u64 = data.cells.iter().map(|(_, _, n)| n).sum();
-    Html(format!(
-        "<svg class=\"map\" viewBox=\"-12 -12 {} {}\" role=\"img\" aria-label=\"Map of {} on two principal components\">{out}</svg>",
-        MAP_WIDTH + 24.0,
-        MAP_HEIGHT + 24.0,
-        counted(rows, "row")
-    ))
+    let label = format!("Map of {} on two principal components", counted(rows, "row"));
+    svg::picture("map", &format!("-12 -12 {} {}", MAP_WIDTH + 24.0, MAP_HEIGHT + 24.0), &label, &out)
 }
 
 fn map_caption(data: &SegmentData) -> Html {
@@ -421,7 +416,7 @@ fn plot((method, criterion): &(String, String), points: &[Point]) -> Option<(Htm
     }
     let x = |k: u64| PLOT_LEFT + (PLOT_WIDTH - PLOT_LEFT - 12.0) * (k - first) as f64 / (last - first) as f64;
     let y = |at: f64| PLOT_BOTTOM - (PLOT_BOTTOM - PLOT_TOP) * (at - low) / (high - low);
-    let mut out = format!("<path class=\"axis\" d=\"M{PLOT_LEFT} {PLOT_TOP}V{PLOT_BOTTOM}H{:.1}\"/>", PLOT_WIDTH - 8.0);
+    let mut out = svg::axes(PLOT_LEFT, PLOT_TOP, PLOT_BOTTOM, PLOT_WIDTH - 8.0);
     for at in [low, high] {
         let _ = write!(out, "<text class=\"tick end\" x=\"{:.1}\" y=\"{:.1}\">{}</text>", PLOT_LEFT - 6.0, y(at) + 4.0, value(at));
     }
@@ -440,9 +435,5 @@ fn plot((method, criterion): &(String, String), points: &[Point]) -> Option<(Htm
     let chosen = points.iter().find(|point| point.2).map_or_else(|| "none was taken".to_owned(), |point| format!("{} were taken", point.0));
     let words = criterion.replace('_', " ");
     let caption = format!("{} of {method} by number of segments; {chosen}", text::cut(&words, 40));
-    let svg = format!(
-        "<svg class=\"plot\" viewBox=\"0 0 {PLOT_WIDTH} {PLOT_HEIGHT}\" role=\"img\" aria-label=\"{}\">{out}</svg>",
-        escape(&caption)
-    );
-    Some((Html(svg), caption))
+    Some((svg::picture("plot", &format!("0 0 {PLOT_WIDTH} {PLOT_HEIGHT}"), &caption, &out), caption))
 }

@@ -15,6 +15,16 @@ const BAR_PAD: f64 = 5.0;
 /// Radius of the dot that marks a value.
 const DOT: f64 = 3.6;
 
+/// Returns a picture that fills its frame, with what it shows for readers that cannot see it.
+pub(super) fn picture(class: &str, frame: &str, label: &str, inside: &str) -> Html {
+    Html(format!("<svg class=\"{class}\" viewBox=\"{frame}\" role=\"img\" aria-label=\"{}\">{inside}</svg>", escape(label)))
+}
+
+/// Returns the two axes of a plot: down its left edge and along its foot.
+pub(super) fn axes(left: f64, top: f64, bottom: f64, right: f64) -> String {
+    format!("<path class=\"axis\" d=\"M{left} {top}V{bottom}H{right:.1}\"/>")
+}
+
 /// Returns the place of a correlation on an interval bar.
 fn bar_x(r: f64) -> f64 {
     BAR_PAD + (r.clamp(-1.0, 1.0) + 1.0) / 2.0 * (BAR_WIDTH - 2.0 * BAR_PAD)
@@ -95,10 +105,8 @@ pub(super) fn histogram(bins: &[Bin; BINS], min_effect: f64) -> Html {
         );
     }
     let pairs: u64 = bins.iter().map(|bin| bin.survive + bin.other).sum();
-    Html(format!(
-        "<svg class=\"hist\" viewBox=\"0 0 {HIST_WIDTH} {HIST_HEIGHT}\" role=\"img\" aria-label=\"Histogram of the absolute correlation of {}\">{out}</svg>",
-        counted(pairs, "pair")
-    ))
+    let label = format!("Histogram of the absolute correlation of {}", counted(pairs, "pair"));
+    picture("hist", &format!("0 0 {HIST_WIDTH} {HIST_HEIGHT}"), &label, &out)
 }
 
 /// Returns the axes of the histogram.

@@ -137,6 +137,12 @@ pub(super) fn counted(n: u64, one: &str) -> String {
     format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
+/// Says how much more a table holds than is shown; none where that is all.
+pub(super) fn rest(all: u64, shown: usize, one: &str, table: &str) -> Option<String> {
+    let rest = all.saturating_sub(shown as u64);
+    (rest > 0).then(|| format!("{} in the table `{table}` beside this report.", counted(rest, one)))
+}
+
 /// Returns a correlation with `digits` decimals, more where a value short of 1 would be shown as 1.
 pub(super) fn correlation(r: f64, digits: usize) -> String {
     for digits in digits..9 {

@@ -155,22 +155,7 @@ fn source_spec(reading: &mut Reading<'_>, source: RawSource) -> Option<SourceSpe
 /// Returns files that keys of a step name, as sources.
 fn files(step: &RawStep) -> Vec<SourceSpec> {
     let named = graph::others(step).into_iter().filter(|(_, other)| graph::is_file(&other.value));
-    let source = |(key, path): (&str, Spanned<String>)| SourceSpec {
-        name: Spanned::new(file_name(step, key), path.span.clone()),
-        paths: vec![path],
-        format: None,
-        delimiter: None,
-        header: None,
-        encoding: None,
-        null_values: Vec::new(),
-        rename: Vec::new(),
-        file_column: None,
-        filter: None,
-        filter_start: None,
-        sample: None,
-        values: Values::default(),
-    };
-    named.map(source).collect()
+    named.map(|(key, path)| SourceSpec::of(Spanned::new(file_name(step, key), path.span.clone()), path)).collect()
 }
 
 /// Returns the name of the source that stands for a file: no table of a spec can have it.

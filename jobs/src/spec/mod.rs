@@ -261,6 +261,25 @@ impl SpecFailure {
 }
 
 impl SourceSpec {
+    /// Returns the source of one file, all options at their defaults.
+    fn of(name: Spanned<String>, path: Spanned<String>) -> Self {
+        Self {
+            name,
+            paths: vec![path],
+            format: None,
+            delimiter: None,
+            header: None,
+            encoding: None,
+            null_values: Vec::new(),
+            rename: Vec::new(),
+            file_column: None,
+            filter: None,
+            filter_start: None,
+            sample: None,
+            values: Values::default(),
+        }
+    }
+
     /// Returns what the readers need to open this source.
     #[must_use]
     pub fn options(&self, spec: &Spec, memory_bytes: u64) -> SourceOptions {
