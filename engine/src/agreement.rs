@@ -23,13 +23,22 @@ pub struct Crossing {
     n_then: usize,
     /// Rows, part after part of the first side.
     counts: Vec<u64>,
+    /// Rows of every part of either side.
+    of_now: Vec<u64>,
+    of_then: Vec<u64>,
 }
 
 impl Crossing {
     /// Returns a table without rows for so many parts on the first and on the second side.
     #[must_use]
     pub fn new(n_now: usize, n_then: usize) -> Self {
-        Self { n_now, n_then, counts: vec![0; n_now * n_then] }
+        Self { n_now, n_then, counts: vec![0; n_now * n_then], of_now: vec![0; n_now], of_then: vec![0; n_then] }
+    }
+
+    /// Returns the bytes of a table of so many parts.
+    #[must_use]
+    pub const fn bytes(n_now: usize, n_then: usize) -> u64 {
+        8 * (n_now as u64).saturating_mul(n_then as u64)
     }
 
     /// Adds rows.
@@ -39,6 +48,8 @@ impl Crossing {
     pub fn add(&mut self, now: usize, then: usize, n: u64) {
         assert!(then < self.n_then, "part {then} of {}", self.n_then);
         self.counts[now * self.n_then + then] += n;
+        self.of_now[now] += n;
+        self.of_then[then] += n;
     }
 
     /// Returns the same without the rows of some parts, whose positions stay.
@@ -61,14 +72,14 @@ impl Crossing {
 
     /// Returns the rows of every part of the first side.
     #[must_use]
-    pub fn now(&self) -> Vec<u64> {
-        (0..self.n_now).map(|now| (0..self.n_then).map(|then| self.at(now, then)).sum()).collect()
+    pub fn now(&self) -> &[u64] {
+        &self.of_now
     }
 
     /// Returns the rows of every part of the second side.
     #[must_use]
-    pub fn then(&self) -> Vec<u64> {
-        (0..self.n_then).map(|then| (0..self.n_now).map(|now| self.at(now, then)).sum()).collect()
+    pub fn then(&self) -> &[u64] {
+        &self.of_then
     }
 
     /// Returns the share of rows in both parts among those in either.
@@ -76,9 +87,7 @@ impl Crossing {
     #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
     pub fn jaccard(&self, now: usize, then: usize) -> f64 {
         let both = self.at(now, then);
-        let of_now: u64 = (0..self.n_then).map(|then| self.at(now, then)).sum();
-        let of_then: u64 = (0..self.n_now).map(|now| self.at(now, then)).sum();
-        let either = of_now + of_then - both;
+        let either = self.of_now[now] + self.of_then[then] - both;
         if either == 0 { 0.0 } else { both as f64 / either as f64 }
     }
 
@@ -165,7 +174,7 @@ mod tests {
 
     fn crossing(rows: &[&[u64]]) -> Crossing {
         let mut crossing = Crossing::new(rows.len(), rows[0].len());
-        crossing.counts = rows.concat();
+        rows.iter().enumerate().for_each(|(now, of)| of.iter().enumerate().for_each(|(then, n)| crossing.add(now, then, *n)));
         crossing
     }
 
@@ -195,7 +204,7 @@ mod tests {
                     (state >> 33) % 9
                 };
                 let mut crossing = Crossing::new(n_now, n_then);
-                crossing.counts.iter_mut().for_each(|n| *n = next());
+                (0..n_now * n_then).for_each(|at| crossing.add(at / n_then, at % n_then, next()));
                 let found = crossing.matches();
                 let mut partners: Vec<usize> = found.iter().copied().flatten().collect();
                 let shared: u64 = found.iter().enumerate().filter_map(|(now, then)| Some(crossing.at(now, (*then)?))).sum();
@@ -216,7 +225,7 @@ mod tests {
             found.add(now, then, 1);
         }
         assert!((found.adjusted_rand().unwrap_or_default() - 0.047619047619047616).abs() < 1e-15, "{:?}", found.adjusted_rand());
-        assert_eq!((found.now(), found.then()), (vec![3, 2, 3], vec![2, 3, 3]));
+        assert_eq!((found.now(), found.then()), (&[3, 2, 3][..], &[2, 3, 3][..]));
         assert!((found.jaccard(0, 0) - 2.0 / 3.0).abs() < 1e-15);
         assert_eq!(crossing(&[&[5, 0], &[0, 7]]).adjusted_rand(), Some(1.0));
         assert_eq!((crossing(&[&[5]]).adjusted_rand(), crossing(&[&[1]]).adjusted_rand()), (Some(1.0), None));

@@ -40,6 +40,9 @@ const NULLS: &str = "a row that lacks at most `most_missing` of the columns is p
 /// Most bytes of rows that a model file may hold: 20,000 rows of 1,000 columns and some.
 const MOST_BYTES: usize = 1 << 28;
 
+/// Most rows that a model can have been made of: counts of them are added without loss in f64.
+const MOST_ROWS: u64 = 1 << 53;
+
 #[derive(Serialize, Deserialize)]
 struct Head {
     format: String,
@@ -204,7 +207,7 @@ pub(crate) fn read(path: &Path) -> Result<Model, String> {
         ));
     }
     let head: Head = serde_json::from_str(text).map_err(|error| damaged(&error.to_string()))?;
-    let claimed: i64 = builder.metadata().row_groups().iter().map(|group| group.total_byte_size().max(0)).sum();
+    let claimed = builder.metadata().row_groups().iter().fold(0_i64, |sum, group| sum.saturating_add(group.total_byte_size().max(0)));
     if usize::try_from(claimed).is_ok_and(|claimed| claimed > MOST_BYTES) {
         return Err(damaged(&format!("it claims {claimed} bytes of rows, and a model has at most {MOST_BYTES}")));
     }
@@ -282,6 +285,11 @@ fn from_parts(head: Head, table: &RecordBatch) -> Result<Model, String> {
     if head.columns.is_empty() {
         return Err("it has no column".to_owned());
     }
+    let of_segments = head.segments.iter().map(|segment| segment.n);
+    let rows = of_segments.chain([head.n_noise, head.n_incomplete]).try_fold(0_u64, u64::checked_add);
+    if rows.is_none_or(|rows| rows > MOST_ROWS) {
+        return Err(format!("its segments have more than {MOST_ROWS} rows"));
+    }
     let columns = head.columns.iter().map(column_of).collect::<Result<Vec<_>, String>>()?;
     let read = Read::of(table, &head).ok_or("its columns are not those of a model")?;
     let (mut centres, mut points, mut components, mut of_segments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -315,7 +323,9 @@ fn from_parts(head: Head, table: &RecordBatch) -> Result<Model, String> {
 
 fn column_of(head: &ColumnHead) -> Result<ModelColumn, String> {
     let is_scaler = head.centre.is_finite() && head.unit.is_finite() && head.unit > 0.0;
-    let is_spread = head.counts.len() == head.edges.len() + 1 && head.edges.is_sorted();
+    // Rows are added up by whoever reads them.
+    let rows = head.counts.iter().chain([&head.n_missing]).try_fold(0_u64, |sum, n| sum.checked_add(*n));
+    let is_spread = rows.is_some_and(|rows| rows <= MOST_ROWS) && head.counts.len() == head.edges.len() + 1 && head.edges.is_sorted();
     if !is_scaler || !is_spread {
         return Err(format!("column `{}` has no scaler or no bins", head.name));
     }

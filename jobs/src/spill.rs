@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! numbers   f64, little-endian, column after column of a block of BLOCK_ROWS rows, block after block
-//! names     the column of `id`, an Arrow file whose batches are the same blocks
+//! names     the column of `id`, an Arrow file whose batches are the same blocks; a dictionary as its values, since such a file has but one
 //! ```
 //!
 //! Files of a scratch folder vanish with it, so that nothing is synced.
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, UInt64Array};
-use arrow::compute::{concat, take};
-use arrow::datatypes::{Field, Schema};
+use arrow::compute::{cast, concat, take};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
@@ -42,8 +42,8 @@ pub(crate) struct Spilled {
 pub(crate) enum Names {
     /// In memory.
     Held(ArrayRef),
-    /// In a file, block by block.
-    Spilled(PathBuf, Box<FileReader<BufReader<File>>>),
+    /// In a file, block by block, and the type that they are given out in.
+    Spilled(PathBuf, Box<FileReader<BufReader<File>>>, DataType),
 }
 
 impl Names {
@@ -54,11 +54,12 @@ impl Names {
     pub(crate) fn cells(&mut self, first: usize, n_rows: usize) -> Result<ArrayRef, JobError> {
         match self {
             Self::Held(cells) => Ok(cells.slice(first, n_rows)),
-            Self::Spilled(path, reader) => {
+            Self::Spilled(path, reader, data_type) => {
                 let block = reader.set_index(first / BLOCK_ROWS).and_then(|()| reader.next().transpose());
                 let block = block.map_err(|error| read_back(path, into_io(error)))?;
                 let block = block.ok_or_else(|| read_back(path, io::ErrorKind::UnexpectedEof.into()))?;
-                Ok(block.column(0).slice(first % BLOCK_ROWS, n_rows))
+                let cells = block.column(0).slice(first % BLOCK_ROWS, n_rows);
+                cast(&cells, data_type).map_err(|error| read_back(path, into_io(error)))
             }
         }
     }
@@ -79,6 +80,11 @@ impl Names {
         }
         Ok(concat(&cells).expect("cells of one column have one type"))
     }
+}
+
+/// Returns the type of the values of a dictionary, of another type itself.
+fn values_of(data_type: &DataType) -> &DataType {
+    if let DataType::Dictionary(_, values) = data_type { values } else { data_type }
 }
 
 fn read_back(path: &Path, error: io::Error) -> JobError {
@@ -132,7 +138,7 @@ impl RowBlocks for Spilled {
 /// Files under way.
 struct Spilling<'a> {
     on: &'a StepRun<'a>,
-    named: Vec<(String, arrow::datatypes::DataType)>,
+    named: Vec<(String, DataType)>,
     path: PathBuf,
     numbers: BufWriter<File>,
     /// Cells of the block under way.
@@ -161,7 +167,9 @@ pub(crate) fn spill(
     };
     let id_file = |at: usize| {
         let path = on.scratch.join("names.arrow");
-        let schema = Schema::new(vec![schema.field(at).clone()]);
+        let field = schema.field(at).clone();
+        let data_type = values_of(field.data_type()).clone();
+        let schema = Schema::new(vec![field.with_data_type(data_type)]);
         let writer = FileWriter::try_new(create(&path)?, &schema);
         let writer = writer.map_err(|error| JobError::Write { path: path.clone(), error: into_io(error) })?;
         Ok::<_, JobError>((path, writer, Vec::new()))
@@ -189,8 +197,11 @@ impl Spilling<'_> {
             pieces.iter().try_for_each(|piece| builder.put(at, piece)).map_err(refuse)?;
         }
         let (table, _) = builder.finish().map_err(refuse)?;
-        if let (Some((_, _, held)), Some(names)) = (&mut self.id, names) {
-            held.extend(names);
+        if let (Some((path, writer, held)), Some(names)) = (&mut self.id, names) {
+            for piece in names {
+                let piece = cast(&piece, writer.schema().field(0).data_type());
+                held.push(piece.map_err(|error| JobError::Write { path: path.clone(), error: into_io(error) })?);
+            }
         }
         let mut done = 0;
         while done < rows {
@@ -235,10 +246,10 @@ impl Spilling<'_> {
         let Self { named, path, numbers, n_rows, .. } = self;
         let file = numbers.into_inner().map_err(|error| JobError::Write { path: path.clone(), error: error.into_error() })?;
         let names = match (self.id, id) {
-            (Some((path, mut writer, _)), Some(_)) => {
+            (Some((path, mut writer, _)), Some(field)) => {
                 let opened = writer.finish().and_then(|()| FileReader::try_new(BufReader::new(File::open(&path)?), None));
                 let reader = opened.map_err(|error| JobError::Write { path: path.clone(), error: into_io(error) })?;
-                Some(Names::Spilled(path, Box::new(reader)))
+                Some(Names::Spilled(path, Box::new(reader), field.data_type().clone()))
             }
             _ => None,
         };

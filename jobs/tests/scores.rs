@@ -189,6 +189,11 @@ fn a_wrong_model_is_named_with_what_to_do() {
     refused(&spec, "3", &["column `x` has no scaler or no bins"]);
     write(&whole, &head.replace("\"most_missing\":0.5", "\"most_missing\":5"));
     refused(&spec, "3", &["`most_missing` is 5"]);
+    // Counts that cannot be added up.
+    write(&whole, &head.replace("\"n_missing\":0", "\"n_missing\":18446744073709551615"));
+    refused(&spec, "3", &["column `x` has no scaler or no bins"]);
+    write(&whole, &head.replace("\"n_noise\":0", "\"n_noise\":18446744073709551615"));
+    refused(&spec, "3", &["its segments have more than 9007199254740992 rows"]);
     write(&whole, &head);
     job.run(&spec, "mended");
 }
@@ -267,6 +272,20 @@ fn segments_are_matched_by_rows_and_what_is_born_or_gone_is_said() {
     let verdict = run.table("verdict");
     assert_eq!((count(&verdict, "n_both", 0), count(&verdict, "n_only_now", 0), count(&verdict, "n_only_baseline", 0)), (9, 1, 1));
     assert!(text(&run.findings(), "sentence", 2).contains("segment 2 of the baseline is gone, with 4 rows"));
+    // SQL names a column as it is called.
+    for (file, name) in [("then", "other_then"), ("now", "other_now")] {
+        let rows = fs::read_to_string(job.path(&format!("{file}.csv"))).unwrap().replace("segment", "\"part \"\"a\"\"\"");
+        job.write(&format!("{name}.csv"), rows);
+    }
+    let named = spec.replace("then.csv", "other_then.csv").replace("now.csv", "other_now.csv");
+    let named = job.run(&format!("{named}segment = 'part \"a\"'\n"), "named");
+    assert_eq!(text(&named.findings(), "filter", 0), "\"part \"\"a\"\"\" = 4");
+    // Every row a segment of its own on both sides is a table that a small budget has no room for.
+    let alone = (0..3000).fold(String::from("row,segment\n"), |rows, row| rows + &format!("{row},{row}\n"));
+    job.write("alone.csv", alone);
+    let small = format!("memory = \"64MiB\"\n{}", spec.replace("then.csv", "alone.csv").replace("now.csv", "alone.csv"));
+    let error = job.try_run(&small, "small").err().unwrap();
+    assert!(error.contains("exit status: 5") && error.contains("rows by pair of 3000 and 3000 segments"), "{error}");
     // By number nothing is the same here, but for what is noise on both sides.
     let numbered = job.run(&format!("{spec}match = \"number\"\n"), "numbered");
     assert_eq!(numbered.table("moved").num_rows(), 8);

@@ -5,10 +5,12 @@ mod common;
 
 use std::fmt::Write as _;
 use std::fs;
+use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Float64Type, UInt32Type, UInt64Type};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, UInt32Type, UInt64Type};
 use common::{Job, repository};
+use parquet::arrow::ArrowWriter;
 
 fn shipped() -> String {
     let text = fs::read_to_string(repository("jobs/specs/cluster.toml")).unwrap();
@@ -319,4 +321,72 @@ fn rows_without_all_cells_are_named_and_a_table_of_them_is_refused() {
     let spec = "name = \"holes\"\n[source.rows]\npath = \"rows.csv\"\n[step.parts]\nkind = \"cluster\"\nfrom = \"rows\"\n";
     let Err(error) = job.try_run(spec, "holes") else { panic!("no row has all cells") };
     assert!(error.contains("no row has all 2 columns"), "{error}");
+}
+
+#[test]
+fn the_sql_of_a_segment_far_from_0_selects_its_rows_too() {
+    let job = Job::new();
+    // Seconds since 1970, in two bursts a few seconds apart.
+    let mut cells = String::from("at,y\n");
+    for row in 0..600_u64 {
+        let _ = writeln!(cells, "{}.{},{}", 1_700_000_000 + 40 * (row % 2) + row * 31 % 7, row % 10, row * 17 % 11);
+    }
+    job.write("far.csv", cells);
+    let spec = "name = \"far\"\n[source.rows]\npath = \"far.csv\"\n[step.parts]\nkind = \"cluster\"\nfrom = \"rows\"\nmethod = \"kmeans\"\nk = 2\n";
+    let run = job.run(spec, "far");
+    let segments = run.table("segments");
+    assert_eq!(counts(&segments, "n"), [300, 300]);
+    for (at, filter) in texts(&segments, "filter").into_iter().enumerate() {
+        let with = spec.replace("[step.parts]", &format!("where = '{filter}'\n[step.parts]"));
+        let selected = job.run(&with, &format!("far{at}"));
+        assert_eq!(selected.manifest()["steps"][0]["n_rows"].as_u64(), Some(300), "{filter}");
+    }
+}
+
+#[test]
+fn a_tree_that_cannot_be_grown_is_sql_of_all_rows() {
+    let job = Job::new();
+    job.write("few.csv", "x\n0\n0.1\n5\n5.1\n5.2\n0.2\n");
+    let spec =
+        "name = \"few\"\n[source.rows]\npath = \"few.csv\"\n[step.parts]\nkind = \"cluster\"\nfrom = \"rows\"\nmethod = \"genie\"\nk = 2\n";
+    let run = job.run(spec, "few");
+    assert_eq!(texts(&run.table("rules"), "filter"), ["1 = 1"]);
+    let mut filters = texts(&run.table("segments"), "filter");
+    filters.sort_unstable();
+    assert_eq!(filters, ["", "(1 = 1)"]);
+}
+
+#[test]
+fn two_values_are_a_mixture_of_two() {
+    let job = Job::new();
+    let cells: String = (0..1000).map(|row| if row % 3 == 0 { "0.1\n" } else { "0.7\n" }).collect();
+    job.write("two.csv", format!("x\n{cells}"));
+    let spec = "name = \"two\"\n[source.rows]\npath = \"two.csv\"\n[step.parts]\nkind = \"cluster\"\nfrom = \"rows\"\nmethod = \"mixture\"\nk = 2\n";
+    assert_eq!(counts(&job.run(spec, "two").table("segments"), "n"), [666, 334]);
+}
+
+#[test]
+fn names_kept_as_a_dictionary_are_spilled_too() {
+    let job = Job::new();
+    let n = 700_000_i64;
+    let column = |of: fn(i64) -> i64| -> ArrayRef { Arc::new((0..n).map(of).collect::<Int64Array>()) };
+    // Other names in every part of the file.
+    let names: DictionaryArray<Int32Type> =
+        (0..n).map(|row| Some(format!("n{}", row / 1000))).collect::<Vec<_>>().iter().map(|name| name.as_deref()).collect();
+    let cells =
+        [("x", column(|row| row * 31 % 1009 + 9000 * (row % 2))), ("y", column(|row| row * 17 % 997)), ("z", column(|row| row % 13))];
+    let rows = RecordBatch::try_from_iter(cells.into_iter().chain([("name", Arc::new(names) as ArrayRef)])).unwrap();
+    let mut writer = ArrowWriter::try_new(fs::File::create(job.path("named.parquet")).unwrap(), rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    let spec = "name = \"named\"\nmemory = \"44MiB\"\n[source.rows]\npath = \"named.parquet\"\n[step.parts]\nkind = \"cluster\"\nfrom = \"rows\"\n\
+                id = \"name\"\ncolumns = [\"x\", \"y\"]\nmethod = \"kmeans\"\nk = 2\nbootstrap = 0\nrestarts = 1\n";
+    let run = job.run(spec, "named");
+    let notes = run.manifest()["steps"][0]["notes"].to_string();
+    assert!(notes.contains("did not fit into memory"), "{notes}");
+    let assignments = run.table("assignments");
+    let names = arrow::compute::cast(assignments.column_by_name("name").unwrap(), &DataType::Utf8).unwrap();
+    let names = names.as_string::<i32>();
+    assert!((0..700_000).all(|row| names.value(row) == format!("n{}", row / 1000)));
+    assert_eq!(counts(&run.table("segments"), "n"), [350_000, 350_000]);
 }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::mixture::Mixture;
-use super::points::Scaler;
+use super::points::{Scaler, scaled_cell};
 use super::{Centres, Place, place};
 use crate::columns::Table;
 
@@ -40,7 +40,7 @@ impl Partial {
         let rows: Vec<usize> = (0..table.n_rows).filter(lacks).collect();
         let scaled = |row: usize| {
             columns.iter().zip(scalers).map(move |(cells, scaler)| match cells[row] {
-                x if x.is_finite() => ((x - scaler.centre) / scaler.unit) as f32,
+                x if x.is_finite() => scaled_cell(x, scaler.centre, scaler.unit),
                 _ => f32::NAN,
             })
         };

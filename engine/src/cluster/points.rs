@@ -11,6 +11,12 @@ use rayon::prelude::*;
 use crate::columns::Table;
 use crate::simd::{Matrix, Packed};
 
+/// Largest cell of a point, in scaled units; what lies farther counts as lying there. Squares of such cells, and sums of them, are finite in f32.
+const FARTHEST: f64 = 1e18;
+
+/// Largest unit of a column: the squares of larger spreads are beyond f64.
+const LARGEST_UNIT: f64 = 1e154;
+
 /// How columns are scaled before distances are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scale {
@@ -56,7 +62,7 @@ impl Scaler {
     #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
     pub(crate) fn from_moments(scale: Scale, mean: f64, squares: f64, n: f64, mut present: Vec<f64>) -> Self {
         let sd = libm::sqrt(squares / (n - 1.0).max(1.0));
-        let usable = |unit: f64| if unit > 0.0 && unit.is_finite() { unit } else { 1.0 };
+        let usable = |unit: f64| if unit > 0.0 { unit.min(LARGEST_UNIT) } else { 1.0 };
         match scale {
             Scale::None => Self { centre: mean, unit: 1.0, category_of: None },
             Scale::Unit => Self { centre: 0.0, unit: 1.0, category_of: None },
@@ -247,6 +253,12 @@ pub(crate) fn scaled(table: &Table, scale: Scale, (category_of, gamma): (&[Optio
     (!scaled.rows.is_empty() && !columns.is_empty()).then_some(scaled)
 }
 
+/// Scales a finite cell.
+#[allow(clippy::manual_clamp, clippy::cast_possible_truncation, reason = "rounding is what it is for; written so that NaN becomes a number")]
+pub(crate) fn scaled_cell(cell: f64, centre: f64, unit: f64) -> f32 {
+    ((cell - centre) / unit).max(-FARTHEST).min(FARTHEST) as f32
+}
+
 /// Says whether a row has a point: all of its cells are there, and where its direction counts, one of them is not 0.
 pub(crate) fn is_whole(columns: &[&[f64]], row: usize, is_unit: bool) -> bool {
     columns.iter().all(|cells| cells[row].is_finite()) && !(is_unit && columns.iter().all(|cells| cells[row] == 0.0))
@@ -266,9 +278,7 @@ pub(crate) fn scaled_by(table: &Table, scalers: Vec<Scaler>, is_unit: bool) -> S
         let lengths: Vec<f64> = if is_unit { rows.iter().map(|&row| length(row)).collect() } else { Vec::new() };
         for (column, (cells, scaler)) in columns.iter().zip(&scalers).enumerate() {
             for (nth, &row) in rows.iter().enumerate() {
-                #[allow(clippy::cast_possible_truncation, reason = "rounding is what it is for")]
-                let cell = ((cells[row] - scaler.centre) / lengths.get(nth).unwrap_or(&scaler.unit)) as f32;
-                out[nth * d + column] = cell;
+                out[nth * d + column] = scaled_cell(cells[row], scaler.centre, *lengths.get(nth).unwrap_or(&scaler.unit));
             }
         }
     });

@@ -110,7 +110,7 @@ impl JobKind for Compare {
             let block = Block::of(&block, rows, &asked)?;
             (0..rows).try_for_each(|row| pairs.add(&block, row, &known, &asked))
         })?;
-        let found = Found::of(&pairs, &known, &asked)?;
+        let found = Found::of(&pairs, &known, &asked, on.memory_bytes)?;
         let field = on.source.schema().field(now[0]).clone();
         let mut moved = Moved { writer: on.writer(step, "moved", moved_schema(&field))?, field, n: 0 };
         pass::blocks(&now, step, on, |block, rows| moved.take(&Block::of(&block, rows, &asked)?, &found, &known))?;
@@ -283,7 +283,7 @@ struct Found {
 }
 
 impl Found {
-    fn of(pairs: &Pairs, known: &Known, asked: &Asked<'_>) -> Result<Self, JobError> {
+    fn of(pairs: &Pairs, known: &Known, asked: &Asked<'_>, budget_bytes: u64) -> Result<Self, JobError> {
         let distinct = |side: fn(&(u32, u32)) -> u32| pairs.counts.keys().map(side).collect::<BTreeSet<u32>>().into_iter().collect();
         let (now, then): (Vec<u32>, Vec<u32>) = (distinct(|pair| pair.0), distinct(|pair| pair.1));
         if now.len().max(then.len()) > MOST_SEGMENTS {
@@ -292,6 +292,16 @@ impl Found {
                 "column `{}` has {n} different values, and at most {MOST_SEGMENTS} segments are compared",
                 asked.segment
             )));
+        }
+        // The table, and the same without rows that have no segment.
+        let needed_bytes = 2 * Crossing::bytes(now.len(), then.len());
+        if needed_bytes > budget_bytes {
+            return Err(JobError::Budget {
+                what: format!("step `{}`: rows by pair of {} and {} segments", asked.step.name.value, now.len(), then.len()),
+                needed_bytes,
+                budget_bytes,
+                help: "raise `memory`, or make fewer segments".to_owned(),
+            });
         }
         let mut crossing = Crossing::new(now.len(), then.len());
         for (pair, n) in &pairs.counts {

@@ -262,7 +262,7 @@ impl SegmentsView {
             map_caption: map_caption(data),
             sweeps: if has_room { data.sweep.iter().filter_map(|(key, points)| plot(key, points)).collect() } else { Vec::new() },
             splits: data.splits.rows.iter().map(SplitView::new).collect(),
-            more_splits: text::rest(data.splits.n_rows, data.splits.rows.len(), "more", "splits"),
+            more_splits: text::rest(data.splits.n_rows, data.splits.rows.len(), "more line", "splits"),
         })
     }
 }

@@ -26,6 +26,9 @@ const MOST_NAMED: usize = 3;
 /// Terms of the longest filter that is written; a longer one is left empty.
 const MOST_TERMS: usize = 2_000;
 
+/// SQL for all rows.
+const ALL: &str = "1 = 1";
+
 /// Rows below which no number of segments is looked at.
 const MOST_NEEDED: u64 = 40;
 
@@ -126,14 +129,15 @@ impl Said<'_> {
             for (column, used) in self.used.iter().enumerate() {
                 let unit = self.found.scalers[column].unit;
                 let weight = 2.0 * (other.centre[column] - own[column]) / (unit * unit);
-                bound += (other.centre[column] * other.centre[column] - own[column] * own[column]) / (unit * unit);
+                // Not by squares of the centres: far from 0 their difference is lost in rounding.
+                bound += weight * f64::midpoint(own[column], other.centre[column]);
                 if weight != 0.0 {
                     terms.push(format!("{weight} * {}", self.sql(used.at)));
                 }
             }
             // Centres of length 1 are parted by direction alone.
             let bound = if self.options.scale == Scale::Unit { 0.0 } else { bound };
-            if terms.is_empty() { "1 = 1".to_owned() } else { format!("{} <= {bound}", terms.join(" + ")) }
+            if terms.is_empty() { ALL.to_owned() } else { format!("{} <= {bound}", terms.join(" + ")) }
         };
         let others = all.iter().enumerate().filter(|(at, _)| *at != segment);
         let conditions: Vec<String> = others.map(|(_, other)| nearer(other)).collect();
@@ -166,7 +170,7 @@ impl Said<'_> {
         if self.found.n_incomplete > 0 {
             terms.extend(self.present(|column| !is_bound(column)));
         }
-        terms.join(" and ")
+        if terms.is_empty() { ALL.to_owned() } else { terms.join(" and ") }
     }
 
     /// Returns SQL that cells of columns of numbers are there.

@@ -8,7 +8,7 @@ use gristmill_engine::agreement::DISSOLVED;
 use gristmill_engine::findings::{Evidence, Finding};
 
 use super::{Found, NONE};
-use crate::kinds::{Table, batch};
+use crate::kinds::{Table, batch, quoted};
 use crate::spec::StepSpec;
 use crate::terminal::{count, counted};
 
@@ -77,7 +77,7 @@ impl Said<'_> {
             step: self.step.name.value.clone(),
             kind: "compare".to_owned(),
             subject,
-            filter: line.now.map_or_else(String::new, |at| format!("\"{}\" = {}", self.column(), self.found.now[at])),
+            filter: line.now.map_or_else(String::new, |at| format!("{} = {}", quoted(self.column()), self.found.now[at])),
             effect: line.jaccard,
             effect_unit: "Jaccard".to_owned(),
             lo: None,
