@@ -22,10 +22,10 @@ use super::tree::Tree;
 use crate::stats::{Purpose, Stream, normal_quantile};
 
 /// Points that are compared with draws without structure.
-const COMPARED: usize = 2_000;
+pub(super) const COMPARED: usize = 2_000;
 
 /// Draws of each kind: as many as a level of 1 % takes.
-const DRAWS: u32 = 99;
+pub(super) const DRAWS: u32 = 99;
 
 /// Returns the share of draws without structure, these points counted, whose relative excess of mass is as large: of the two kinds of
 /// draws the larger. Segments hold a `share`-th of the points, at least `least`. None where the work was stopped.

@@ -113,7 +113,7 @@ fn automatic(sample: &Points, n: usize, options: &ClusterOptions, found: &mut Cl
         }
     };
     let mixture = (Method::Mixture(Covariance::Full), Recipe::Mixture { k, covariance: Covariance::Full });
-    let other = if n > TREE_ROWS && sample.d > TREE_COLUMNS {
+    let other = if is_for_centres(n, sample.d) {
         (Method::KMeans, Recipe::KMeans { k })
     } else {
         (Method::Genie, Recipe::Genie { k, min_samples: LINKED_SAMPLES })
@@ -140,6 +140,11 @@ fn automatic(sample: &Points, n: usize, options: &ClusterOptions, found: &mut Cl
         sweep.chosen = sweep.method == method;
     }
     Some(best.map(|(_, recipe)| recipe))
+}
+
+/// Says whether trees of points are left alone.
+pub(super) const fn is_for_centres(n: usize, d: usize) -> bool {
+    n > TREE_ROWS && d > TREE_COLUMNS
 }
 
 /// Says whether hardly any draw without structure looks as structured; else no number of segments is taken. None where the work was stopped.

@@ -34,6 +34,7 @@ mod cut;
 mod density;
 mod descent;
 mod describe;
+mod duration;
 mod exemplars;
 mod fit;
 mod genie;
@@ -58,6 +59,7 @@ use std::io;
 
 pub(crate) use assign::gpu;
 pub use describe::Feature;
+pub use duration::seconds;
 pub use exemplars::{Exemplar, Role};
 pub use map::{Axis, Map, MapCell};
 pub use mixture::{Component, Covariance};

@@ -20,7 +20,7 @@ use crate::backend::Backend;
 use crate::stats::{Purpose, Stream};
 
 /// Halvings whose prediction strengths are averaged.
-const HALVINGS: u32 = 10;
+pub(super) const HALVINGS: u32 = 10;
 
 /// Seeds tried for every half and every bootstrap sample.
 pub(super) const RESTARTS: u32 = 3;

@@ -220,6 +220,14 @@ impl JobKind for Cluster {
         }
     }
 
+    fn seconds(&self, step: &StepSpec, input: &Schema, n_rows: u64, n_threads: usize) -> Option<[f64; 2]> {
+        let asked = Asked::of(step, input);
+        // How many flags a column of text makes is not known before it is read.
+        let cells = |at: &usize| if columns::is_text(input.field(*at).data_type()) { categories::LIKELY_LEVELS } else { 1 };
+        let n_used: usize = asked.used.iter().map(cells).sum();
+        (n_used > 0).then(|| engine::seconds(n_rows, (n_used, n_used + asked.others.len()), &options(step, (0.05, 0)), n_threads))
+    }
+
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
         let schema = on.source.schema();
         for name in step.columns.iter().chain(&step.exclude).chain(&step.id).chain(&step.weights) {
@@ -230,7 +238,7 @@ impl JobKind for Cluster {
         }
         let asked = Asked::of(step, &schema);
         let id = step.id.as_ref().and_then(|id| schema.index_of(&id.value).ok());
-        let mut options = options(step, on);
+        let mut options = options(step, (on.alpha, on.seed));
         let mut input = Input::read(&asked, id, &options, step, (on, &schema))?;
         options.category_of = input.used.iter().map(|used| used.category_of).collect();
         let (backend, reason) = on.placed(engine::device_cost(input.n_rows(), input.used.len(), &options));
@@ -430,7 +438,7 @@ impl Written {
     }
 }
 
-fn options(step: &StepSpec, on: &StepRun<'_>) -> ClusterOptions {
+fn options(step: &StepSpec, (alpha, seed): (f64, u64)) -> ClusterOptions {
     let whole = |key: &str| step.integer(key).and_then(|n| usize::try_from(n).ok());
     let count = |key: &str, default: u32| step.integer(key).and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
     let k_max = if method(step) == Method::Auto { K_MAX_AUTO } else { K_MAX };
@@ -454,7 +462,7 @@ fn options(step: &StepSpec, on: &StepRun<'_>) -> ClusterOptions {
         bootstrap: count("bootstrap", 50),
         levels: whole("levels").unwrap_or(1),
         most_parts: whole("k_max").unwrap_or(k_max),
-        alpha: on.alpha,
-        seed: on.seed,
+        alpha,
+        seed,
     }
 }

@@ -42,6 +42,11 @@ pub trait JobKind: Sync {
     fn tables(&self) -> &'static [TableDoc];
     /// Adds what is wrong with the step, given the schema of its input.
     fn check(&self, step: &StepSpec, input: &Schema, problems: &mut Problems);
+    /// Returns the least and the most seconds that the step is likely to take, for so many rows on so many threads; none where nobody has
+    /// measured.
+    fn seconds(&self, _step: &StepSpec, _input: &Schema, _n_rows: u64, _n_threads: usize) -> Option<[f64; 2]> {
+        None
+    }
     /// Runs the step.
     ///
     /// # Errors

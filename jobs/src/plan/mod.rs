@@ -9,11 +9,14 @@
 //! Cost      one open a file; no rows are read.
 
 mod page;
+mod rows;
 mod sources;
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use arrow::datatypes::Schema;
 use gristmill_datasets::{Format, Source, SourceOptions};
@@ -61,6 +64,8 @@ pub struct PlannedStep {
     pub others: Vec<(&'static str, Input)>,
     /// Rows that it will read, where known.
     pub rows: Option<u64>,
+    /// Least and most seconds that it is likely to take, on the threads of the job without a device; none where that is not known.
+    pub seconds: Option<[f64; 2]>,
     /// Columns that it may use, in the order of the input; none where the input is not written yet.
     pub columns: Option<Vec<String>>,
     /// What it waits for and reads, in one line.
@@ -125,7 +130,8 @@ pub fn plan(spec: &Spec, memory_bytes: u64) -> Result<Plan, PlanFailure> {
         return Err(PlanFailure::Job(Box::new(error)));
     }
     let sources: Vec<PlannedSource> = opened.into_iter().flatten().collect();
-    let steps = in_order(&spec.steps).into_iter().map(|index| step(&sources, &spec.steps, index)).collect();
+    let n_threads = spec.threads.or_else(|| available_parallelism().ok().map(NonZero::get)).unwrap_or(1);
+    let steps = in_order(&spec.steps).into_iter().map(|index| step(&sources, spec, index, n_threads)).collect();
     Ok(Plan { sources, steps })
 }
 
@@ -192,12 +198,19 @@ fn check_step(step: &StepSpec, schema: &Schema, elsewhere: &dyn Fn(&str) -> Opti
     problems
 }
 
-fn step(sources: &[PlannedSource], steps: &[StepSpec], index: usize) -> PlannedStep {
-    let spec = steps[index].clone();
+fn step(sources: &[PlannedSource], asked: &Spec, index: usize, n_threads: usize) -> PlannedStep {
+    let (steps, spec) = (&asked.steps, asked.steps[index].clone());
     let input = input(sources, steps, &spec.from.value, "");
     let (rows, columns) = match &input {
         Input::Source(at) => (sources[*at].rows, Some(columns(&spec, &sources[*at].source.schema()))),
         Input::Table { .. } => (None, None),
+    };
+    let seconds = match &input {
+        Input::Source(at) => {
+            let rows = rows::likely(&sources[*at], &asked.sources);
+            rows.and_then(|rows| spec.kind.seconds(&spec, &sources[*at].source.schema(), rows, n_threads))
+        }
+        Input::Table { .. } => None,
     };
     let default = |key: &str| {
         let takes = spec.kind.keys().iter().find(|known| known.name == key).map(|known| known.takes);
@@ -206,7 +219,7 @@ fn step(sources: &[PlannedSource], steps: &[StepSpec], index: usize) -> PlannedS
     let other = |(key, table): &(&'static str, Spanned<TableName>)| (*key, self::input(sources, steps, &table.value, default(key)));
     let others: Vec<_> = spec.others.iter().map(other).collect();
     let why = page::why(&spec, &input, &others, sources);
-    PlannedStep { spec, input, others, rows, columns, why }
+    PlannedStep { spec, input, others, rows, seconds, columns, why }
 }
 
 /// Finds a table: a source, or one that a step writes, `default` or the main one where the step is named alone.

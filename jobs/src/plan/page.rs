@@ -30,6 +30,9 @@ impl Plan {
         page.push_str("steps, in this order\n");
         for step in &self.steps {
             page.push_str(&format!("  {:<20} {}: {}\n", step.spec.name.value, step.spec.kind.name(), step.why));
+            if let Some([low, high]) = step.seconds {
+                page.push_str(&format!("  {:<20} likely to take {} to {} without a device\n", "", duration(low), duration(high)));
+            }
         }
         page
     }
@@ -68,6 +71,7 @@ fn step_json(step: &PlannedStep) -> Value {
         "others": others.collect::<serde_json::Map<_, _>>(),
         "needs": step.spec.needs.iter().map(|need| need.value.as_str()).collect::<Vec<_>>(),
         "rows": step.rows,
+        "seconds": step.seconds.map(|[low, high]| json!({ "low": digits(low), "high": digits(high) })),
         "columns": step.columns,
         "why": step.why,
     })
@@ -102,6 +106,21 @@ fn size(source: &PlannedSource) -> String {
     let columns = counted(source.source.schema().fields().len() as u64, "column");
     let files = counted(source.source.files().len() as u64, "file");
     format!("{rows}, {columns}, {files}, {}", counted(source.bytes, "byte"))
+}
+
+/// Returns a number with two digits that count: more of an estimate would say too much.
+fn digits(x: f64) -> f64 {
+    format!("{x:.1e}").parse().unwrap_or(x)
+}
+
+/// Writes seconds as people say them.
+fn duration(seconds: f64) -> String {
+    match digits(seconds) {
+        s if s < 1.0 => "less than 1 s".to_owned(),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.0} h", s / 3600.0),
+    }
 }
 
 fn counted(n: u64, what: &str) -> String {

@@ -24,6 +24,36 @@ fn plan_says_where_and_why() {
 }
 
 #[test]
+fn plan_says_how_long_a_clustering_takes() {
+    let job = Job::new(ONE_STEP);
+    let plan = |spec: &str| -> (serde_json::Value, String) {
+        job.write("spec.toml", spec);
+        let [json, text] = [&["plan", "spec.toml", "--json"][..], &["plan", "spec.toml"]].map(|arguments| job.gristmill(arguments));
+        assert!(json.code == 0 && text.code == 0, "{} {}", json.stderr, text.stderr);
+        (serde_json::from_str(&json.stdout).unwrap(), text.stdout)
+    };
+    let seconds = |plan: &serde_json::Value| ["low", "high"].map(|end| plan["steps"][0]["seconds"][end].as_f64().unwrap());
+    let (other, text) = plan(ONE_STEP);
+    assert!(other["steps"][0]["seconds"].is_null() && !text.contains("likely to take"), "{text}");
+    let rows = |n: usize| (0..n).fold(String::from("x,y\n"), |rows, row| rows + &format!("{},{}\n", row % 7, row % 11));
+    let spec = "name = \"a\"\nthreads = 2\n[source.rows]\npath = \"rows.csv\"\n[step.a]\nkind = \"cluster\"\nfrom = \"rows\"\nmethod = \"kmeans\"\n";
+    let mut before = [0.0; 2];
+    for n in [100, 10_000, 200_000] {
+        job.write("rows.csv", rows(n));
+        let (json, text) = plan(spec);
+        let found = seconds(&json);
+        assert!(found[0] > before[0] && found[1] > before[1] && found[0] < found[1], "{n} rows: {found:?}");
+        assert!(text.contains("likely to take "), "{text}");
+        let (fewer, _) = plan(&spec.replace("threads = 2", "threads = 16"));
+        assert!(seconds(&fewer)[1] < found[1]);
+        before = found;
+    }
+    // How many rows a condition keeps nobody knows, nor what another step will write.
+    let (unknown, text) = plan(&spec.replace("[step.a]", "where = \"x > 3\"\n[step.a]"));
+    assert!(unknown["steps"][0]["seconds"].is_null() && !text.contains("likely to take"), "{text}");
+}
+
+#[test]
 fn kinds_schema_and_completions_print() {
     let job = Job::new(ONE_STEP);
     for (arguments, word) in [

@@ -8,6 +8,9 @@ use gristmill_engine::columns::{Cells, Levels, Table, TableColumn};
 /// Most texts of a column that takes part.
 pub(in crate::kinds) const MOST_LEVELS: usize = 100;
 
+/// Texts of a column that were not counted yet.
+pub(super) const LIKELY_LEVELS: usize = 8;
+
 /// A column that takes part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::kinds) struct Used {
