@@ -254,7 +254,11 @@ pub(crate) fn scaled(table: &Table, scale: Scale, (category_of, gamma): (&[Optio
 }
 
 /// Scales a finite cell.
-#[allow(clippy::manual_clamp, clippy::cast_possible_truncation, reason = "rounding is what it is for; written so that NaN becomes a number")]
+#[allow(
+    clippy::manual_clamp,
+    clippy::cast_possible_truncation,
+    reason = "rounding is what it is for; written so that NaN becomes a number"
+)]
 pub(crate) fn scaled_cell(cell: f64, centre: f64, unit: f64) -> f32 {
     ((cell - centre) / unit).max(-FARTHEST).min(FARTHEST) as f32
 }
