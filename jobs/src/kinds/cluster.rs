@@ -24,6 +24,7 @@ pub(super) mod categories;
 mod input;
 mod outcome;
 mod splits;
+mod tables;
 
 /// Most segments that are looked for where the spec names no number: every number is tried.
 const K_MAX: usize = 12;
