@@ -39,6 +39,7 @@ mod exemplars;
 mod fit;
 mod genie;
 mod kmeans;
+mod links;
 mod map;
 mod medoids;
 mod mixture;
@@ -47,6 +48,7 @@ mod near;
 mod order;
 mod partial;
 mod points;
+mod profile;
 mod rules;
 mod silhouette;
 mod spanning;
@@ -61,10 +63,12 @@ pub(crate) use assign::gpu;
 pub use describe::Feature;
 pub use duration::seconds;
 pub use exemplars::{Exemplar, Role};
+pub use links::Link;
 pub use map::{Axis, Map, MapCell};
 pub use mixture::{Component, Covariance};
 pub use model::{Model, ModelColumn, ModelSegment, Rule as ModelRule, Scored, Scorer};
 pub use points::{Scale, Scaler};
+pub use profile::Profile;
 pub use rules::{Bound, Rule, Rules};
 pub use splits::{Decided, Ended, Finer, MOST_LEVELS, Split};
 pub use streamed::{BLOCK_ROWS, DRAWN, Emit, RowBlocks, cluster_rows, streamed_bytes};
@@ -251,6 +255,8 @@ pub struct Segment {
     pub inertia: f64,
     /// Mean silhouette of its rows (Rousseeuw 1987), -1 to 1; none where there is no other segment.
     pub silhouette: Option<f64>,
+    /// How the silhouettes that this is the mean of are spread.
+    pub profile: Option<Profile>,
     /// Its centre, in the units of the columns.
     pub centre: Vec<f64>,
 }
@@ -288,6 +294,8 @@ impl Place {
 pub struct Clustering {
     /// The segments, largest first; empty where there is no structure to be found.
     pub segments: Vec<Segment>,
+    /// How they are joined, the nearest first.
+    pub links: Vec<Link>,
     /// Every row, in order; empty where there are no segments, and where they were given out block by block.
     pub places: Vec<Place>,
     /// Segments of all levels, each before its parts; empty where one level was asked for.
@@ -344,6 +352,7 @@ impl Clustering {
     fn of_nothing(options: &ClusterOptions, n_rows: usize, n_complete: usize) -> Self {
         Self {
             segments: Vec::new(),
+            links: Vec::new(),
             places: Vec::new(),
             splits: Vec::new(),
             features: Vec::new(),
@@ -462,21 +471,7 @@ fn whole(table: &Table, others: &Table, options: &ClusterOptions, on: &Backend, 
     found.map = map::map(points, &found.places, options.seed);
     let silhouettes = silhouette::silhouettes(points, &found.places, order.segments.len(), options.seed);
     found.silhouette = silhouettes.of_all;
-    let segment = |(at, &(label, n)): (usize, &(usize, u64))| {
-        let stability = stability.as_ref().map(|stability| stability[label]);
-        let centre = centres.centre(at).iter().zip(&found.scalers).map(|(c, scaler)| scaler.centre + c * scaler.unit).collect();
-        Segment {
-            n,
-            n_placed: 0,
-            weight: None,
-            stability,
-            trust: Trust::of(stability),
-            inertia: inertia[at],
-            silhouette: silhouettes.of_segment[at],
-            centre,
-        }
-    };
-    found.segments = order.segments.iter().enumerate().map(segment).collect();
+    found.segments = order.told(&centres, &found.scalers, (&inertia, stability.as_deref()), silhouettes);
     if options.levels > 1 {
         let growing = Growing { points, like: recipe, options, fits };
         let of_segments: Vec<Option<f64>> = found.segments.iter().map(|segment| segment.stability).collect();
@@ -487,6 +482,7 @@ fn whole(table: &Table, others: &Table, options: &ClusterOptions, on: &Backend, 
         counts.absorb(&found.places);
         found.splits = splits.told(&counts);
     }
+    found.links = links::links(&found.segments, &centres);
     let of_segments = (&found.segments[..], &centres);
     found.model = found.model.with_segments(points, &fitted, &order, of_segments, (found.method, options.seed, &host));
     found.features = describe::features(table, others, &found.places, found.segments.len());

@@ -40,6 +40,33 @@ impl Order {
         self.segments.get(self.position[label as usize] as usize).is_some_and(|(with_rows, _)| *with_rows == label as usize)
     }
 
+    /// Returns what there is to say of the segments; `stability` is by label.
+    pub(super) fn told(
+        &self,
+        centres: &Centres,
+        scalers: &[Scaler],
+        (inertia, stability): (&[f64], Option<&[f64]>),
+        silhouettes: Silhouettes,
+    ) -> Vec<Segment> {
+        let of_each = silhouettes.of_segment.into_iter().zip(silhouettes.profiles);
+        let segment = |(at, (&(label, n), (silhouette, profile)))| {
+            let stability = stability.map(|stability| stability[label]);
+            let centre = centres.centre(at).iter().zip(scalers).map(|(c, scaler)| scaler.centre + c * scaler.unit).collect();
+            Segment {
+                n,
+                n_placed: 0,
+                weight: None,
+                stability,
+                trust: Trust::of(stability),
+                inertia: inertia[at],
+                silhouette,
+                profile,
+                centre,
+            }
+        };
+        self.segments.iter().zip(of_each).enumerate().map(segment).collect()
+    }
+
     /// Returns the centres of the segments: those of the method, or the means of their points.
     #[allow(clippy::cast_precision_loss, reason = "2^53 rows are not reached")]
     pub(super) fn centres(&self, points: &Points, fitted: &Fitted) -> Centres {

@@ -368,6 +368,7 @@ mod tests {
             trust: super::super::Trust::Unknown,
             inertia: 0.0,
             silhouette: None,
+            profile: None,
             centre: vec![0.0; 3],
         };
         let segments = vec![segment; 3];
@@ -409,6 +410,7 @@ mod tests {
             trust: super::super::Trust::Unknown,
             inertia: 0.0,
             silhouette: None,
+            profile: None,
             centre: vec![0.0; 3],
         };
         let scalers = [Scaler { centre: 0.0, unit: 1.0, category_of: None }; 3];

@@ -19,7 +19,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::points::Points;
-use super::{Place, stability};
+use super::{Place, Profile, stability};
 use crate::simd;
 
 /// Rows among which distances are taken.
@@ -31,20 +31,22 @@ const MOST_TERMS: usize = MOST * MOST * 8;
 /// Rows whose distances are under way at once.
 const AT_ONCE: usize = 64;
 
-/// Mean silhouettes.
+/// Means of silhouettes, and how they are spread.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Silhouettes {
     /// Of every segment; none where there are fewer than two segments, or no row of it was drawn.
     pub(super) of_segment: Vec<Option<f64>>,
+    /// Of the same rows.
+    pub(super) profiles: Vec<Option<Profile>>,
     /// Of all rows drawn.
     pub(super) of_all: Option<f64>,
 }
 
-/// Returns the mean silhouettes of segments.
+/// Returns the silhouettes of segments.
 #[allow(clippy::cast_precision_loss, reason = "rows of a sample")]
 pub(super) fn silhouettes(points: &Points, places: &[Place], n_segments: usize, seed: u64) -> Silhouettes {
     if n_segments < 2 {
-        return Silhouettes { of_segment: vec![None; n_segments], of_all: None };
+        return Silhouettes { of_segment: vec![None; n_segments], profiles: vec![None; n_segments], of_all: None };
     }
     let placed: Vec<(usize, usize)> = (0..).zip(places).filter_map(|(at, place)| Some((at, place.segment? as usize))).collect();
     let most = (MOST_TERMS / points.d.max(1)).isqrt().min(MOST);
@@ -73,14 +75,18 @@ pub(super) fn silhouettes(points: &Points, places: &[Place], n_segments: usize, 
         if larger > 0.0 && larger.is_finite() { (b - a) / larger } else { 0.0 }
     };
     let each: Vec<f64> = rows.par_iter().map_init(Vec::new, one).collect();
-    let mut sums = vec![0.0; n_segments];
-    for (&(_, segment), s) in rows.iter().zip(&each) {
-        sums[segment] += s;
-    }
-    let mean = |sum: f64, n: usize| (n > 0).then(|| sum / n as f64);
+    let mean = |of: &[f64]| (!of.is_empty()).then(|| of.iter().sum::<f64>() / of.len() as f64);
+    let mut rest = &each[..];
+    let mut next = |count: usize| {
+        let (own, others) = rest.split_at(count);
+        rest = others;
+        own
+    };
+    let of_each: Vec<&[f64]> = counts.iter().map(|&count| next(count)).collect();
     Silhouettes {
-        of_all: mean(each.iter().sum(), each.len()),
-        of_segment: sums.into_iter().zip(counts).map(|(sum, n)| mean(sum, n)).collect(),
+        of_all: mean(&each),
+        of_segment: of_each.iter().map(|of| mean(of)).collect(),
+        profiles: of_each.par_iter().map(|of| Profile::of(of)).collect(),
     }
 }
 

@@ -26,8 +26,7 @@ use super::model::{Model, ModelColumn, with_rows};
 use super::partial::{self, Partial};
 use super::points::{Points, Scale, Scaled, Scaler, is_whole, scaled_by, weigh_categories};
 use super::splits::{Counts, Growing, Splits};
-use super::{Choice, ClusterOptions, Clustering, Order, Place, SAMPLE, choose, exemplars, map, place, rules, silhouette, stability};
-use super::{Segment, Trust};
+use super::{Choice, ClusterOptions, Clustering, Order, Place, SAMPLE, choose, exemplars, links, map, place, rules, silhouette, stability};
 use crate::backend::{Backend, Place as BackendPlace};
 use crate::columns::{Cells, Table, TableColumn};
 use crate::drift::{Spread, Sums};
@@ -461,23 +460,12 @@ impl Parted {
         let drawn = &seen.drawn;
         let silhouettes = silhouette::silhouettes(&drawn.points, &last.drawn, n_segments, options.seed);
         found.silhouette = silhouettes.of_all;
-        let segment = |(at, &(label, n)): (usize, &(usize, u64))| {
-            let stability = stability.map(|stability| stability[label]);
-            let centre = centres.centre(at).iter().zip(&seen.scalers).map(|(c, scaler)| scaler.centre + c * scaler.unit).collect();
-            let silhouette = silhouettes.of_segment[at];
-            Segment {
-                n,
-                n_placed: last.n_placed[at],
-                weight: seen.is_weighted.then(|| last.weights[at]),
-                stability,
-                trust: Trust::of(stability),
-                inertia: last.inertia[at],
-                silhouette,
-                centre,
-            }
-        };
-        found.segments = order.segments.iter().enumerate().map(segment).collect();
+        found.segments = order.told(&centres, &seen.scalers, (&last.inertia, stability), silhouettes);
+        for (segment, (n_placed, weight)) in found.segments.iter_mut().zip(last.n_placed.iter().zip(&last.weights)) {
+            (segment.n_placed, segment.weight) = (*n_placed, seen.is_weighted.then_some(*weight));
+        }
         found.splits = splits.told(&last.counts);
+        found.links = links::links(&found.segments, &centres);
         found.map = map::map(&drawn.points, &last.drawn, options.seed);
         let model = Model::without_segments(last.columns(seen), options, (seen.n_complete, n_rows));
         let of_segments = (&found.segments[..], &centres);
