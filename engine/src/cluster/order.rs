@@ -2,11 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::Place;
 use super::assign::Centres;
 use super::density::NOISE;
 use super::fit::Fitted;
 use super::points::Points;
+use super::silhouette::Silhouettes;
+use super::{Place, Scaler, Segment, Trust};
 
 /// Segments in the order in which they are told: largest first; of equal size, by their first row.
 pub(super) struct Order {

@@ -15,9 +15,10 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::assign::Centres;
 use super::mixture::Mixture;
 use super::points::{Scaler, scaled_cell};
-use super::{Centres, Place, place};
+use super::{Place, place};
 use crate::columns::Table;
 
 /// Rows that lack cells.

@@ -98,14 +98,7 @@ mod tests {
     fn profiles_are_those_of_scikit_learn() {
         let cell = |at: usize, times: usize, of: usize, step: f64| ((at * times) % of) as f64 / 20.0 + step * (at % 3) as f64;
         let cells = (0..45).flat_map(|at| [cell(at, 37, 101, 2.5) as f32, cell(at, 53, 97, -1.5) as f32]).collect();
-        let place = |row: usize| Place {
-            row,
-            segment: Some((if [4, 20].contains(&row) { row + 1 } else { row } % 3) as u32),
-            distance: None,
-            margin: None,
-            membership: None,
-            outlier: None,
-        };
+        let place = |row: usize| Place::of(row, Some((if [4, 20].contains(&row) { row + 1 } else { row } % 3) as u32));
         let places: Vec<Place> = (0..45).map(place).collect();
         let found = silhouettes(&Points::new(cells, 2), &places, 3, 1);
         assert!((found.of_all.expect("there are rows") - 0.170_937_286_707_509_4).abs() < 1e-6);

@@ -26,7 +26,7 @@ use super::model::{Model, ModelColumn, with_rows};
 use super::partial::{self, Partial};
 use super::points::{Points, Scale, Scaled, Scaler, is_whole, scaled_by, weigh_categories};
 use super::splits::{Counts, Growing, Splits};
-use super::{Choice, ClusterOptions, Clustering, Order, Place, SAMPLE, choose, exemplars, links, map, place, rules, silhouette, stability};
+use super::{ClusterOptions, Clustering, Order, Place, SAMPLE, choose, exemplars, links, map, place, rules, silhouette, stability};
 use crate::backend::{Backend, Place as BackendPlace};
 use crate::columns::{Cells, Table, TableColumn};
 use crate::drift::{Spread, Sums};

@@ -153,7 +153,15 @@ impl JobKind for Cluster {
             },
             TableDoc {
                 name: "segments",
-                about: "every segment: rows, share, rows that lack cells and were placed, stability, whether it can be trusted, a description",
+                about: "every segment: rows, share, rows that lack cells and were placed, stability, whether it can be trusted, silhouette, share of rows nearer to another, a description",
+            },
+            TableDoc {
+                name: "profile",
+                about: "how silhouettes are spread within every segment: quantiles at shares 0, 0.05 .. 1 of n rows (interpolated as numpy does)",
+            },
+            TableDoc {
+                name: "links",
+                about: "which segments lie near one another (Ward's linkage of their centres, by rows, in scaled units): two are joined in every row; numbers above k are rows of this table, k + 1 the first",
             },
             TableDoc {
                 name: "features",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field};
-use gristmill_engine::cluster::{Exemplar, Feature, MapCell, Rule, Segment, Sweep, Trust};
+use gristmill_engine::cluster::{Exemplar, Feature, Link, MapCell, Rule, Segment, Sweep, Trust};
 
 use super::categories::{self, Used};
 use super::outcome::Said;
@@ -19,6 +19,8 @@ impl Said<'_> {
     pub(super) fn tables(&self) -> Vec<Table> {
         vec![
             Table::one("segments", self.segments()),
+            Table::one("profile", self.profile()),
+            Table::one("links", self.links()),
             Table::one("features", self.features()),
             Table::one("exemplars", self.exemplars()),
             Table::one("rules", self.rules()),
@@ -52,8 +54,36 @@ impl Said<'_> {
             (Field::new("weight", DataType::Float64, true), number(&|segment| segment.weight)),
             (Field::new("inertia", DataType::Float64, true), number(&|segment| Some(segment.inertia))),
             (Field::new("silhouette", DataType::Float64, true), number(&|segment| segment.silhouette)),
+            (Field::new("below_zero", DataType::Float64, true), number(&|segment| Some(segment.profile.as_ref()?.below_zero))),
             (Field::new("description", DataType::Utf8, false), Arc::new(StringArray::from(description))),
             (Field::new("filter", DataType::Utf8, false), Arc::new(StringArray::from(filters))),
+        ])
+    }
+
+    fn profile(&self) -> RecordBatch {
+        let segments = (1_u32..).zip(&self.found.segments).filter_map(|(at, segment)| Some((at, segment.profile.as_ref()?)));
+        let rows: Vec<(u32, u64, f64, f64)> = segments
+            .flat_map(|(at, profile)| profile.quantiles.iter().map(move |&(share, quantile)| (at, profile.n, share, quantile)))
+            .collect();
+        batch(vec![
+            (Field::new("segment", DataType::UInt32, false), Arc::new(rows.iter().map(|row| row.0).collect::<UInt32Array>())),
+            (Field::new("n", DataType::UInt64, false), Arc::new(rows.iter().map(|row| row.1).collect::<UInt64Array>())),
+            (Field::new("share", DataType::Float64, false), Arc::new(rows.iter().map(|row| Some(row.2)).collect::<Float64Array>())),
+            (Field::new("silhouette", DataType::Float64, false), Arc::new(rows.iter().map(|row| Some(row.3)).collect::<Float64Array>())),
+        ])
+    }
+
+    fn links(&self) -> RecordBatch {
+        let all = &self.found.links;
+        let number = |of: fn(&Link) -> usize| -> ArrayRef {
+            let number = |link| u32::try_from(of(link) + 1).expect("segments and links are counted in u32");
+            Arc::new(all.iter().map(number).collect::<UInt32Array>())
+        };
+        batch(vec![
+            (Field::new("left", DataType::UInt32, false), number(|link| link.left)),
+            (Field::new("right", DataType::UInt32, false), number(|link| link.right)),
+            (Field::new("height", DataType::Float64, false), Arc::new(all.iter().map(|link| Some(link.height)).collect::<Float64Array>())),
+            (Field::new("n", DataType::UInt64, false), Arc::new(all.iter().map(|link| link.n).collect::<UInt64Array>())),
         ])
     }
 
