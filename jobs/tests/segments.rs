@@ -63,6 +63,124 @@ fn every_number_of_the_shipped_example_can_be_computed_again() {
     assert_eq!(run.findings().num_rows(), 4);
 }
 
+fn numbers(table: &RecordBatch, name: &str) -> Vec<f64> {
+    table.column_by_name(name).unwrap().as_primitive::<Float64Type>().values().to_vec()
+}
+
+fn wholes(table: &RecordBatch, name: &str) -> Vec<usize> {
+    table.column_by_name(name).unwrap().as_primitive::<UInt32Type>().values().iter().map(|x| *x as usize).collect()
+}
+
+/// The largest gap between two lists.
+fn gap(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+/// Ward's linkage by the book: a square of heights, renewed by the recurrence of Lance and Williams. Numbers are from 1.
+fn ward(centres: &[Vec<f64>], n: &[u64]) -> Vec<(usize, usize, f64, u64)> {
+    let mut sizes: Vec<f64> = n.iter().map(|n| *n as f64).collect();
+    let apart = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f64>();
+    let first = |a: usize, b: usize| 2.0 * sizes[a] * sizes[b] / (sizes[a] + sizes[b]) * apart(&centres[a], &centres[b]);
+    let mut squares: Vec<Vec<f64>> = (0..n.len()).map(|a| (0..n.len()).map(|b| first(a, b)).collect()).collect();
+    let (mut left, mut links): (Vec<usize>, Vec<_>) = ((0..n.len()).collect(), Vec::new());
+    while left.len() > 1 {
+        let pairs = left.iter().flat_map(|a| left.iter().filter(move |b| a < b).map(move |b| (*a, *b)));
+        let (a, b) = pairs.min_by(|x, y| squares[x.0][x.1].total_cmp(&squares[y.0][y.1])).unwrap();
+        let renewed = |c: usize| {
+            let [x, y, z] = [a, b, c].map(|number| sizes[number]);
+            ((x + z) * squares[a][c] + (y + z) * squares[b][c] - z * squares[a][b]) / (x + y + z)
+        };
+        let of_all: Vec<f64> = (0..sizes.len()).map(renewed).collect();
+        links.push((a + 1, b + 1, squares[a][b].sqrt(), (sizes[a] + sizes[b]) as u64));
+        squares.iter_mut().zip(&of_all).for_each(|(row, square)| row.push(*square));
+        squares.push([of_all, vec![0.0]].concat());
+        left.retain(|number| *number != a && *number != b);
+        left.push(sizes.len());
+        sizes.push(sizes[a] + sizes[b]);
+    }
+    links
+}
+
+#[test]
+fn silhouettes_and_links_can_be_computed_again() {
+    let job = Job::new();
+    let mut state = 21_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f64 / 16_777_216.0
+    };
+    // Five heaps of unlike size that run into one another.
+    let heaps = [(0.0, 0.0), (0.7, 0.1), (2.0, 1.5), (0.2, 1.9), (2.4, 1.9)];
+    let row = |at: usize| (at % 11).min(4);
+    let rows: Vec<[f64; 2]> = (0..500).map(|at| [heaps[row(at)].0 + next(), 10.0 * (heaps[row(at)].1 + next())]).collect();
+    let cells: String = rows.iter().map(|[x, y]| format!("{x},{y}\n")).collect();
+    job.write("heaps.csv", format!("x,y\n{cells}"));
+    let spec = "name = \"heaps\"\nseed = 4\n[source.rows]\npath = \"heaps.csv\"\n[step.parts]\nkind = \"cluster\"\nfrom = \"rows\"\nk = 5\n\
+                method = \"kmeans\"\nbootstrap = 0\n";
+    let run = job.run(spec, "heaps");
+    let (segments, profile, links) = (run.table("segments"), run.table("profile"), run.table("links"));
+    let n = counts(&segments, "n");
+    assert_eq!((n.len(), profile.num_rows(), links.num_rows()), (5, 5 * 21, 4));
+    // Scaled by mean and standard deviation.
+    let column = |of: usize| rows.iter().map(move |row| row[of]);
+    let mean = [0, 1].map(|of| column(of).sum::<f64>() / 500.0);
+    let sd = [0, 1].map(|of| (column(of).map(|x| (x - mean[of]).powi(2)).sum::<f64>() / 499.0).sqrt());
+    let label = wholes(&run.table("assignments"), "segment");
+    let distance = |a: usize, b: usize| (0..2).map(|of| ((rows[a][of] - rows[b][of]) / sd[of]).powi(2)).sum::<f64>().sqrt();
+    let silhouette = |at: usize| {
+        let to = |segment: usize| {
+            let own = (0..500).filter(|&other| other != at && label[other] == segment);
+            own.clone().map(|other| distance(at, other)).sum::<f64>() / own.count() as f64
+        };
+        let (a, b) = (to(label[at]), (1..=5).filter(|other| *other != label[at]).map(to).fold(f64::INFINITY, f64::min));
+        (b - a) / a.max(b)
+    };
+    let all: Vec<f64> = (0..500).map(silhouette).collect();
+    let mut due = Vec::new();
+    for segment in 1..=5 {
+        let mut own: Vec<f64> = (0..500).filter(|&at| label[at] == segment).map(|at| all[at]).collect();
+        own.sort_by(f64::total_cmp);
+        assert_eq!(own.len() as u64, n[segment - 1]);
+        let below = own.iter().filter(|s| **s < 0.0).count() as f64 / own.len() as f64;
+        assert!((numbers(&segments, "below_zero")[segment - 1] - below).abs() < 1e-12);
+        assert!((numbers(&segments, "silhouette")[segment - 1] - own.iter().sum::<f64>() / own.len() as f64).abs() < 1e-6);
+        due.extend((0..=20).map(|step| {
+            let place = (own.len() - 1) as f64 * f64::from(step) / 20.0;
+            let below = (place + 1e-9).floor() as usize;
+            own[below] + (own[(below + 1).min(own.len() - 1)] - own[below]) * (place - below as f64)
+        }));
+    }
+    assert!(gap(&numbers(&profile, "silhouette"), &due) < 1e-6);
+    assert!(numbers(&segments, "below_zero").iter().any(|share| *share > 0.0), "heaps that run into one another have some");
+    let shares: Vec<f64> = (0..5).flat_map(|_| (0..=20).map(|step| f64::from(step) / 20.0)).collect();
+    assert!(gap(&numbers(&profile, "share"), &shares) < 1e-15);
+    assert_eq!(wholes(&profile, "segment"), (1..=5).flat_map(|segment| [segment; 21]).collect::<Vec<usize>>());
+    assert_eq!(counts(&profile, "n"), n.iter().flat_map(|n| [*n; 21]).collect::<Vec<u64>>());
+    // Links: of the means that `features` tells, and the rows of `segments`.
+    let means = numbers(&run.table("features"), "mean");
+    let centres: Vec<Vec<f64>> = means.chunks(2).map(|centre| (0..2).map(|of| (centre[of] - mean[of]) / sd[of]).collect()).collect();
+    let told = |of: &[(usize, usize, f64, u64)]| of.iter().map(|link| (link.0, link.1, link.3)).collect::<Vec<_>>();
+    let heights = |of: &[(usize, usize, f64, u64)]| of.iter().map(|link| link.2).collect::<Vec<_>>();
+    let ends = wholes(&links, "left").into_iter().zip(wholes(&links, "right")).zip(counts(&links, "n"));
+    let found: Vec<(usize, usize, f64, u64)> = ends.zip(numbers(&links, "height")).map(|(((a, b), n), height)| (a, b, height, n)).collect();
+    let due = ward(&centres, &n);
+    assert_eq!(told(&found), told(&due));
+    assert!(gap(&heights(&found), &heights(&due)) < 1e-6, "{found:?} {due:?}");
+    // A wrong twin: segments of one row each.
+    assert!(gap(&heights(&found), &heights(&ward(&centres, &[1; 5]))) > 0.1);
+    // The page says nothing else.
+    let page = String::from_utf8(run.bytes("report.html")).unwrap();
+    let mean = numbers(&run.table("verdict"), "silhouette")[0];
+    assert!((mean - all.iter().sum::<f64>() / 500.0).abs() < 1e-6);
+    assert!(page.contains(&format!("the mean of 500 rows, {mean:.2}.")) && page.contains(&format!(">mean {mean:.2}</text>")));
+    assert!(page.contains(&format!("Segments {} and {} meet first", found[0].0, found[0].1)));
+    assert_eq!(page.matches("class=\"tree\"").count(), 4);
+    // One segment has neither.
+    let one = job.run(&spec.replace("method = \"kmeans\"", "method = \"dbscan\"\neps = 9").replace("k = 5\n", ""), "one");
+    assert_eq!((one.table("segments").num_rows(), one.table("profile").num_rows(), one.table("links").num_rows()), (1, 0, 0));
+}
+
 #[test]
 fn a_budget_changes_no_label() {
     let job = Job::new();
@@ -99,7 +217,7 @@ fn what_does_not_fit_into_memory_is_spilled_and_comes_out_the_same() {
         let run = job.run(&spec(memory, "kmeans"), memory);
         let notes = run.manifest()["steps"][0]["notes"].to_string();
         assert_eq!(notes.contains("did not fit into memory"), is_spilled, "{notes}");
-        let names = ["assignments", "segments", "features", "exemplars", "rules", "verdict", "map", "axes", "model"];
+        let names = ["assignments", "segments", "profile", "links", "features", "exemplars", "rules", "verdict", "map", "axes", "model"];
         (names.map(|table| run.bytes(&format!("parts/{table}.parquet"))), run.table("assignments"))
     };
     let (due, assignments) = tables("1GiB", false);
@@ -236,8 +354,8 @@ fn places_and_threads_change_no_byte() {
     let tables = |head: &str, out: &str| -> Vec<Vec<u8>> {
         let run = job.run(&format!("{head}\n{}", shipped()), out);
         assert!(run.manifest()["steps"][0]["fell_back"].as_array().unwrap().is_empty());
-        let of_step =
-            ["assignments", "segments", "features", "exemplars", "verdict", "sweep"].map(|name| format!("segments/{name}.parquet"));
+        let of_step = ["assignments", "segments", "features", "exemplars", "verdict", "sweep", "profile", "links"]
+            .map(|name| format!("segments/{name}.parquet"));
         std::iter::once("findings.parquet".to_owned()).chain(of_step).map(|file| run.bytes(&file)).collect()
     };
     let one = tables("place = \"cpu\"\nthreads = 1", "one");

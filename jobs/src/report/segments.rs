@@ -1,17 +1,19 @@
-//! Segments as cards, on a map, and what their number was judged by: the tables that `cluster` writes.
+//! Segments as cards, by silhouettes, as a tree, on a map, and what their number was judged by: the tables that `cluster` writes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use super::data::StepData;
+use super::links::{self, LinkRow};
+use super::profile::{self, ProfileData};
 use super::splits::{self, SplitData, SplitView};
 use super::svg;
 use super::tables::{Batch, TableError, each_batch};
 use super::text::{self, Html, count, counted, name, value};
 
 /// Segments kept for each step; the table beside the report has them all.
-const KEPT: usize = 24;
+pub(super) const KEPT: usize = 24;
 
 /// Columns of a card.
 const COLUMNS: usize = 5;
@@ -40,6 +42,8 @@ pub struct SegmentRow {
     pub trust: String,
     /// Its silhouette.
     pub silhouette: Option<f64>,
+    /// Share of its rows that are nearer to another segment.
+    pub below_zero: Option<f64>,
     /// Columns with the largest effects: name, effect, mean, mean of the rest, whether it took part.
     pub apart: Vec<Apart>,
     /// Rows that stand for it: role, and the row or its `id`.
@@ -77,6 +81,14 @@ pub struct SegmentData {
     pub segments: Vec<SegmentRow>,
     /// All of them.
     pub n_segments: u64,
+    /// Their rows.
+    pub n_rows: u64,
+    /// Mean of the silhouettes.
+    pub silhouette: Option<f64>,
+    /// How silhouettes are spread.
+    pub profile: ProfileData,
+    /// How segments are joined.
+    pub links: Vec<LinkRow>,
     /// Why there are as many.
     pub reason: String,
     cells: Vec<MapCell>,
@@ -98,9 +110,12 @@ pub(super) fn read(folder: &Path) -> Result<SegmentData, TableError> {
     each_batch(&table("verdict"), |batch| {
         if batch.n_rows() > 0 {
             data.reason = batch.text("reason").owned(0);
+            data.silhouette = batch.number("silhouette").at(0);
         }
         Ok(())
     })?;
+    data.profile = profile::read(&table("profile"))?;
+    data.links = links::read(&table("links"))?;
     each_batch(&table("map"), |batch| cells(batch, &mut data))?;
     each_batch(&table("axes"), |batch| axes(batch, &mut data))?;
     each_batch(&table("sweep"), |batch| sweep(batch, &mut data))?;
@@ -112,7 +127,9 @@ fn segments(batch: &Batch<'_>, data: &mut SegmentData) -> Result<(), String> {
     batch.require(&["segment", "n"])?;
     let (segment, n, trust) = (batch.count("segment"), batch.count("n"), batch.text("trust"));
     let (share, stability, silhouette) = (batch.number("share"), batch.number("stability"), batch.number("silhouette"));
+    let below_zero = batch.number("below_zero");
     data.n_segments += batch.n_rows() as u64;
+    data.n_rows = (0..batch.n_rows()).filter_map(|row| n.at(row)).fold(data.n_rows, u64::saturating_add);
     let room = KEPT.saturating_sub(data.segments.len());
     data.segments.extend((0..batch.n_rows()).take(room).map(|row| SegmentRow {
         segment: segment.at(row).unwrap_or(0),
@@ -121,6 +138,7 @@ fn segments(batch: &Batch<'_>, data: &mut SegmentData) -> Result<(), String> {
         stability: stability.at(row),
         trust: trust.owned(row),
         silhouette: silhouette.at(row),
+        below_zero: below_zero.at(row),
         ..SegmentRow::default()
     }));
     Ok(())
@@ -213,6 +231,7 @@ pub(super) struct SegmentsView {
     pub(super) reason: Html,
     pub(super) cards: Vec<CardView>,
     pub(super) rest: Option<String>,
+    pub(super) shapes: Vec<(Html, String)>,
     pub(super) map: Option<Html>,
     pub(super) map_caption: Html,
     pub(super) sweeps: Vec<(Html, String)>,
@@ -241,7 +260,7 @@ pub(super) struct ApartView {
 }
 
 /// Returns the class of a segment's colour: 0 for none, and for those beyond the colours.
-const fn colour(segment: u64) -> u64 {
+pub(super) const fn colour(segment: u64) -> u64 {
     if segment <= COLOURS { segment } else { 0 }
 }
 
@@ -258,6 +277,7 @@ impl SegmentsView {
             reason: text::marked(&data.reason, 400),
             rest: text::rest(data.n_segments, cards.len(), "more segment", "segments"),
             cards,
+            shapes: if has_room { shapes(data) } else { Vec::new() },
             map: (has_room && !data.cells.is_empty()).then(|| map(data)),
             map_caption: map_caption(data),
             sweeps: if has_room { data.sweep.iter().filter_map(|(key, points)| plot(key, points)).collect() } else { Vec::new() },
@@ -267,11 +287,17 @@ impl SegmentsView {
     }
 }
 
+/// Draws silhouettes and links.
+fn shapes(data: &SegmentData) -> Vec<(Html, String)> {
+    profile::plot(&data.profile, data.n_rows, data.silhouette).into_iter().chain(links::plot(&data.links)).collect()
+}
+
 fn card(row: &SegmentRow) -> CardView {
     let share = row.share.unwrap_or(0.0);
     let mut facts = Vec::new();
     facts.extend(row.stability.map(|stability| format!("stability {stability:.2}")));
     facts.extend(row.silhouette.map(|silhouette| format!("silhouette {silhouette:.2}")));
+    facts.extend(row.below_zero.filter(|share| *share > 0.0).map(|share| format!("{} nearer to another segment", percent(share))));
     CardView {
         segment: count(row.segment),
         colour: colour(row.segment),
