@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn the_tree_is_hardly_longer_than_the_shortest() {
-        for (n, n_blobs) in [(3000, 1), (3000, 7), (900, 12)] {
+        for (n, n_blobs, most) in [(3000, 1, 1.005), (3000, 7, 1.02), (900, 12, 1.05)] {
             let points = blobs(n, 12, n_blobs);
             let tree = Tree::new(&points);
             let exact = tree.neighbours(5);
@@ -420,7 +420,7 @@ mod tests {
             assert!(found.iter().all(|way| groups.join(way.a, way.b)) && found.is_sorted_by(|a, b| a.square <= b.square));
             let length = |ways: &[Way]| ways.iter().map(|way| way.square.sqrt()).sum::<f64>();
             let ratio = length(&found) / length(&due);
-            assert!((1.0 - 1e-12..1.02).contains(&ratio), "{n} points in {n_blobs} blobs: {ratio}");
+            assert!((1.0 - 1e-12..most).contains(&ratio), "{n} points in {n_blobs} blobs: {ratio}");
         }
     }
 }

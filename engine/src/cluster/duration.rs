@@ -186,7 +186,7 @@ impl Work<'_> {
     /// A spanning tree.
     fn tree(&self, n: f64, course: Course) -> f64 {
         let power = (0.08 * self.d - 0.06).clamp(0.15, 1.0);
-        course.tree * TREE * n * self.d * libm::pow((n / 1000.0).max(0.1), power)
+        course.tree * TREE * n * self.d * libm::pow((n / 1000.0).max(1.0), power)
     }
 }
 
