@@ -14,11 +14,17 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::points::{PACKED_AT_ONCE, Points};
-use super::tree::{Neighbours, Tree};
+use super::stability;
+use super::tree::{LEAF, Neighbours, Tree};
 use crate::simd::{Multiply, PANEL_STEP, Packed};
 
-/// Columns from which tiles are faster than the tree. HDBSCAN's lists of 20,000 points: see `benches/RESULTS.md`.
+/// Columns from which the tree may have to look at most points.
 const COLUMNS: usize = 9;
+
+/// Share of the leaves that a point looks at from which tiles are faster, and the points it is taken from. HDBSCAN of 12,000 normal points took
+/// 2.93 CPU-seconds in 64 columns with the tree and 0.86 with tiles; of 20,000 points in 30 blobs far apart 11.2 and 12.6.
+const SHARE: f64 = 0.25;
+const PROBED: usize = 64;
 
 /// Candidates beyond the neighbours asked for: what was left out has to be farther than the last neighbour, by more than f32 can err.
 const SPARE: usize = 8;
@@ -26,7 +32,7 @@ const SPARE: usize = 8;
 /// Returns the `k` nearest others of every point, fewer where there are fewer.
 pub(super) fn neighbours(points: &Points, tree: &Tree<'_>, k: usize) -> Neighbours {
     let n = points.n();
-    if points.d < COLUMNS || n <= k + SPARE + 1 || k == 0 {
+    if points.d < COLUMNS || n <= k + SPARE + 1 || k == 0 || !looks_at_most(points, tree, k) {
         return tree.neighbours(k);
     }
     let scored = Scored::of(points);
@@ -49,6 +55,14 @@ pub(super) fn neighbours(points: &Points, tree: &Tree<'_>, k: usize) -> Neighbou
     };
     let lists = points.panels().par_iter().enumerate().flat_map_iter(of_pack).collect();
     Neighbours::of_lists(k, lists)
+}
+
+/// Says whether the tree hides little from a point.
+#[allow(clippy::cast_precision_loss, reason = "a share of leaves")]
+fn looks_at_most(points: &Points, tree: &Tree<'_>, k: usize) -> bool {
+    let probed = stability::sample(points.n(), PROBED, 1);
+    let n_leaves: usize = probed.iter().map(|&own| tree.leaves_of(own, k)).sum();
+    n_leaves as f64 > SHARE * (probed.len() * points.n().div_ceil(LEAF)) as f64
 }
 
 /// Points and half of each one's squared norm.
@@ -180,6 +194,16 @@ mod tests {
                 assert!(neighbours(&points, &tree, k) == tree.neighbours(k), "{n} x {d}, k = {k}, {is_grid}");
             }
         }
+    }
+
+    #[test]
+    fn tiles_are_taken_where_the_tree_hides_little() {
+        let noise = points(4000, 16, false);
+        assert!(looks_at_most(&noise, &Tree::new(&noise), 10));
+        let places = points(30, 16, false);
+        let cells = noise.cells.iter().enumerate().map(|(at, x)| x + 90.0 * places.cells[at / 16 % 30 * 16 + at % 16]).collect();
+        let blobs = Points::new(cells, 16);
+        assert!(!looks_at_most(&blobs, &Tree::new(&blobs), 10));
     }
 
     #[test]

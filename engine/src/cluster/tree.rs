@@ -166,11 +166,20 @@ impl<'a> Tree<'a> {
     }
 
     /// Returns the `k` nearest others of a point with their squared distances.
-    #[allow(clippy::cast_possible_truncation, reason = "points are counted in u32")]
     pub(crate) fn neighbours_of(&self, own: usize, k: usize) -> Vec<(f64, u32)> {
-        let mut nearest = Nearest { own: own as u32, k, held: Vec::with_capacity(k + 1) };
+        self.nearest(own, k).held
+    }
+
+    /// Returns how many leaves have to be looked at for them.
+    pub(crate) fn leaves_of(&self, own: usize, k: usize) -> usize {
+        self.nearest(own, k).n_leaves
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "points are counted in u32")]
+    fn nearest(&self, own: usize, k: usize) -> Nearest {
+        let mut nearest = Nearest { own: own as u32, k, held: Vec::with_capacity(k + 1), n_leaves: 0 };
         self.search(self.points.point(own), &mut nearest);
-        nearest.held
+        nearest
     }
 
     /// Returns the `k` nearest others of every point, fewer where there are fewer.
@@ -264,6 +273,8 @@ struct Nearest {
     own: u32,
     k: usize,
     held: Vec<(f64, u32)>,
+    /// Leaves that were looked at.
+    n_leaves: usize,
 }
 
 impl Nearest {
@@ -278,6 +289,7 @@ impl Search for Nearest {
     }
 
     fn take(&mut self, _: usize, points: &[u32], squares: &[f64]) {
+        self.n_leaves += 1;
         for (&point, &square) in points.iter().zip(squares) {
             if point != self.own && !self.is_beyond(square, point) {
                 let at = self.held.partition_point(|held| *held < (square, point));
