@@ -19,7 +19,8 @@
 //! Honest   a segment whose stability is below 0.6 is refused, below 0.75 doubtful. Columns that made the segments are described; only
 //!          others are tested.
 //! Memory   8 bytes a cell of the table, 8 a cell of the points, 88 a row; the tree of points 12 a neighbour and row more.
-//! Near     beyond 100,000 rows of more than 10 columns `genie` and `hdbscan` take nearly all neighbours, and say how many (descent.rs).
+//! Near     beyond 100,000 rows of more than 10 columns `genie` and `hdbscan` link rows along lists of neighbours, beyond 500,000 nearly all of
+//!          them, and say how many (descent.rs).
 //! Levels   segments may fall into parts, level by level (splits.rs).
 //! Kept     a model: what labels rows to come (model.rs).
 //! Larger   k-means alone of tables that do not fit (streamed.rs), with the same bytes for tables that do.

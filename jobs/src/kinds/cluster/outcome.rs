@@ -254,10 +254,7 @@ impl Said<'_> {
             notes.push(format!("{} assignments were too close for f32 and settled in f64", count(found.n_settled)));
         }
         if let Some(recall) = found.recall {
-            notes.push(format!(
-                "rows were held against the neighbours of their neighbours, which finds {:.1} % of the nearest ones",
-                100.0 * recall
-            ));
+            notes.push(format!("segments were linked along lists of near rows, which hold {:.1} % of the nearest ones", 100.0 * recall));
         }
         if !found.converged {
             notes.push(format!("the fit had not settled after {} iterations (`max_iterations`)", count(found.iterations.into())));
