@@ -208,7 +208,7 @@ impl Block {
         let due = self.due(drift);
         let n_due: usize = due.iter().map(Vec::len).sum();
         // Below this share it is faster to lay points side by side anew.
-        if self.until.is_empty() || 4 * n_due > 3 * points.n() {
+        if self.until.is_empty() || 2 * n_due > points.n() {
             let assigned = on.run(&Assign, AssignInput { points, centres }).output;
             return (self.take(0, None, &assigned.found, points, drift, sums), assigned.n_settled);
         }

@@ -193,9 +193,15 @@ impl Points {
 
     /// Returns some of the points.
     pub(crate) fn some(&self, rows: &[usize]) -> Self {
-        let cells = rows.iter().flat_map(|&row| self.point(row)).copied().collect();
+        let mut cells = vec![0.0; rows.len() * self.d];
+        cells.par_chunks_mut((self.d * 1024).max(1)).zip(rows.par_chunks(1024)).for_each(|(out, rows)| {
+            for (out, &row) in out.chunks_mut(self.d).zip(rows) {
+                out.copy_from_slice(self.point(row));
+            }
+        });
+        let norms = rows.par_iter().with_min_len(4096).map(|&row| self.norms[row]).collect();
         let weights = self.weights.as_ref().map(|weights| rows.iter().map(|&row| weights[row]).collect());
-        Self { modes: self.modes.clone(), is_unit: self.is_unit, weights, ..Self::new(cells, self.d) }
+        Self { cells, d: self.d, norms, panels: OnceLock::new(), modes: self.modes.clone(), is_unit: self.is_unit, weights }
     }
 
     /// Returns the points brought to length 1; those at the origin stay there.
