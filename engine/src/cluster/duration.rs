@@ -5,13 +5,14 @@
 //! k-means     seeds: k tries n d    an iteration: n (own + k d)
 //! mixture     k-means, and an iteration: n k (own + d^2)
 //! medoids     n^2 (d + rounds), of at most as many rows as are held
-//! trees       n d (n / 1000)^a      a: from 0.15 in few columns to 1, where every point meets every other
+//! trees       n (d + 1.5) (n / 1000)^a      a: from 0.15 in few columns to 1, where every point meets every other
 //! ```
 //!
 //! Range    iterations are not known: the low end takes those of segments far apart, the high end those of rows that hardly have any. Rows that
-//!          have none may end the work before anything is fitted, sooner than said; where k is asked for all the same, up to twice as late.
+//!          have none may end the work before anything is fitted, sooner than said; where k is asked for all the same, later.
 //! Source   constants were fitted to the CPU-seconds of 74 runs on two threads with AVX2: 2,000 to 1,000,000 rows in 3 to 30 columns, blobs far
-//!          apart, blobs near, one cloud; 68 of them lie in their range. Another machine is faster or slower by what its cores are.
+//!          apart, blobs near, one cloud. Halved, as two idle threads take it, 68 of them lie in their range. Another machine is faster or slower
+//!          by what its cores are.
 //! Absent   devices: they take over a part of one fit only.
 
 use super::{Choice, ClusterOptions, Method, SAMPLE, chance, choose, medoids, stability};
@@ -29,7 +30,7 @@ const LLOYD: [f64; 2] = [15e-9, 0.1e-9];
 const MIXTURE: [f64; 2] = [50e-9, 0.5e-9];
 /// Of a pair of rows of medoids, and of each column.
 const MEDOIDS: [f64; 2] = [39e-9, 1e-9];
-/// Of a point of a tree of a thousand and a column.
+/// Of a point of a tree of a thousand, and a column: what a column and a half cost goes with the point.
 const TREE: f64 = 0.6e-6;
 /// Seconds to begin and to end.
 const START: f64 = 0.03;
@@ -186,7 +187,7 @@ impl Work<'_> {
     /// A spanning tree.
     fn tree(&self, n: f64, course: Course) -> f64 {
         let power = (0.08 * self.d - 0.06).clamp(0.15, 1.0);
-        course.tree * TREE * n * self.d * libm::pow((n / 1000.0).max(1.0), power)
+        course.tree * TREE * n * (self.d + 1.5) * libm::pow((n / 1000.0).max(1.0), power)
     }
 }
 

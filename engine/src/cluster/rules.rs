@@ -310,6 +310,21 @@ mod tests {
         (cells, labels)
     }
 
+    /// A segment of one row at the origin.
+    fn segment() -> Segment {
+        Segment {
+            n: 1,
+            n_placed: 0,
+            weight: None,
+            stability: None,
+            trust: super::super::Trust::Unknown,
+            inertia: 0.0,
+            silhouette: None,
+            profile: None,
+            centre: vec![0.0; 3],
+        }
+    }
+
     fn places(labels: &[usize]) -> Vec<Place> {
         let place = |(row, label): (usize, &usize)| {
             let segment = u32::try_from(*label).ok();
@@ -360,18 +375,7 @@ mod tests {
             is_unit: false,
         };
         let scalers = [Scaler { centre: 0.0, unit: 1.0, category_of: None }; 3];
-        let segment = Segment {
-            n: 1,
-            n_placed: 0,
-            weight: None,
-            stability: None,
-            trust: super::super::Trust::Unknown,
-            inertia: 0.0,
-            silhouette: None,
-            profile: None,
-            centre: vec![0.0; 3],
-        };
-        let segments = vec![segment; 3];
+        let segments = vec![segment(); 3];
         let seen: Vec<bool> = (0..4_000).map(|at| at % 2 == 0).collect();
         let leaves = told.grow((0..4_000).filter(|at| at % 2 == 0).collect());
         assert!(leaves.len() <= 6 && twins(&leaves).is_none());
@@ -402,19 +406,8 @@ mod tests {
         let places = places(&labels);
         let told = Told { cells: cells.iter().map(Vec::as_slice).collect(), labels, places: &places, n_segments: 2, is_unit: false };
         let seen: Vec<bool> = (0..2_000).map(|at| at < 1_000).collect();
-        let segment = Segment {
-            n: 1,
-            n_placed: 0,
-            weight: None,
-            stability: None,
-            trust: super::super::Trust::Unknown,
-            inertia: 0.0,
-            silhouette: None,
-            profile: None,
-            centre: vec![0.0; 3],
-        };
         let scalers = [Scaler { centre: 0.0, unit: 1.0, category_of: None }; 3];
-        let found = told.measure(told.grow((0..1_000).collect()), &seen, &scalers, &vec![segment; 2]);
+        let found = told.measure(told.grow((0..1_000).collect()), &seen, &scalers, &vec![segment(); 2]);
         assert!((found.accuracy.unwrap() - 0.5).abs() < 0.06, "{:?}", found.accuracy);
     }
 
