@@ -1,8 +1,8 @@
 //! Lloyd's algorithm on points in memory, exact and the same to the bit on any number of threads.
 //!
 //! Sums     whole numbers: a cell is rounded to a fixed fraction, so that sums do not depend on their order and only points that moved
-//!          are taken from one centre and given to another. The fraction leaves room for all points at the largest cell: at least 2^-30 of it
-//!          for up to 2^32 points, far below the rounding of the cells themselves.
+//!          are taken from one centre and given to another. The fraction leaves room for all points at the largest cell, and is at most
+//!          2^-24, what f32 keeps of a cell near 1: of 64 bits, or where a stray leaves too little of them, of 128.
 //! Skipped  a point whose label cannot change is not looked at: the centres moved less, added up, than the second one lies farther than its
 //!          own (Hamerly 2010, with one bound). Bounds are rounded against it, so that labels are those of all distances.
 //! Text     a column of text is a flag for each of its categories, and a centre has one of them: the most frequent (k-prototypes).
@@ -276,31 +276,36 @@ struct Sums {
     fraction: f64,
     /// What a weight is multiplied with; 1 where points count as 1.
     of_weight: f64,
-    cells: Vec<i64>,
+    /// Whether 64 bits leave too little of a cell beside the largest one, a stray.
+    is_wide: bool,
+    cells: Vec<i128>,
     counts: Vec<i64>,
     d: usize,
 }
 
+/// Bits of a fraction below which sums are made in 128: what they keep of a cell near 1 is then what f32 keeps of it.
+const LEAST_BITS: f64 = 24.0;
+
 impl Sums {
     /// Takes the weight of all points, and their largest cell.
     fn new((n, largest): (f64, f32), is_weighted: bool, k: usize, d: usize) -> Self {
-        // 2^62 holds the sum of all points at the largest cell.
-        let fraction = |largest: f64| {
-            let bits = 62.0 - libm::ceil(libm::log2(largest.max(f64::MIN_POSITIVE)));
-            #[allow(clippy::cast_possible_truncation, reason = "a power of two")]
-            let bits = bits.clamp(-1000.0, 1000.0) as i32;
-            libm::ldexp(1.0, bits)
-        };
+        // 2^62, or 2^126, holds the sum of all points at the largest cell.
+        let bits = |largest: f64| 62.0 - libm::ceil(libm::log2(largest.max(f64::MIN_POSITIVE)));
+        #[allow(clippy::cast_possible_truncation, reason = "a power of two")]
+        let power = |bits: f64| libm::ldexp(1.0, bits.clamp(-1000.0, 1000.0) as i32);
         let n = if n > 0.0 { n } else { 1.0 };
-        let (of_weight, fraction) = (if is_weighted { fraction(n) } else { 1.0 }, fraction(n * f64::from(largest)));
-        Self { fraction, of_weight, cells: vec![0; k * d], counts: vec![0; k], d }
+        let of_cells = bits(n * f64::from(largest));
+        let is_wide = of_cells < LEAST_BITS;
+        let fraction = power(if is_wide { of_cells + 64.0 } else { of_cells });
+        let of_weight = if is_weighted { power(bits(n)) } else { 1.0 };
+        Self { fraction, of_weight, is_wide, cells: vec![0; k * d], counts: vec![0; k], d }
     }
 
     /// Takes points from the centres that they leave and gives them to those that they come to; returns how many moved.
     fn absorb(&mut self, parts: Vec<Part<'_>>, points: &Points, drift: &Drift) -> usize {
-        let (d, fraction, of_weight) = (self.d, self.fraction, self.of_weight);
-        let none = || (vec![0_i64; self.cells.len()], vec![0_i64; self.counts.len()], 0_usize);
-        let absorb = |(mut cells, mut counts, mut moved): (Vec<i64>, Vec<i64>, usize), part: Part<'_>| {
+        let (d, fraction, of_weight, is_wide) = (self.d, self.fraction, self.of_weight, self.is_wide);
+        let none = || (vec![0_i128; self.cells.len()], vec![0_i64; self.counts.len()], 0_usize);
+        let absorb = |(mut cells, mut counts, mut moved): (Vec<i128>, Vec<i64>, usize), part: Part<'_>| {
             for (nth, found) in part.found.iter().enumerate() {
                 let at = part.due.map_or(nth, |due| due[nth] - part.first);
                 part.until[at] = drift.until(*found);
@@ -316,16 +321,17 @@ impl Sums {
                 for (centre, sign) in (from != NONE).then_some((from, -1)).into_iter().chain([(to, 1)]) {
                     counts[centre as usize] += sign * whole;
                     for (sum, x) in cells[centre as usize * d..][..d].iter_mut().zip(points.point(part.first + at)) {
-                        #[allow(clippy::cast_possible_truncation, reason = "within 2^62 by the choice of the fraction")]
-                        let cell = (f64::from(*x) * weight * fraction) as i64;
-                        *sum += sign * cell;
+                        let cell = f64::from(*x) * weight * fraction;
+                        #[allow(clippy::cast_possible_truncation, reason = "within 2^62, or 2^126, by the choice of the fraction")]
+                        let cell = if is_wide { cell as i128 } else { i128::from(cell as i64) };
+                        *sum += i128::from(sign) * cell;
                     }
                 }
             }
             (cells, counts, moved)
         };
         // Whole numbers: their sum does not depend on the order in which parts end.
-        let add = |mut a: (Vec<i64>, Vec<i64>, usize), b: (Vec<i64>, Vec<i64>, usize)| {
+        let add = |mut a: (Vec<i128>, Vec<i64>, usize), b: (Vec<i128>, Vec<i64>, usize)| {
             a.0.iter_mut().zip(b.0).for_each(|(a, b)| *a += b);
             a.1.iter_mut().zip(b.1).for_each(|(a, b)| *a += b);
             (a.0, a.1, a.2 + b.2)
@@ -486,6 +492,28 @@ mod tests {
                 assert!(found.labels == due.labels && found.centres == due.centres, "{n} x {d}, k = {k}, {of:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_stray_costs_the_others_no_digit() {
+        let mut cells = points(999, 3, 21).cells;
+        cells.extend([1e18, -1e18, 0.5]);
+        let points = Points::new(cells, 3);
+        let due: Vec<f64> = (0..3).map(|c| (0..999).map(|at| f64::from(points.point(at)[c])).sum::<f64>() / 999.0).collect();
+        for is_weighted in [false, true] {
+            let points = points.some(&(0..1000).collect::<Vec<_>>()).weighted(is_weighted.then(|| vec![1.0; 1000]));
+            let found = run(&points, &Centres::new(vec![0.0, 0.0, 0.0, 1e18, -1e18, 0.5], 3), true);
+            let centre = found.centres.centre(0);
+            assert!(centre.iter().zip(&due).all(|(a, b)| (a - b).abs() < 1e-9), "{centre:?}, due {due:?}");
+        }
+        // A wrong twin: what 64 bits leave beside the stray.
+        let mut narrow = Sums::new((1000.0, 1e18), false, 2, 3);
+        assert!(narrow.is_wide);
+        (narrow.is_wide, narrow.fraction) = (false, narrow.fraction / 18_446_744_073_709_551_616.0);
+        let drift = Drift { reach: vec![0.0; 2] };
+        let labels = (0..1000).map(|at| Labelled { label: u32::from(at == 999), gap: 0.0 }).collect::<Vec<_>>();
+        Block::new(1000, true).take(0, None, &labels, &points, &drift, &mut narrow);
+        assert!(narrow.centres()[..3].iter().zip(&due).any(|(a, b)| (a - b).abs() > 1e-3));
     }
 
     #[test]

@@ -493,7 +493,7 @@ fn rows_of_numbers_and_texts_are_parted_by_every_method_that_takes_them() {
 
 #[test]
 fn cells_beyond_all_measure_have_a_place() {
-    let (mut columns, _) = blobs(300, 3, 3, 9.0, 11);
+    let (mut columns, truth) = blobs(300, 3, 3, 9.0, 11);
     columns[0][17] = 1e300;
     columns[2][40] = -1e200;
     for scale in [Scale::Standard, Scale::Robust, Scale::None] {
@@ -505,8 +505,10 @@ fn cells_beyond_all_measure_have_a_place() {
             assert!(found.places.iter().all(is_measured), "{method:?} {scale:?}");
         }
     }
+    // Each lies apart, and the others with their like.
     let options = ClusterOptions { k: Choice::Given(5), scale: Scale::Robust, bootstrap: 0, ..OPTIONS };
     let of_row: Vec<Option<u32>> = found(&columns, &options).places.iter().map(|place| place.segment).collect();
     let alone = |row: usize| of_row.iter().filter(|segment| **segment == of_row[row]).count() == 1;
     assert!(alone(17) && alone(40));
+    assert!((0..300).filter(|row| ![17, 40].contains(row)).all(|row| of_row[row] == of_row[truth[row]]));
 }
