@@ -13,6 +13,7 @@
 //! | [`cluster`] | segments of rows: k-means, how many, and which can be trusted |
 //! | [`columns`] | Arrow columns to dense blocks with bit masks, centred in f64 |
 //! | [`correlate`] | Pearson correlation of every pair of columns |
+//! | [`dedupe`] | records of the same thing, in one table or between sources |
 //! | [`drift`] | whether values are still spread as they were |
 //! | [`entities`] | events to one row for each customer, machine or account |
 //! | [`findings`] | the findings contract |
@@ -29,6 +30,7 @@ pub mod backend;
 pub mod cluster;
 pub mod columns;
 pub mod correlate;
+pub mod dedupe;
 pub mod drift;
 pub mod entities;
 mod error;

@@ -30,6 +30,8 @@ pub(crate) enum Purpose {
     Agreement = 5,
     /// Which rows are looked at side by side.
     Drawn = 6,
+    /// Which records are held against each other to see what chance makes alike.
+    Pairs = 7,
 }
 
 /// A stream of random words, keyed by seed, purpose and two indices.

@@ -1,0 +1,275 @@
+//! Records of the same thing, in one table or between sources, found without labels and without rules.
+//!
+//! ```text
+//! cells -> normal texts and their content -> columns worth comparing -> candidates -> levels of every pair -> Fellegi-Sunter weights
+//!                                                                                  -> probability of every pair -> entities
+//! ```
+//!
+//! What     for every record the entity that it is of; for every likely pair the probability that both are one thing and what each column
+//!          added; how good the result is likely to be
+//! Formula  `weigh.rs`: log odds of a match = prior + sum over columns of log P(level | match) / P(level | no match)
+//! Shape    n records x p columns of texts, held as codes: 4 n p bytes, the different texts, and about 40 bytes a candidate
+//! Nulls    a cell that is not there says nothing, for a match or against it
+//! Order    results do not depend on the order of the records, the number of threads, or the names of the columns
+//! Absent   on purpose: labels, and any list of column names that would make one kind of data do better than another
+
+use rayon::prelude::*;
+
+mod block;
+mod compare;
+#[cfg(test)]
+mod definition;
+mod group;
+mod quality;
+mod records;
+mod shape;
+mod strings;
+#[cfg(test)]
+mod tests;
+mod weigh;
+
+pub use quality::Expected;
+pub use records::{ColumnBuilder, Content, MISSING, RecordColumn, Records};
+pub use strings::{LONGEST, jaro_winkler, osa};
+
+use compare::Comparison;
+use group::Scored;
+use weigh::{Chance, Pattern, Rivals, Weights};
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct DedupeOptions {
+    /// Whether only records of different sources can match.
+    pub crosses: bool,
+    /// Whether a source holds each thing once; found out where absent. Of use with `crosses` alone.
+    pub is_clean: Option<bool>,
+    /// Probability from which records are one entity, 0 to 1.
+    pub threshold: f64,
+    /// Candidates that may be held.
+    pub most_pairs: u64,
+    /// Seed of the pairs that are drawn.
+    pub seed: u64,
+}
+
+/// A pair of records and how likely they are one thing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pair {
+    /// A record.
+    pub a: u32,
+    /// The other one.
+    pub b: u32,
+    /// Probability of a match.
+    pub probability: f64,
+    /// What each comparison adds to the log odds (bits), in the order of [`Resolution::comparisons`].
+    pub adds: Vec<f32>,
+}
+
+/// What a comparison was found to say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// Name of the column.
+    pub column: String,
+    /// What it holds.
+    pub content: Content,
+    /// Share of matching and of other pairs at each level, the best first, and its weight (bits).
+    pub levels: Vec<[f64; 3]>,
+    /// The column beside which it counts, where one explains it.
+    pub beside: Option<String>,
+}
+
+/// What came out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolution {
+    /// Entity of every record, numbered from 0 in an order that the cells give.
+    pub entity: Vec<u32>,
+    /// How many entities there are.
+    pub n_entities: usize,
+    /// Pairs of 1 % probability or more, the likeliest first.
+    pub pairs: Vec<Pair>,
+    /// What each compared column says.
+    pub comparisons: Vec<Said>,
+    /// Log odds (bits) that two records drawn at random match.
+    pub prior: f64,
+    /// Pairs that were looked at.
+    pub n_candidates: u64,
+    /// Records that share a key with more than this many were held against each other by finer keys alone.
+    pub largest_block: usize,
+    /// Pairs that share a key only with more records than that, by no finer key (an upper bound: some share several).
+    pub n_unseen: u64,
+    /// Whether each source was taken to hold each thing once; none where sources do not matter.
+    pub is_clean: Option<bool>,
+    /// How good the entities are likely to be.
+    pub expected: Expected,
+    /// What a person should know about the columns.
+    pub notes: Vec<String>,
+}
+
+/// Finds which records are one thing. None where the work was stopped, or no column says anything.
+///
+/// Records that look the same to every column and have no `id` to tell them apart may be exchanged for each other by another order.
+#[must_use]
+pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() -> bool + Sync)) -> Option<Resolution> {
+    let order = records.canonical_order();
+    let (shaped, notes) = shape::shaped(&records.clone().ordered(&order), options.crosses);
+    let work = Work::of(&shaped, options, stopped)?;
+    let found = work.resolve(options, stopped)?;
+    let mut entity = vec![0; order.len()];
+    let mut number = std::collections::BTreeMap::new();
+    for (place, first) in found.entity.iter().enumerate() {
+        let next = number.len() as u32;
+        entity[order[place] as usize] = *number.entry(*first).or_insert(next);
+    }
+    let back = |pair: &Scored| {
+        let (a, b) = (order[pair.a as usize], order[pair.b as usize]);
+        Pair {
+            a: a.min(b),
+            b: a.max(b),
+            probability: weigh::probability(pair.log_odds),
+            adds: found.weights.adds(&shaped, &work.comparisons, work.pattern(pair.a, pair.b), (pair.a, pair.b)),
+        }
+    };
+    let mut pairs: Vec<&Scored> = found.scored.iter().filter(|pair| weigh::probability(pair.log_odds) >= LEAST_SHOWN).collect();
+    pairs.par_sort_by(|one, other| other.log_odds.total_cmp(&one.log_odds).then((one.a, one.b).cmp(&(other.a, other.b))));
+    Some(Resolution {
+        entity,
+        n_entities: number.len(),
+        pairs: pairs.into_par_iter().map(back).collect(),
+        comparisons: found.weights.said(&shaped, &work.comparisons),
+        prior: found.weights.prior / std::f64::consts::LN_2,
+        n_candidates: work.pairs.len() as u64,
+        largest_block: work.largest_block,
+        n_unseen: work.n_unseen,
+        is_clean: found.is_clean,
+        expected: found.expected,
+        notes,
+    })
+}
+
+/// Probability from which a pair is told.
+const LEAST_SHOWN: f64 = 0.01;
+
+/// The candidates and what they show.
+struct Work<'a> {
+    records: &'a Records,
+    comparisons: Vec<Comparison>,
+    pairs: Vec<(u32, u32)>,
+    patterns: Vec<Pattern>,
+    largest_block: usize,
+    n_unseen: u64,
+}
+
+/// A fitted model and its entities.
+struct Found {
+    weights: Weights,
+    scored: Vec<Scored>,
+    entity: Vec<u32>,
+    is_clean: Option<bool>,
+    expected: Expected,
+}
+
+impl<'a> Work<'a> {
+    fn of(records: &'a Records, options: &DedupeOptions, stopped: &(dyn Fn() -> bool + Sync)) -> Option<Self> {
+        /// Neighbours of a record by all its words that are always looked at.
+        const N_NEAREST: usize = 10;
+        if records.columns.is_empty() || stopped() {
+            return None;
+        }
+        let is_pair = |a: u32, b: u32| !options.crosses || records.source[a as usize] != records.source[b as usize];
+        let candidates = block::candidates(records, &is_pair, options.most_pairs);
+        let mut pairs = candidates.pairs;
+        if let Some(all) = shape::all_words(&records.columns).filter(|_| !stopped()) {
+            pairs.extend(compare::Bags::of(&all).nearest(&all.codes, N_NEAREST, &is_pair));
+            pairs.par_sort_unstable();
+            pairs.dedup();
+        }
+        let comparisons = (0..records.columns.len()).take(weigh::MOST_COLUMNS).map(|column| Comparison::of(records, column)).collect();
+        let mut work = Self {
+            records,
+            comparisons,
+            pairs,
+            patterns: Vec::new(),
+            largest_block: candidates.largest_block,
+            n_unseen: candidates.n_unseen,
+        };
+        if stopped() {
+            return None;
+        }
+        work.patterns = work.pairs.par_iter().map(|(a, b)| work.pattern(*a, *b)).collect();
+        (!stopped()).then_some(work)
+    }
+
+    fn pattern(&self, a: u32, b: u32) -> Pattern {
+        let level = |comparison: &Comparison| {
+            let column = &self.records.columns[comparison.column];
+            comparison.level(column, column.codes[a as usize], column.codes[b as usize])
+        };
+        Pattern::of(self.comparisons.iter().map(level))
+    }
+
+    fn resolve(&self, options: &DedupeOptions, stopped: &(dyn Fn() -> bool + Sync)) -> Option<Found> {
+        let is_clean = options.crosses.then(|| options.is_clean.unwrap_or_else(|| self.is_clean()));
+        let is_clean_pair = is_clean == Some(true) && self.records.n_sources == 2;
+        let weights = self.fit(options, is_clean_pair);
+        if stopped() {
+            return None;
+        }
+        let score = |a: u32, b: u32| weights.of_pair(self.records, &self.comparisons, self.pattern(a, b), (a, b));
+        let of_pair = |(&(a, b), &pattern): (&(u32, u32), &Pattern)| Scored {
+            a,
+            b,
+            log_odds: weights.of_pair(self.records, &self.comparisons, pattern, (a, b)),
+        };
+        let scored: Vec<Scored> =
+            self.pairs.par_iter().zip(&self.patterns).map(of_pair).filter(|pair| pair.log_odds > LEAST_HELD).collect();
+        let n = self.records.len();
+        let entity = if is_clean_pair {
+            group::one_to_one(n, &scored, options.threshold)
+        } else {
+            let source = (is_clean == Some(true)).then_some(&*self.records.source);
+            group::average_link(&scored, n, options.threshold, source, &score)
+        };
+        let expected = Expected::of(&entity, &scored, is_clean_pair, &score);
+        Some(Found { weights, scored, entity, is_clean, expected })
+    }
+
+    fn fit(&self, options: &DedupeOptions, has_rivals: bool) -> Weights {
+        let mut sorted = self.patterns.clone();
+        sorted.par_sort_unstable();
+        let counts: Vec<(Pattern, u64)> = sorted.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u64)).collect();
+        drop(sorted);
+        let place = |pattern: &Pattern| counts.binary_search_by_key(pattern, |(pattern, _)| *pattern).expect("every pattern is counted");
+        let pattern_of: Vec<u32> =
+            if has_rivals { self.patterns.par_iter().map(|pattern| place(pattern) as u32).collect() } else { Vec::new() };
+        let n_of = [0, 1].map(|source| self.records.source.iter().filter(|of| **of == source).count() as f64);
+        let rivals = Rivals { pairs: &self.pairs, pattern_of: &pattern_of, n_records: self.records.len(), n_of };
+        let chance = Chance::of(self.records, &self.comparisons, &counts, options.crosses, options.seed);
+        // A record in two is where the fit begins; where it ends does not hang on it.
+        let expected = self.records.len() as f64 / 2.0;
+        let mut weights = weigh::fit(&self.comparisons, &chance, &counts, has_rivals.then_some(&rivals), expected);
+        weigh::weigh_texts(&mut weights, self.records, &self.comparisons, &self.pairs, &self.patterns);
+        weights
+    }
+
+    /// Says whether hardly any record has a copy in its own source.
+    ///
+    /// Copies with errors do not tell a source that holds things twice from one that holds variants of a product: both were tried on labelled
+    /// sets, and look the same. That is for the user to say.
+    fn is_clean(&self) -> bool {
+        /// Share of records that may have a copy.
+        const MOST: f64 = 0.05;
+        let cells = |record: u32| {
+            let codes = self.records.columns.iter().map(move |column| column.codes[record as usize]);
+            (self.records.source[record as usize], codes)
+        };
+        let is_copy = |one: u32, other: u32| {
+            let ((source, codes), (beside, others)) = (cells(one), cells(other));
+            source == beside && codes.eq(others)
+        };
+        // Records are in the order of their cells: copies lie side by side.
+        let n_copies = (1..self.records.len() as u32).filter(|record| is_copy(record - 1, *record)).count();
+        n_copies as f64 <= MOST * self.records.len() as f64
+    }
+}
+
+/// Log odds from which a candidate is kept.
+const LEAST_HELD: f64 = -7.0;

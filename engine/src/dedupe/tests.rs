@@ -1,0 +1,264 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::compare::Comparison;
+use super::definition::fellegi_sunter;
+use super::records::{day, normal};
+use super::weigh::{Chance, Pattern, Weights, fit};
+use super::*;
+use crate::stats::{Purpose, Stream};
+
+const GIVEN: &[&str] =
+    &["anna", "bruno", "carla", "dario", "elena", "fabio", "giulia", "hugo", "irene", "luca", "marta", "nino", "olga", "paolo"];
+const FAMILY: &[&str] = &[
+    "rossi", "bianchi", "ferrari", "russo", "colombo", "ricci", "marino", "greco", "bruno", "gallo", "conti", "costa", "giordano", "rizzo",
+];
+
+fn column(name: &str, cells: &[Option<String>]) -> RecordColumn {
+    let mut builder = ColumnBuilder::default();
+    for cell in cells {
+        builder.push(cell.as_deref()).expect("few texts");
+    }
+    builder.finish(name)
+}
+
+/// People, some of whom are there again with errors; the truth is the last column, which nobody is shown.
+fn people(n: usize, seed: u64) -> (Vec<Vec<Option<String>>>, Vec<usize>) {
+    let mut stream = Stream::new(seed, Purpose::Pairs, 1, 0);
+    let mut below = |n: usize| ((u64::from(stream.word()) * n as u64) >> 32) as usize;
+    let mut rows: Vec<Vec<Option<String>>> = Vec::new();
+    let mut truth = Vec::new();
+    for person in 0..n {
+        let cells = vec![
+            Some(GIVEN[below(GIVEN.len())].to_owned()),
+            Some(format!("{}{}", FAMILY[below(FAMILY.len())], ["", "ni", "tti", "lli"][below(4)])),
+            Some(format!("{}-{:02}-{:02}", 1940 + below(60), 1 + below(12), 1 + below(28))),
+            Some(format!("{:05}", below(900) * 100)),
+        ];
+        rows.push(cells.clone());
+        truth.push(person);
+        for _ in 0..below(3) {
+            let mut copy = cells.clone();
+            let wrong = below(4);
+            copy[wrong] = match below(3) {
+                0 => None,
+                _ => copy[wrong].as_ref().map(|text| format!("{}{}", &text[..text.len() - 1], below(10))),
+            };
+            rows.push(copy);
+            truth.push(person);
+        }
+    }
+    (rows, truth)
+}
+
+fn records(rows: &[Vec<Option<String>>]) -> Records {
+    let of = |at: usize| rows.iter().map(|row| row[at].clone()).collect::<Vec<_>>();
+    let columns = ["given", "family", "born", "postcode"].iter().enumerate().map(|(at, name)| column(name, &of(at))).collect();
+    let id = column("id", &(0..rows.len()).map(|row| Some(format!("{row:06}"))).collect::<Vec<_>>());
+    Records { columns, source: vec![0; rows.len()], n_sources: 1, id: Some(id) }
+}
+
+const OPTIONS: DedupeOptions = DedupeOptions { crosses: false, is_clean: None, threshold: 0.5, most_pairs: 1_000_000, seed: 1 };
+
+fn resolved(records: &Records) -> Resolution {
+    dedupe(records, &OPTIONS, &|| false).expect("not stopped, and there are columns")
+}
+
+/// Pairs of rows of one entity.
+fn pairs_of<T: Ord>(entities: impl Iterator<Item = T>) -> BTreeSet<(usize, usize)> {
+    let mut members: BTreeMap<T, Vec<usize>> = BTreeMap::new();
+    for (row, entity) in entities.enumerate() {
+        members.entry(entity).or_default().push(row);
+    }
+    let of =
+        |rows: &Vec<usize>| rows.iter().enumerate().flat_map(|(at, a)| rows[at + 1..].iter().map(move |b| (*a, *b))).collect::<Vec<_>>();
+    members.values().flat_map(of).collect()
+}
+
+proptest! {
+    #[test]
+    fn edits_and_jaro_winkler_are_what_another_library_says(a in "[abc ]{0,12}", b in "[abc ]{0,12}") {
+        prop_assert_eq!(osa(a.as_bytes(), b.as_bytes()) as usize, strsim::osa_distance(&a, &b));
+        let ours = jaro_winkler(a.as_bytes(), b.as_bytes());
+        prop_assert!((ours - strsim::jaro_winkler(&a, &b)).abs() < 1e-12, "{ours}");
+    }
+
+    #[test]
+    fn a_word_of_bits_is_enough_for_64_letters(a in "[a-f]{50,64}", b in "[a-f]{50,64}") {
+        prop_assert_eq!(osa(a.as_bytes(), b.as_bytes()) as usize, strsim::osa_distance(&a, &b));
+        prop_assert!((jaro_winkler(a.as_bytes(), b.as_bytes()) - strsim::jaro_winkler(&a, &b)).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn published_values_of_jaro_winkler() {
+    // Winkler 1990, as Christen prints them in "Data Matching" (2012).
+    for (a, b, expected) in [("MARTHA", "MARHTA", 0.961), ("DWAYNE", "DUANE", 0.840), ("DIXON", "DICKSONX", 0.813)] {
+        let found = jaro_winkler(a.as_bytes(), b.as_bytes());
+        assert!((found - expected).abs() < 5e-4, "{a} {b}: {found}");
+    }
+}
+
+#[test]
+fn texts_have_one_normal_form() {
+    assert_eq!(normal("  Müller-Lüdenscheidt,  JOSÉ ", Content::Short), "muller ludenscheidt jose");
+    assert_eq!(normal("03/04/1985", Content::Date), "1985-04-03");
+    assert_eq!(normal("2.50", Content::Number), "2.5");
+    assert_eq!(day("19850403"), Some((1985, 4, 3)));
+    assert_eq!(day("04/13/1985"), Some((1985, 4, 13)));
+    assert_eq!(day("1985"), None);
+}
+
+#[test]
+fn content_is_found_from_the_cells() {
+    let of = |cells: &[&str]| column("", &cells.iter().map(|cell| Some((*cell).to_owned())).collect::<Vec<_>>()).content;
+    assert_eq!(of(&["1985-04-03", "1991-12-30"]), Content::Date);
+    assert_eq!(of(&["1.5", "20.25", "7"]), Content::Number);
+    assert_eq!(of(&["0153", "7760", "12"]), Content::Short);
+    assert_eq!(of(&["the quick brown fox", "a lazy dog sleeps"]), Content::Words);
+}
+
+/// Every pair of some people: patterns with counts, and the levels one by one.
+fn all_pairs(records: &Records, comparisons: &[Comparison]) -> (Vec<(Pattern, u64)>, Vec<Vec<usize>>) {
+    let mut counts = BTreeMap::new();
+    let mut each = Vec::new();
+    for a in 0..records.len() {
+        for b in a + 1..records.len() {
+            let levels: Vec<u8> = comparisons
+                .iter()
+                .map(|comparison| {
+                    let column = &records.columns[comparison.column];
+                    comparison.level(column, column.codes[a], column.codes[b])
+                })
+                .collect();
+            *counts.entry(Pattern::of(levels.iter().copied())).or_insert(0) += 1;
+            each.push(levels.into_iter().map(usize::from).collect());
+        }
+    }
+    (counts.into_iter().collect(), each)
+}
+
+/// Largest difference of the shares of matching pairs; half a pair is added at each level.
+fn apart(weights: &Weights, m: &[Vec<f64>]) -> f64 {
+    let columns = weights.m.iter().zip(m).flat_map(|(ours, theirs)| ours.iter().zip(theirs));
+    columns.map(|(ours, theirs)| (ours - theirs).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn the_fit_is_the_textbook_s_and_a_wrong_twin_is_caught() {
+    let (rows, _) = people(250, 3);
+    let whole: Vec<Vec<Option<String>>> = rows.into_iter().filter(|row| row.iter().all(Option::is_some)).collect();
+    let records = records(&whole);
+    let comparisons: Vec<Comparison> = (0..4).map(|at| Comparison::of(&records, at)).collect();
+    let (patterns, each) = all_pairs(&records, &comparisons);
+    let ours = fit(&comparisons, &Chance::counted(&patterns, &comparisons), &patterns, None, 100.0);
+    let n_levels: Vec<usize> = comparisons.iter().map(Comparison::n_levels).collect();
+    let book = fellegi_sunter(&each, &n_levels);
+    let n_matches = book.lambda * each.len() as f64;
+    assert!(n_matches > 50.0, "{n_matches}");
+    // Half a pair at each of at most five levels moves a share by 2.5 / n, and what follows from it about as much again.
+    let bound = 5.0 / n_matches;
+    assert!(apart(&ours, &book.m) < bound, "{} against {bound}", apart(&ours, &book.m));
+    assert!((ours.n_matches / n_matches - 1.0).abs() < bound, "{} against {n_matches}", ours.n_matches);
+    assert!(apart(&ours, &book.u) > 10.0 * bound, "other pairs are not matching ones");
+}
+
+#[test]
+fn planted_people_are_found_and_the_expected_quality_says_so() {
+    let (rows, truth) = people(800, 5);
+    let found = resolved(&records(&rows));
+    let (said, meant) = (pairs_of(found.entity.iter()), pairs_of(truth.iter()));
+    let both = said.intersection(&meant).count() as f64;
+    let f1 = 2.0 * both / (said.len() + meant.len()) as f64;
+    assert!(f1 > 0.97, "{f1}");
+    let expected = found.expected.f1.expect("there are duplicates");
+    assert!((expected - f1).abs() < 0.03, "expected {expected}, got {f1}");
+    assert_eq!(found.n_entities, found.entity.iter().collect::<BTreeSet<_>>().len());
+}
+
+#[test]
+fn the_order_of_records_changes_nothing() {
+    let (rows, _) = people(300, 7);
+    let straight = records(&rows);
+    let found = resolved(&straight);
+    let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+    let mut stream = Stream::new(9, Purpose::Pairs, 2, 0);
+    for at in (1..order.len()).rev() {
+        order.swap(at, ((u64::from(stream.word()) * (at as u64 + 1)) >> 32) as usize);
+    }
+    let shuffled = resolved(&straight.ordered(&order));
+    for (place, row) in order.iter().enumerate() {
+        assert_eq!(shuffled.entity[place], found.entity[*row as usize]);
+    }
+    let named = |pair: &Pair| {
+        let (a, b) = (order[pair.a as usize], order[pair.b as usize]);
+        (a.min(b), a.max(b), pair.probability.to_bits())
+    };
+    let one: BTreeSet<_> = shuffled.pairs.iter().map(named).collect();
+    let other: BTreeSet<_> = found.pairs.iter().map(|pair| (pair.a, pair.b, pair.probability.to_bits())).collect();
+    assert_eq!(one, other);
+}
+
+#[test]
+fn a_clean_source_gives_each_entity_one_record() {
+    let (rows, truth) = people(400, 11);
+    let mut records = records(&rows);
+    // The first record of a person is one source, the others are shared out.
+    let mut seen = BTreeSet::new();
+    records.source = truth.iter().enumerate().map(|(row, person)| if seen.insert(*person) { 0 } else { 1 + (row % 2) as u16 }).collect();
+    records.n_sources = 3;
+    let options = DedupeOptions { crosses: true, is_clean: Some(true), ..OPTIONS };
+    let found = dedupe(&records, &options, &|| false).expect("not stopped");
+    let mut held = BTreeSet::new();
+    for (row, entity) in found.entity.iter().enumerate() {
+        assert!(held.insert((*entity, records.source[row])), "an entity has two records of source {}", records.source[row]);
+    }
+    assert!(found.n_entities < rows.len());
+    let dirty = dedupe(&records, &DedupeOptions { is_clean: Some(false), ..options }, &|| false).expect("not stopped");
+    let twice = |entities: &[u32]| {
+        let mut held = BTreeSet::new();
+        entities.iter().enumerate().any(|(row, entity)| !held.insert((*entity, records.source[row])))
+    };
+    assert!(twice(&dirty.entity), "without the promise a source may hold a person twice");
+}
+
+#[test]
+fn people_without_duplicates_stay_apart() {
+    let (rows, truth) = people(500, 13);
+    let mut seen = BTreeSet::new();
+    let alone: Vec<Vec<Option<String>>> =
+        rows.into_iter().zip(truth).filter(|(_, person)| seen.insert(*person)).map(|(row, _)| row).collect();
+    let found = resolved(&records(&alone));
+    assert!(found.n_entities + 10 >= alone.len(), "{} entities of {}", found.n_entities, alone.len());
+}
+
+#[test]
+fn parts_of_a_whole_are_not_counted_twice() {
+    let (rows, _) = people(300, 17);
+    let plain = records(&rows);
+    let both = |row: &Vec<Option<String>>| Some(format!("{} {}", row[0].as_deref()?, row[1].as_deref()?));
+    let mut doubled = plain.clone();
+    doubled.columns.push(column("name", &rows.iter().map(both).collect::<Vec<_>>()));
+    let found = resolved(&doubled);
+    assert!(found.comparisons.iter().all(|said| said.column != "name"), "{:?}", found.comparisons);
+    assert!(found.notes.iter().any(|note| note.contains("`name`")), "{:?}", found.notes);
+    assert_eq!(found.entity, resolved(&plain).entity);
+}
+
+#[test]
+fn names_of_records_are_told_from_what_they_say() {
+    let of = |text: &dyn Fn(usize) -> String| column("", &(0..2_000).map(|row| Some(text(row))).collect::<Vec<_>>()).is_key();
+    assert!(of(&|row| format!("c{:05}", row * 37 % 100_000)));
+    assert!(!of(&|row| format!("c{:05}", row / 2)), "half of them are there twice");
+    assert!(!of(&|row| format!("{}@mail.example", row * 37 % 100_000)), "parts of them repeat");
+    let mut exact = ColumnBuilder::default();
+    exact.push(Some("Crm/A.csv")).expect("one text");
+    assert_eq!(&*exact.finish_exact("file").texts[0], "Crm/A.csv");
+}
+
+#[test]
+fn a_stop_ends_the_work() {
+    let (rows, _) = people(50, 19);
+    assert!(dedupe(&records(&rows), &OPTIONS, &|| true).is_none());
+}
