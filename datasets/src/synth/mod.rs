@@ -7,8 +7,10 @@
 mod correlated;
 mod hard;
 mod normal;
+mod people;
 mod philox;
 
 pub use correlated::{CorrelatedOptions, FloatType, Planted, PlantedPair, SynthError, correlated};
 pub use hard::{HARD_COLUMNS, HardSet, hard_sets};
+pub use people::{PEOPLE_COLUMNS, Person, people};
 pub use philox::philox4x32;

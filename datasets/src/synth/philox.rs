@@ -30,6 +30,7 @@ pub(super) enum Purpose {
     Factor = 2,
     Missing = 3,
     Layout = 4,
+    Person = 5,
 }
 
 /// A stream of random numbers indexed by row.
