@@ -18,17 +18,19 @@ mod assignments;
 mod cluster;
 mod compare;
 mod correlate;
+mod dedupe;
 mod features;
 mod score;
 
 pub use cluster::Cluster;
 pub use compare::Compare;
 pub use correlate::Correlate;
+pub use dedupe::{Dedupe, Link};
 pub use features::Features;
 pub use score::Score;
 
 /// Every kind that a spec may name, in the order of the help.
-pub const KINDS: &[&dyn JobKind] = &[&Correlate, &Cluster, &Score, &Compare, &Features];
+pub const KINDS: &[&dyn JobKind] = &[&Correlate, &Cluster, &Score, &Compare, &Features, &Dedupe, &Link];
 
 /// What a spec may ask for.
 pub trait JobKind: Sync {

@@ -116,6 +116,9 @@ fn sentence(data: &ReportData, step: &StepRecord, at: usize, settings: &Settings
     if step.kind == "features" {
         return format!("{} were made into one row for each entity.", counted(step.n_rows, "row"));
     }
+    if step.kind == "dedupe" || step.kind == "link" {
+        return format!("{} were held against each other by {}.", counted(step.n_rows, "record"), counted(step.n_columns, "column"));
+    }
     let on = format!("on {}", counted(step.n_rows, "row"));
     let found = survive(step.n_findings, data.manifest.alpha, settings.min_effect(at));
     let Some(tested) = n_tested(data, at) else {

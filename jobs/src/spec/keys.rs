@@ -87,7 +87,7 @@ pub const MIN_EFFECT: Key =
 pub const COMMON: &[Key] = &[ID, COLUMNS, EXCLUDE, TIME, CLUSTER_BY, WEIGHTS, MIN_EFFECT];
 
 /// Keys of steps whose meaning is fixed, but which need not be in this version.
-pub(crate) const LATER_IN_STEPS: &[&str] = &["fields", "source_column", "clean_sources", "text", "edges", "threshold"];
+pub(crate) const LATER_IN_STEPS: &[&str] = &["text", "edges"];
 /// Keys of sources that are not in this version.
 pub(crate) const LATER_IN_SOURCES: &[&str] = &["sql"];
 

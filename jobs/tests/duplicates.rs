@@ -1,0 +1,183 @@
+//! `kind = "dedupe"` and `kind = "link"` from the command line: planted customers are found, tables say the same as each other, nothing hangs
+//! on the order of rows, threads or memory, and what cannot be done is said.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Float64Type, UInt32Type, UInt64Type};
+use common::{Job, repository};
+
+fn shipped(name: &str) -> String {
+    let text = fs::read_to_string(repository("jobs/specs").join(name)).unwrap();
+    text.replace("../../datasets", repository("datasets").to_str().unwrap())
+}
+
+fn texts(table: &RecordBatch, name: &str) -> Vec<String> {
+    table.column_by_name(name).unwrap().as_string::<i32>().iter().map(|cell| cell.unwrap_or_default().to_owned()).collect()
+}
+
+fn counts(table: &RecordBatch, name: &str) -> Vec<u64> {
+    table.column_by_name(name).unwrap().as_primitive::<UInt64Type>().values().to_vec()
+}
+
+fn number(table: &RecordBatch, name: &str) -> f64 {
+    table.column_by_name(name).unwrap().as_primitive::<Float64Type>().value(0)
+}
+
+/// Who every customer is.
+fn truth() -> BTreeMap<String, String> {
+    let text = fs::read_to_string(repository("datasets/samples/expected/customers_truth.csv")).unwrap();
+    text.lines().skip(1).filter_map(|line| line.split_once(',')).map(|(id, person)| (id.to_owned(), person.to_owned())).collect()
+}
+
+/// Pairs of names that are of one group.
+fn pairs<G: Ord>(groups: impl Iterator<Item = (String, G)>) -> BTreeSet<(String, String)> {
+    let mut members: BTreeMap<G, Vec<String>> = BTreeMap::new();
+    for (name, group) in groups {
+        members.entry(group).or_default().push(name);
+    }
+    let mut found = BTreeSet::new();
+    for names in members.values() {
+        for a in names {
+            found.extend(names.iter().filter(|b| a < *b).map(|b| (a.clone(), b.clone())));
+        }
+    }
+    found
+}
+
+fn said(entities: &RecordBatch) -> BTreeSet<(String, String)> {
+    pairs(texts(entities, "customer_id").into_iter().zip(counts(entities, "entity_id")))
+}
+
+fn f1(said: &BTreeSet<(String, String)>, meant: &BTreeSet<(String, String)>) -> f64 {
+    2.0 * said.intersection(meant).count() as f64 / (said.len() + meant.len()) as f64
+}
+
+#[test]
+fn planted_customers_are_found_and_every_table_says_the_same() {
+    let job = Job::new();
+    let run = job.run(&shipped("dedupe.toml"), "customers");
+    let (entities, golden, verdict) =
+        (run.table_of("people", "entities"), run.table_of("people", "golden"), run.table_of("people", "verdict"));
+    let (said, meant) = (said(&entities), pairs(truth().into_iter()));
+    let score = f1(&said, &meant);
+    assert!(score > 0.99, "F1 {score}");
+    assert!(f1(&meant.iter().skip(20).cloned().collect(), &meant) < 0.99, "twenty pairs less would be seen");
+    assert!((number(&verdict, "expected_f1") - score).abs() < 0.03, "{}", number(&verdict, "expected_f1"));
+    assert_eq!(texts(&verdict, "verdict"), ["resolved"]);
+    // Golden records, entities and the verdict count the same.
+    let ids: BTreeSet<u64> = counts(&entities, "entity_id").into_iter().collect();
+    assert_eq!(counts(&golden, "entity_id"), ids.into_iter().collect::<Vec<_>>());
+    assert_eq!(counts(&verdict, "n_entities")[0], golden.num_rows() as u64);
+    let sizes = golden
+        .column_by_name("cluster_size")
+        .unwrap()
+        .as_primitive::<UInt32Type>()
+        .values()
+        .iter()
+        .map(|size| u64::from(*size))
+        .sum::<u64>();
+    assert_eq!(sizes, entities.num_rows() as u64);
+    // A golden cell is that of one of the entity's rows, and keeps the type of its column.
+    assert!(golden.column_by_name("postcode").unwrap().data_type().is_numeric());
+    let source = run.table_of("people", "conflicts");
+    let of_row = counts(&entities, "entity_id");
+    for (entity, row) in counts(&source, "entity_id").into_iter().zip(counts(&source, "row")) {
+        assert_eq!(of_row[usize::try_from(row).unwrap()], entity);
+    }
+    // Weights of a pair add up to its probability.
+    let pairs = run.table_of("people", "pairs");
+    let bits: Vec<&[f32]> = (0..pairs.num_columns())
+        .filter(|at| pairs.schema().field(*at).name().ends_with("_bits"))
+        .map(|at| pairs.column(at).as_primitive::<arrow::datatypes::Float32Type>().values().as_ref())
+        .collect();
+    let scores = pairs.column_by_name("score").unwrap().as_primitive::<Float64Type>();
+    for row in 0..pairs.num_rows() {
+        let sum = number(&verdict, "prior_bits") + bits.iter().map(|column| f64::from(column[row])).sum::<f64>();
+        let p = 1.0 / (1.0 + (-sum).exp2());
+        assert!((p - scores.value(row)).abs() < 1e-4, "row {row}: {p} against {}", scores.value(row));
+    }
+}
+
+#[test]
+fn linked_systems_pair_each_customer_once() {
+    let job = Job::new();
+    let run = job.run(&shipped("link.toml"), "customers-linked");
+    let entities = run.table_of("partners", "entities");
+    let mut held = BTreeSet::new();
+    for (entity, source) in counts(&entities, "entity_id").into_iter().zip(texts(&entities, "source")) {
+        assert!(held.insert((entity, source.clone())), "entity {entity} has two rows of {source}");
+    }
+    let across =
+        |pairs: BTreeSet<(String, String)>| -> BTreeSet<(String, String)> { pairs.into_iter().filter(|(a, b)| a[..3] != b[..3]).collect() };
+    // Someone who is in a system twice has two right partners, of whom one is taken.
+    let (said, meant) = (across(said(&entities)), across(pairs(truth().into_iter())));
+    let right = said.intersection(&meant).count() as f64;
+    assert!(right / said.len() as f64 > 0.99, "{right} of {}", said.len());
+    assert!(texts(&entities, "source").iter().all(|source| source.ends_with(".csv")), "sources are called as they are written");
+}
+
+/// The shipped customers as one file, its rows in another order.
+fn reversed() -> String {
+    let read = |name: &str| fs::read_to_string(repository("datasets/samples").join(name)).unwrap();
+    let (crm, web) = (read("customers_crm.csv"), read("customers_web.csv"));
+    let (header, _) = crm.split_once('\n').unwrap();
+    let mut rows: Vec<&str> = crm.lines().skip(1).chain(web.lines().skip(1)).collect();
+    rows.reverse();
+    rows.sort_by_key(|row| row.len() % 7);
+    format!("{header}\n{}\n", rows.join("\n"))
+}
+
+#[test]
+fn order_and_threads_change_nothing() {
+    let job = Job::new();
+    job.write("rows.csv", &reversed());
+    let straight = job.run(&shipped("dedupe.toml"), "customers");
+    let spec = |threads: usize| {
+        format!(
+            "name = \"other\"\nseed = 7\nthreads = {threads}\n[source.customers]\npath = \"rows.csv\"\n[step.people]\nkind = \"dedupe\"\nfrom = \"customers\"\nid = \"customer_id\"\n"
+        )
+    };
+    let by_id = |table: &RecordBatch| -> BTreeMap<String, u64> {
+        texts(table, "customer_id").into_iter().zip(counts(table, "entity_id")).collect()
+    };
+    let expected = by_id(&straight.table_of("people", "entities"));
+    let scores = |table: &RecordBatch| -> BTreeSet<(String, String, u64)> {
+        let score = table.column_by_name("score").unwrap().as_primitive::<Float64Type>();
+        let ends = texts(table, "a_id").into_iter().zip(texts(table, "b_id"));
+        ends.enumerate().map(|(at, (a, b))| (a.clone().min(b.clone()), a.max(b), score.value(at).to_bits())).collect()
+    };
+    let expected_scores = scores(&straight.table_of("people", "pairs"));
+    for threads in [1, 2] {
+        let run = job.run(&spec(threads), &format!("other{threads}"));
+        assert_eq!(by_id(&run.table_of("people", "entities")), expected, "{threads} threads");
+        assert_eq!(scores(&run.table_of("people", "pairs")), expected_scores, "{threads} threads");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    let job = Job::new();
+    job.write("rows.csv", "id,name,city\n1,anna,pisa\n2,anna,pisa\n3,bruno,pisa\n4,carla,roma\n");
+    let fails = |spec: &str, out: &str| job.try_run(spec, out).err().unwrap();
+    let spec = |step: &str| format!("name = \"small\"\n[source.rows]\npath = \"rows.csv\"\n[step.people]\nfrom = \"rows\"\n{step}");
+    // Four rows are no evidence, and that is an answer.
+    let run = job.run(&spec("kind = \"dedupe\"\nid = \"id\"\n"), "small");
+    let verdict = texts(&run.table_of("people", "verdict"), "verdict");
+    assert!(verdict == ["too_few"] || verdict == ["no_duplicates"], "{verdict:?}");
+    let refused = fails(&spec("kind = \"link\"\nid = \"id\"\nsource_column = \"name\"\nfields = [\"id\"]\n"), "both");
+    assert!(refused.contains("`id` stands in `fields` and in `id`"), "{refused}");
+    job.write("one.csv", "id,name,city,source\n1,anna,pisa,a\n2,anna,pisa,a\n");
+    let one = spec("kind = \"link\"\nsource_column = \"source\"\n").replace("rows.csv", "one.csv");
+    let refused = fails(&one, "one");
+    assert!(refused.contains("names 1 source, and `link` needs two"), "{refused}");
+    let rows: String = (0..60_000).map(|row| format!("{row},name {row},town {}\n", row % 100)).collect();
+    job.write("many.csv", format!("id,name,city\n{rows}"));
+    let tight = format!("memory = \"16MiB\"\n{}", spec("kind = \"dedupe\"\nid = \"id\"\n").replace("rows.csv", "many.csv"));
+    let refused = fails(&tight, "tight");
+    assert!(refused.contains("five pairs a row") && refused.contains("raise `memory`"), "{refused}");
+}
