@@ -135,7 +135,7 @@ fn reversed() -> String {
 #[test]
 fn order_and_threads_change_nothing() {
     let job = Job::new();
-    job.write("rows.csv", &reversed());
+    job.write("rows.csv", reversed());
     let straight = job.run(&shipped("dedupe.toml"), "customers");
     let spec = |threads: usize| {
         format!(
