@@ -165,10 +165,10 @@ fn without_parts(columns: &mut Vec<RecordColumn>, notes: &mut Vec<String>) {
         let name = columns[whole].name.clone();
         let rest = builder.finish(&format!("{name} (rest)"));
         if rest.n_present() * 10 >= columns[whole].n_present() {
-            notes.push(format!("of column `{name}` only what {} do not hold is compared", names.join(" and ")));
+            notes.push(format!("of column `{name}` only what is not in {} is compared", names.join(" and ")));
             rests.push((whole, Some(rest)));
         } else {
-            notes.push(format!("column `{name}` is not compared: {} hold its words", names.join(" and ")));
+            notes.push(format!("column `{name}` is not compared: its words are in {}", names.join(" and ")));
             rests.push((whole, None));
         }
     }

@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 
 use super::drift::{self, DriftData, MovesData};
+use super::duplicates::{self, DuplicateData};
 use super::looks::{self, Look};
 use super::pairs::{self, Level, PairData};
 use super::rules::{self, RuleData};
@@ -122,6 +123,8 @@ pub struct StepData {
     pub drift: DriftData,
     /// What moved, for steps that compare.
     pub moves: MovesData,
+    /// Which records are one, for steps that look for that.
+    pub duplicates: DuplicateData,
 }
 
 /// Everything that a report shows.
@@ -186,6 +189,10 @@ fn read_step(run_dir: &Path, record: &StepRecord, level: Level) -> Result<StepDa
         "compare" => {
             let moves = drift::read_moves(&dir).map_err(failed)?;
             return Ok(StepData { moves, ..StepData::default() });
+        }
+        "dedupe" | "link" => {
+            let duplicates = duplicates::read(&dir).map_err(failed)?;
+            return Ok(StepData { duplicates, ..StepData::default() });
         }
         "correlate" => {}
         _ => return Ok(StepData::default()),

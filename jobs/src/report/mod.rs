@@ -11,6 +11,7 @@
 
 mod data;
 mod drift;
+mod duplicates;
 mod facts;
 mod heatmap;
 mod links;
@@ -34,6 +35,7 @@ use askama::Template;
 
 pub use data::{ColumnData, ColumnRow, FindingRow, ReportData, StepData};
 pub use drift::{DriftData, DriftRow, MatchRow, MovesData};
+pub use duplicates::{ComparedColumn, DuplicateData};
 pub use links::LinkRow;
 pub use looks::{Look, Mark};
 pub use pairs::{Bin, Cell, Heat, PairData, PairRow};
@@ -45,6 +47,7 @@ pub use splits::{SplitData, SplitRow};
 use crate::JobError;
 use crate::outputs;
 use drift::{DriftView, MovesView};
+use duplicates::DuplicatesView;
 use facts::{FileTable, RunFacts};
 use rules::RulesView;
 use sections::{ColumnsView, FindingsView, LooksView, MapView, TestedView};
@@ -169,6 +172,7 @@ struct Page {
     nothing: Option<String>,
     legend: Html,
     segments: Vec<SegmentsView>,
+    duplicates: Vec<DuplicatesView>,
     drift: Vec<DriftView>,
     moves: Vec<MovesView>,
     rules: Vec<RulesView>,
@@ -205,6 +209,7 @@ impl Page {
             segments: steps()
                 .filter_map(|(at, step, name)| SegmentsView::new(step, name, 2 * limits.cards, at < limits.cards && !limits.shortened))
                 .collect(),
+            duplicates: steps().filter_map(|(_, step, name)| DuplicatesView::new(step, name, limits.columns)).collect(),
             drift: steps().filter_map(|(_, step, name)| DriftView::new(step, name, limits.columns)).collect(),
             moves: steps().filter_map(|(_, step, name)| MovesView::new(step, name, limits.columns)).collect(),
             rules: steps().filter_map(|(_, step, name)| RulesView::new(step, name)).collect(),

@@ -117,7 +117,7 @@ fn sentence(data: &ReportData, step: &StepRecord, at: usize, settings: &Settings
         return format!("{} were made into one row for each entity.", counted(step.n_rows, "row"));
     }
     if step.kind == "dedupe" || step.kind == "link" {
-        return format!("{} were held against each other by {}.", counted(step.n_rows, "record"), counted(step.n_columns, "column"));
+        return data.steps.get(at).map_or_else(String::new, |step| step.duplicates.sentence());
     }
     let on = format!("on {}", counted(step.n_rows, "row"));
     let found = survive(step.n_findings, data.manifest.alpha, settings.min_effect(at));
@@ -192,6 +192,10 @@ pub(super) fn reading(data: &ReportData, settings: &Settings) -> String {
     }
     let only_associations =
         data.steps.iter().flat_map(|step| &step.findings).all(|finding| matches!(finding.evidence.as_str(), "association" | ""));
+    if data.manifest.steps.iter().all(|step| ["dedupe", "link"].contains(&step.kind.as_str())) {
+        return "A pair is as likely to be one as the model says that learnt from these records alone: look at pairs near the cut before records are thrown away."
+            .to_owned();
+    }
     if data.manifest.steps.iter().all(|step| step.kind == "cluster") {
         out.push_str("A segment describes these rows: what sets it apart goes together with it, and need not be its cause.");
         return out;
@@ -207,10 +211,19 @@ pub(super) fn reading(data: &ReportData, settings: &Settings) -> String {
     out
 }
 
+/// Kinds that make tables, and no findings.
+const TESTS_NOTHING: &[&str] = &["dedupe", "link"];
+
 /// Returns the line that stands where findings would.
 pub(super) fn nothing(data: &ReportData) -> Option<String> {
     if data.manifest.steps.iter().any(|step| step.n_findings > 0) || data.steps.iter().any(|step| step.n_findings > 0) {
         return None;
+    }
+    if data.manifest.steps.iter().all(|step| TESTS_NOTHING.contains(&step.kind.as_str())) && finished(&data.manifest) {
+        return Some(
+            "This job looked for records that are one and tested nothing else: what it found stands below, record by record in the tables."
+                .to_owned(),
+        );
     }
     Some(if finished(&data.manifest) {
         "Nothing survives. That is an answer: in these data no pair is both strong enough and sure enough to be told from chance. Everything that was tested is listed below."

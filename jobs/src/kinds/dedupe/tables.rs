@@ -270,10 +270,10 @@ impl Found<'_> {
         }
         if let (Some(precision), Some(recall)) = (found.expected.precision, found.expected.recall) {
             notes.push(format!(
-                "By its own probabilities {:.1} % of the pairs in entities match, and {:.1} % of the matches among {} are in entities; nobody has checked.",
+                "{} were looked at. By their probabilities {:.1} % of the pairs in entities match, and {:.1} % of the matches are in entities; nobody has checked.",
+                counted(found.n_candidates, "pair"),
                 100.0 * precision,
                 100.0 * recall,
-                counted(found.n_candidates, "pair that was looked at"),
             ));
         }
         if found.is_clean == Some(true) {
