@@ -86,7 +86,7 @@ impl Set {
     }
 
     fn resolve(&self) -> Resolution {
-        let most_pairs = (60 * self.records.len() as u64).max(1_000_000);
+        let most_pairs = (120 * self.records.len() as u64).max(8_000_000);
         let options = DedupeOptions { crosses: self.records.n_sources > 1, is_clean: None, threshold: 0.5, most_pairs, seed: 1 };
         dedupe(&self.records, &options, &|| false).unwrap()
     }

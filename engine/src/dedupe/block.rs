@@ -1,8 +1,13 @@
 //! Which pairs are looked at, without labels and without rules: two records are a candidate when they share a key that few share.
 //!
-//! Keys     the text of each column; each word; the beginning of a text
-//! Refined  a key that more records share than the largest block is joined with every other column's text, and once more
-//! Budget   the pairs of every block are known before a pair is formed; the largest block is the one at which they fit
+//! Keys     the text of each column; each word, whichever column it stands in
+//! Joined   a key that more records share than the largest block is joined with the text of every column, and where that is too common with
+//!          one more
+//! Budget   the pairs of every block are known before a pair is formed; the largest block is the one at which they fit. Blocks that joining
+//!          does not make small enough are counted and told
+//! Memory   16 bytes a key of a record, 8 a pair
+
+use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
@@ -21,31 +26,74 @@ pub(super) struct Candidates {
 /// A record under a key.
 type Entry = (u64, u32);
 
-/// Finds them.
+/// Columns that a common key is joined with at most.
+const MOST_JOINED: usize = 2;
+
+/// Finds them: half of the pairs allowed for keys as they are, half for joined ones.
 pub(super) fn candidates(records: &Records, is_pair: &(dyn Fn(u32, u32) -> bool + Sync), most_pairs: u64) -> Candidates {
-    let mut keys = keys(records);
-    keys.par_sort_unstable();
-    let sizes = block_sizes(&keys);
-    let largest_block = largest(&sizes, most_pairs);
+    let keys = keys(records);
+    let mut sizes = BTreeMap::new();
+    blocks(&keys).for_each(|block| *sizes.entry(block.len()).or_insert(0) += 1);
+    let largest_block = largest(&sizes, most_pairs / 2);
     let (fine, coarse): (Vec<&[Entry]>, Vec<&[Entry]>) = blocks(&keys).partition(|block| block.len() <= largest_block);
-    let mut refined = refine(records, &coarse);
-    refined.par_sort_unstable();
-    let (finer, still): (Vec<&[Entry]>, Vec<&[Entry]>) = blocks(&refined).partition(|block| block.len() <= largest_block);
-    let mut last = refine(records, &still);
-    last.par_sort_unstable();
-    let (finest, left): (Vec<&[Entry]>, Vec<&[Entry]>) = blocks(&last).partition(|block| block.len() <= largest_block);
-    let all: Vec<&[Entry]> = fine.into_iter().chain(finer).chain(finest).collect();
-    let mut pairs: Vec<(u32, u32)> = all
-        .par_iter()
-        .flat_map_iter(|block| {
-            let pairs = block.iter().enumerate().flat_map(|(at, a)| block[at + 1..].iter().map(move |b| (a.1, b.1)));
-            pairs.filter(|(a, b)| a != b).map(|(a, b)| (a.min(b), a.max(b))).filter(|(a, b)| is_pair(*a, *b))
-        })
-        .collect();
+    let rows = |block: &[Entry]| -> Vec<u32> { block.iter().map(|entry| entry.1).collect() };
+    let finer_sizes = |block: &&[Entry]| {
+        let (mut sizes, mut n_left) = (BTreeMap::new(), 0);
+        join(records, &rows(block), 0, MOST_JOINED, largest_block, &mut |rows| {
+            if rows.len() > largest_block { n_left += pairs_of(rows.len()) } else { *sizes.entry(rows.len()).or_insert(0) += 1 }
+        });
+        (sizes, n_left)
+    };
+    let (finer, n_left): (BTreeMap<usize, u64>, u64) = coarse.par_iter().map(finer_sizes).reduce(Default::default, |mut one, other| {
+        other.0.into_iter().for_each(|(size, n)| *one.0.entry(size).or_insert(0) += n);
+        (one.0, one.1 + other.1)
+    });
+    let largest_joined = largest(&finer, most_pairs / 2).min(largest_block);
+    let n_dropped: u64 = finer.iter().filter(|(size, _)| **size > largest_joined).map(|(size, n)| n * pairs_of(*size)).sum();
+    let finer_pairs = |block: &&[Entry]| {
+        let mut pairs = Vec::new();
+        join(records, &rows(block), 0, MOST_JOINED, largest_block, &mut |rows| {
+            if rows.len() <= largest_joined {
+                pairs_in(rows, is_pair, &mut pairs);
+            }
+        });
+        pairs
+    };
+    let fine_pairs = |block: &&[Entry]| {
+        let mut pairs = Vec::new();
+        pairs_in(&rows(block), is_pair, &mut pairs);
+        pairs
+    };
+    let mut pairs: Vec<(u32, u32)> = fine.par_iter().flat_map_iter(fine_pairs).collect();
+    pairs.par_extend(coarse.par_iter().flat_map_iter(finer_pairs));
     pairs.par_sort_unstable();
     pairs.dedup();
-    let n_unseen = left.iter().map(|block| pairs_of(block.len())).sum();
-    Candidates { pairs, largest_block, n_unseen }
+    Candidates { pairs, largest_block, n_unseen: n_left + n_dropped }
+}
+
+/// Adds the pairs of some records, each in order.
+fn pairs_in(rows: &[u32], is_pair: &(dyn Fn(u32, u32) -> bool + Sync), pairs: &mut Vec<(u32, u32)>) {
+    for (at, &a) in rows.iter().enumerate() {
+        pairs.extend(rows[at + 1..].iter().map(|&b| (a.min(b), a.max(b))).filter(|(a, b)| is_pair(*a, *b)));
+    }
+}
+
+/// Parts the records of a common key by every column from `from` on, and what is still too many by the columns after that, `depth` columns in
+/// all. `take` is given every part of two records or more; parts larger than `largest` are those that no column made small enough.
+fn join(records: &Records, rows: &[u32], from: usize, depth: usize, largest: usize, take: &mut dyn FnMut(&[u32])) {
+    for (at, column) in records.columns.iter().enumerate().skip(from) {
+        let mut by_code: Vec<(u32, u32)> =
+            rows.iter().map(|&row| (column.codes[row as usize], row)).filter(|(code, _)| *code != MISSING).collect();
+        by_code.sort_unstable();
+        for part in by_code.chunk_by(|a, b| a.0 == b.0).filter(|part| part.len() > 1) {
+            let part: Vec<u32> = part.iter().map(|(_, row)| *row).collect();
+            if part.len() > largest && depth > 1 && at + 1 < records.columns.len() {
+                join(records, &part, at + 1, depth - 1, largest, take);
+            } else {
+                take(&part);
+            }
+        }
+    }
 }
 
 const fn pairs_of(n: usize) -> u64 {
@@ -56,15 +104,8 @@ fn blocks(keys: &[Entry]) -> impl Iterator<Item = &[Entry]> {
     keys.chunk_by(|a, b| a.0 == b.0).filter(|block| block.len() > 1)
 }
 
-/// Returns how many blocks have each size.
-fn block_sizes(keys: &[Entry]) -> Vec<(usize, u64)> {
-    let mut sizes: Vec<usize> = blocks(keys).map(<[_]>::len).collect();
-    sizes.sort_unstable();
-    sizes.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u64)).collect()
-}
-
 /// Returns the size up to which all blocks together hold no more pairs than allowed, at least 2.
-fn largest(sizes: &[(usize, u64)], most_pairs: u64) -> usize {
+fn largest(sizes: &BTreeMap<usize, u64>, most_pairs: u64) -> usize {
     let (mut held, mut largest) = (0_u64, 2);
     for (size, n) in sizes {
         held = held.saturating_add(n.saturating_mul(pairs_of(*size)));
@@ -105,22 +146,6 @@ fn text_keys(column: usize, content: Content, text: &str) -> Vec<u64> {
     keys.sort_unstable();
     keys.dedup();
     keys
-}
-
-fn refine(records: &Records, blocks: &[&[Entry]]) -> Vec<Entry> {
-    let of_block = |block: &&[Entry]| {
-        let mut keys = Vec::new();
-        for &(key, row) in *block {
-            for (at, column) in records.columns.iter().enumerate() {
-                let code = column.codes[row as usize];
-                if code != MISSING {
-                    keys.push((mix(key ^ mix(((at as u64 + 1) << 32) | u64::from(code))), row));
-                }
-            }
-        }
-        keys
-    };
-    blocks.par_iter().flat_map_iter(of_block).collect()
 }
 
 fn hash(seed: u64, text: &str) -> u64 {

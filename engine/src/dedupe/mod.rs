@@ -45,7 +45,7 @@ pub struct DedupeOptions {
     pub is_clean: Option<bool>,
     /// Probability from which records are one entity, 0 to 1.
     pub threshold: f64,
-    /// Candidates that may be held.
+    /// Candidates that may be held; half of them for keys as they are, half for keys that are joined because they are common.
     pub most_pairs: u64,
     /// Seed of the pairs that are drawn.
     pub seed: u64,

@@ -59,7 +59,7 @@ fn records(rows: &[Vec<Option<String>>]) -> Records {
     Records { columns, source: vec![0; rows.len()], n_sources: 1, id: Some(id) }
 }
 
-const OPTIONS: DedupeOptions = DedupeOptions { crosses: false, is_clean: None, threshold: 0.5, most_pairs: 1_000_000, seed: 1 };
+const OPTIONS: DedupeOptions = DedupeOptions { crosses: false, is_clean: None, threshold: 0.5, most_pairs: 8_000_000, seed: 1 };
 
 fn resolved(records: &Records) -> Resolution {
     dedupe(records, &OPTIONS, &|| false).expect("not stopped, and there are columns")

@@ -236,7 +236,7 @@ impl Rows {
             columns.par_iter_mut().zip(pieces).try_for_each(put).map_err(data)?;
             n_rows += rows;
             let held: u64 = columns.iter().map(|column| column.builder.bytes() as u64).sum();
-            within_budget(held, n_rows, step, on)
+            within_budget(held, n_rows, projection.len(), step, on)
         })?;
         let bytes = columns.iter().map(|column| column.builder.bytes() as u64).sum();
         let mut found: Vec<(Role, RecordColumn)> = columns.into_par_iter().map(|column| (column.role, column.finish())).collect();
@@ -338,19 +338,23 @@ fn sources(column: Option<&RecordColumn>, n_rows: usize) -> Result<(Vec<String>,
 
 /// Bytes of a record beside its codes: order, entity, and the tables.
 const BYTES_A_RECORD: u64 = 64;
+/// Bytes of a cell beside its code: two or three keys of 16 bytes while pairs are sought; cells of many words have more, as their texts do.
+const BYTES_A_CELL: u64 = 48;
+/// How often texts and codes are held: as they were read, in order, and as keys of their words.
+const COPIES: u64 = 3;
 /// Bytes of a candidate: the pair, its pattern, both again sorted, its key while it is formed.
 const BYTES_A_PAIR: u64 = 48;
 /// Candidates of a record that are looked at where memory allows.
-const PAIRS_A_RECORD: u64 = 60;
+const PAIRS_A_RECORD: u64 = 120;
 /// Candidates that small tables may have.
-const LEAST_PAIRS: u64 = 1_000_000;
+const LEAST_PAIRS: u64 = 8_000_000;
 /// Candidates of a record below which the result would be worth little.
 const FEWEST_PAIRS_A_RECORD: u64 = 5;
 
-/// Refuses what would pass the budget: texts and codes, twice while they are put in order, and five candidates a record.
-fn within_budget(held: u64, n_rows: usize, step: &StepSpec, on: &StepRun<'_>) -> Result<(), JobError> {
-    let n_rows = n_rows as u64;
-    let needed_bytes = 2 * held + n_rows * (BYTES_A_RECORD + FEWEST_PAIRS_A_RECORD * BYTES_A_PAIR);
+/// Refuses what would pass the budget: texts, codes and keys, and five candidates a record.
+fn within_budget(held: u64, n_rows: usize, n_columns: usize, step: &StepSpec, on: &StepRun<'_>) -> Result<(), JobError> {
+    let (n_rows, n_columns) = (n_rows as u64, n_columns as u64);
+    let needed_bytes = COPIES * held + n_rows * (BYTES_A_RECORD + n_columns * BYTES_A_CELL + FEWEST_PAIRS_A_RECORD * BYTES_A_PAIR);
     if needed_bytes <= on.memory_bytes {
         return Ok(());
     }
@@ -366,7 +370,8 @@ fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutc
     let rows = Rows::read(step, on)?;
     let n_rows = rows.records.len() as u64;
     let crosses = step.is_written(SOURCE_COLUMN);
-    let room = on.memory_bytes.saturating_sub(2 * rows.bytes + n_rows * BYTES_A_RECORD) / BYTES_A_PAIR;
+    let a_record = BYTES_A_RECORD + rows.n_compared as u64 * BYTES_A_CELL;
+    let room = on.memory_bytes.saturating_sub(COPIES * rows.bytes + n_rows * a_record) / BYTES_A_PAIR;
     let options = DedupeOptions {
         crosses,
         is_clean: step.is_written(CLEAN_SOURCES).then(|| step.flag(CLEAN_SOURCES)),
@@ -395,5 +400,10 @@ fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutc
 /// Says what came out in a sentence.
 fn sentence(found: &Resolution, n_rows: u64) -> String {
     let twice = n_rows - found.n_entities as u64;
-    format!("{} records are of {} entities: {} more than one of a kind", count(n_rows), count(found.n_entities as u64), count(twice))
+    format!(
+        "{} records are of {} entities: {} are one more of something that is there already",
+        count(n_rows),
+        count(found.n_entities as u64),
+        count(twice)
+    )
 }
