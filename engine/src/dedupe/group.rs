@@ -6,65 +6,69 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use rayon::prelude::*;
 
-use super::weigh::probability;
-
-/// A pair with its log odds.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Scored {
+/// How much two records belong together, 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Link {
     pub(super) a: u32,
     pub(super) b: u32,
-    pub(super) log_odds: f64,
+    pub(super) closeness: f64,
 }
 
-/// Log odds of two records.
-pub(super) type Score<'a> = dyn Fn(u32, u32) -> f64 + Sync + 'a;
+/// Closeness of two records.
+pub(super) type Closeness<'a> = dyn Fn(u32, u32) -> f64 + Sync + 'a;
 
-/// Probability from which a pair holds a component together.
-const LEAST: f64 = 0.3;
+/// How links become entities.
+#[derive(Clone, Copy)]
+pub(super) struct Linkage<'a> {
+    /// Closeness from which a link holds a component together.
+    pub(super) least: f64,
+    /// Mean closeness over all pairs of two groups from which they are one.
+    pub(super) cut: f64,
+    /// Source of every record, where no entity has two records of one.
+    pub(super) source: Option<&'a [u16]>,
+    /// Gives the closeness of any two records of a small component; without it pairs that are not among the links have closeness 0.
+    pub(super) closeness: Option<&'a Closeness<'a>>,
+}
 
-/// Returns the entity of every record, numbered by first record: each pair of the two sources that is likelier than `cut`, the likeliest
-/// first, no record twice.
-pub(super) fn one_to_one(n: usize, scored: &[Scored], cut: f64) -> Vec<u32> {
-    let mut order: Vec<&Scored> = scored.iter().filter(|pair| probability(pair.log_odds) >= cut).collect();
-    order.sort_by(|one, other| other.log_odds.total_cmp(&one.log_odds).then((one.a, one.b).cmp(&(other.a, other.b))));
+/// Returns the entity of every record, numbered by first record: of pairs of two sources, the best first, each whose records have no other yet.
+pub(super) fn one_to_one(n: usize, best_first: impl Iterator<Item = (u32, u32)>) -> Vec<u32> {
     let mut entity: Vec<u32> = (0..n as u32).collect();
     let mut is_taken = vec![false; n];
-    for pair in order {
-        if !is_taken[pair.a as usize] && !is_taken[pair.b as usize] {
-            is_taken[pair.a as usize] = true;
-            is_taken[pair.b as usize] = true;
-            entity[pair.b as usize] = pair.a;
+    for (a, b) in best_first {
+        if !is_taken[a as usize] && !is_taken[b as usize] {
+            is_taken[a as usize] = true;
+            is_taken[b as usize] = true;
+            entity[b as usize] = a;
         }
     }
     entity
 }
 
-/// Returns the entity of every record, numbered by first record.
-///
-/// Components of pairs likelier than `LEAST` are parted by average link (Sokal and Michener 1958) of probabilities; a merge needs a mean of
-/// `cut` over all pairs of the two sides. `score` gives the log odds of pairs that are not among the scored ones. Where `source` is given, no
-/// entity has two records of one source.
-pub(super) fn average_link(scored: &[Scored], n: usize, cut: f64, source: Option<&[u16]>, score: &Score<'_>) -> Vec<u32> {
+/// Returns the entity of every record, numbered by first record: components of links are parted by average link (Sokal and Michener 1958).
+pub(super) fn average_link(n: usize, links: &[Link], linkage: Linkage<'_>) -> Vec<u32> {
     let mut parent: Vec<u32> = (0..n as u32).collect();
-    for pair in scored.iter().filter(|pair| probability(pair.log_odds) >= LEAST) {
-        let (a, b) = (root(&mut parent, pair.a), root(&mut parent, pair.b));
+    for link in links.iter().filter(|link| link.closeness >= linkage.least) {
+        let (a, b) = (root(&mut parent, link.a), root(&mut parent, link.b));
         parent[a.max(b) as usize] = a.min(b);
     }
     let roots: Vec<u32> = (0..n as u32).map(|record| root(&mut parent, record)).collect();
-    let mut members: BTreeMap<u32, (Vec<u32>, Vec<Scored>)> = BTreeMap::new();
-    for record in 0..n as u32 {
-        members.entry(roots[record as usize]).or_default().0.push(record);
+    let mut members: BTreeMap<u32, (Vec<u32>, Vec<Link>)> = BTreeMap::new();
+    for record in (0..n as u32).filter(|record| roots[*record as usize] != *record) {
+        let root = roots[record as usize];
+        members.entry(root).or_insert_with(|| (vec![root], Vec::new())).0.push(record);
     }
-    for pair in scored.iter().filter(|pair| roots[pair.a as usize] == roots[pair.b as usize]) {
-        members.get_mut(&roots[pair.a as usize]).expect("a root is its own member").1.push(*pair);
+    for link in links.iter().filter(|link| roots[link.a as usize] == roots[link.b as usize]) {
+        members.get_mut(&roots[link.a as usize]).expect("a component with a link has two records").1.push(*link);
     }
-    let components: Vec<(Vec<u32>, Vec<Scored>)> = members.into_values().filter(|(records, _)| records.len() > 1).collect();
-    let parted = |(records, pairs): &(Vec<u32>, Vec<Scored>)| {
-        let mut links = links(records, pairs, score);
-        if let Some(source) = source {
+    let components: Vec<(Vec<u32>, Vec<Link>)> = members.into_values().collect();
+    let parted = |(records, links): &(Vec<u32>, Vec<Link>)| {
+        let mut links = within(records, links, linkage.closeness);
+        if let Some(source) = linkage.source {
             links.retain(|(one, other, _)| source[records[*one as usize] as usize] != source[records[*other as usize] as usize]);
         }
-        part(records, &links, cut, source)
+        let source_of = |place: u32| linkage.source.map(|source| source[records[place as usize] as usize]);
+        let groups = part(records.len(), &links, linkage.cut, &source_of);
+        groups.into_iter().map(|group| group.into_iter().map(|place| records[place as usize]).collect()).collect()
     };
     let groups: Vec<Vec<Vec<u32>>> = components.par_iter().map(parted).collect();
     let mut entity: Vec<u32> = (0..n as u32).collect();
@@ -77,23 +81,32 @@ pub(super) fn average_link(scored: &[Scored], n: usize, cut: f64, source: Option
     entity
 }
 
-/// Probability of a third of the log odds: most pairs are certain, and means of 1 and 0 tie; what is less certain then goes last. Half is where
-/// it was.
-fn tempered(log_odds: f64) -> f64 {
-    probability(log_odds / 3.0)
+/// Numbers entities from 0 by their first record.
+pub(super) fn numbered(first: &[u32]) -> (Vec<u32>, usize) {
+    let (mut entity, mut n) = (vec![0; first.len()], 0);
+    for (record, first) in first.iter().enumerate() {
+        if *first as usize == record {
+            entity[record] = n;
+            n += 1;
+        } else {
+            entity[record] = entity[*first as usize];
+        }
+    }
+    (entity, n as usize)
 }
 
-/// Links of a component, records by their place in it: of a small one all pairs, of a large one those that were scored.
-fn links(records: &[u32], pairs: &[Scored], score: &Score<'_>) -> Vec<(u32, u32, f64)> {
+/// Links of a component, records by their place in it: of a small one all pairs, of a large one those that were given.
+fn within(records: &[u32], links: &[Link], closeness: Option<&Closeness<'_>>) -> Vec<(u32, u32, f64)> {
     const SMALL: usize = 200;
     const LEAST_LINK: f64 = 0.01;
     let k = records.len() as u32;
-    let place = |record: u32| records.binary_search(&record).expect("pairs are of the component's records") as u32;
-    let all: Vec<(u32, u32, f64)> = if records.len() <= SMALL {
-        let all = (0..k).flat_map(|one| (one + 1..k).map(move |other| (one, other)));
-        all.map(|(one, other)| (one, other, tempered(score(records[one as usize], records[other as usize])))).collect()
-    } else {
-        pairs.iter().map(|pair| (place(pair.a), place(pair.b), tempered(pair.log_odds))).collect()
+    let place = |record: u32| records.binary_search(&record).expect("links are of the component's records") as u32;
+    let all: Vec<(u32, u32, f64)> = match closeness.filter(|_| records.len() <= SMALL) {
+        Some(closeness) => {
+            let all = (0..k).flat_map(|one| (one + 1..k).map(move |other| (one, other)));
+            all.map(|(one, other)| (one, other, closeness(records[one as usize], records[other as usize]))).collect()
+        }
+        None => links.iter().map(|link| (place(link.a), place(link.b), link.closeness)).collect(),
     };
     all.into_iter().filter(|link| link.2 >= LEAST_LINK).collect()
 }
@@ -106,10 +119,10 @@ fn root(parent: &mut [u32], mut record: u32) -> u32 {
     record
 }
 
-/// Average link of one component over its likely pairs, the likeliest merge first; pairs that are not among the links have probability 0.
-fn part(component: &[u32], links: &[(u32, u32, f64)], cut: f64, source: Option<&[u16]>) -> Vec<Vec<u32>> {
-    let mut groups: Vec<Vec<u32>> = component.iter().map(|record| vec![*record]).collect();
-    let mut near: Vec<BTreeMap<u32, f64>> = vec![BTreeMap::new(); component.len()];
+/// Average link of one component over its links, the closest merge first; pairs without a link have closeness 0.
+fn part(n: usize, links: &[(u32, u32, f64)], cut: f64, source: &dyn Fn(u32) -> Option<u16>) -> Vec<Vec<u32>> {
+    let mut groups: Vec<Vec<u32>> = (0..n as u32).map(|place| vec![place]).collect();
+    let mut near: Vec<BTreeMap<u32, f64>> = vec![BTreeMap::new(); n];
     let mut heap = BinaryHeap::new();
     for &(one, other, p) in links {
         near[one as usize].insert(other, p);
@@ -128,7 +141,7 @@ fn part(component: &[u32], links: &[(u32, u32, f64)], cut: f64, source: Option<&
         if (sum / (groups[one].len() * groups[other].len()) as f64).to_bits() != merge.mean.to_bits() {
             continue;
         }
-        if source.is_some_and(|source| has_one_source(&groups[one], &groups[other], source)) {
+        if has_one_source(&groups[one], &groups[other], source) {
             near[one].remove(&merge.other);
             near[other].remove(&merge.one);
             continue;
@@ -157,11 +170,11 @@ fn part(component: &[u32], links: &[(u32, u32, f64)], cut: f64, source: Option<&
 }
 
 /// Says whether two groups hold records of one source.
-fn has_one_source(one: &[u32], other: &[u32], source: &[u16]) -> bool {
-    one.iter().any(|record| other.iter().any(|beside| source[*record as usize] == source[*beside as usize]))
+fn has_one_source(one: &[u32], other: &[u32], source: &dyn Fn(u32) -> Option<u16>) -> bool {
+    one.iter().any(|place| source(*place).is_some_and(|of| other.iter().any(|beside| source(*beside) == Some(of))))
 }
 
-/// A merge to come: the likeliest first, then that of the first records.
+/// A merge to come: the closest first, then that of the first records.
 #[derive(Debug, Clone, Copy)]
 struct Merge {
     mean: f64,

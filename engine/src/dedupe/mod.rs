@@ -19,6 +19,8 @@ mod block;
 mod compare;
 #[cfg(test)]
 mod definition;
+mod edges;
+mod exact;
 mod group;
 mod quality;
 mod records;
@@ -26,14 +28,18 @@ mod shape;
 mod strings;
 #[cfg(test)]
 mod tests;
+mod text;
 mod weigh;
 
+pub use edges::{Edge, EdgeGroups, EdgeOptions, entities_of_edges};
+pub use exact::{ExactOptions, RowClasses, RowHashes};
 pub use quality::Expected;
 pub use records::{ColumnBuilder, Content, MISSING, RecordColumn, Records};
 pub use strings::{LONGEST, jaro_winkler, osa};
+pub use text::{NearPair, NearTexts, NoTexts, Parts, Shingles, TextOptions, TextSets, Unit, near_texts};
 
 use compare::Comparison;
-use group::Scored;
+use group::{Link, Linkage};
 use weigh::{Chance, Pattern, Rivals, Weights};
 
 /// What is asked.
@@ -128,8 +134,7 @@ pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() ->
             adds: found.weights.adds(&shaped, &work.comparisons, work.pattern(pair.a, pair.b), (pair.a, pair.b)),
         }
     };
-    let mut pairs: Vec<&Scored> = found.scored.iter().filter(|pair| weigh::probability(pair.log_odds) >= LEAST_SHOWN).collect();
-    pairs.par_sort_by(|one, other| other.log_odds.total_cmp(&one.log_odds).then((one.a, one.b).cmp(&(other.a, other.b))));
+    let pairs = best_first(&found.scored, LEAST_SHOWN);
     Some(Resolution {
         entity,
         n_entities: number.len(),
@@ -147,6 +152,17 @@ pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() ->
 
 /// Probability from which a pair is told.
 const LEAST_SHOWN: f64 = 0.01;
+
+/// A pair with its log odds.
+#[derive(Debug, Clone, Copy)]
+struct Scored {
+    a: u32,
+    b: u32,
+    log_odds: f64,
+}
+
+/// Log odds of two records.
+type Score<'a> = dyn Fn(u32, u32) -> f64 + Sync + 'a;
 
 /// The candidates and what they show.
 struct Work<'a> {
@@ -223,10 +239,19 @@ impl<'a> Work<'a> {
             self.pairs.par_iter().zip(&self.patterns).map(of_pair).filter(|pair| pair.log_odds > LEAST_HELD).collect();
         let n = self.records.len();
         let entity = if is_clean_pair {
-            group::one_to_one(n, &scored, options.threshold)
+            let likely = best_first(&scored, options.threshold);
+            group::one_to_one(n, likely.iter().map(|pair| (pair.a, pair.b)))
         } else {
-            let source = (is_clean == Some(true)).then_some(&*self.records.source);
-            group::average_link(&scored, n, options.threshold, source, &score)
+            let links: Vec<Link> =
+                scored.par_iter().map(|pair| Link { a: pair.a, b: pair.b, closeness: tempered(pair.log_odds) }).collect();
+            let closeness = |a: u32, b: u32| tempered(score(a, b));
+            let linkage = Linkage {
+                least: tempered(LEAST_LINKED),
+                cut: options.threshold,
+                source: (is_clean == Some(true)).then_some(&*self.records.source),
+                closeness: Some(&closeness),
+            };
+            group::average_link(n, &links, linkage)
         };
         let expected = Expected::of(&entity, &scored, is_clean_pair, &score);
         Some(Found { weights, scored, entity, is_clean, expected })
@@ -271,5 +296,20 @@ impl<'a> Work<'a> {
     }
 }
 
+/// Returns the pairs that are at least so likely, the likeliest first.
+fn best_first(scored: &[Scored], least: f64) -> Vec<&Scored> {
+    let mut pairs: Vec<&Scored> = scored.iter().filter(|pair| weigh::probability(pair.log_odds) >= least).collect();
+    pairs.par_sort_by(|one, other| other.log_odds.total_cmp(&one.log_odds).then((one.a, one.b).cmp(&(other.a, other.b))));
+    pairs
+}
+
+/// Probability of a third of the log odds: most pairs are certain, and means of 1 and 0 tie; what is less certain then goes last. Half is where
+/// it was.
+fn tempered(log_odds: f64) -> f64 {
+    weigh::probability(log_odds / 3.0)
+}
+
+/// Log odds from which a pair holds a component together: a probability of 0.3.
+const LEAST_LINKED: f64 = -0.847_297_860_387_203_6;
 /// Log odds from which a candidate is kept.
 const LEAST_HELD: f64 = -7.0;

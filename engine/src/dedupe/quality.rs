@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::group::{Score, Scored};
 use super::weigh::probability;
+use super::{Score, Scored};
 
 /// Expected quality over pairs of records.
 ///

@@ -1,0 +1,293 @@
+//! From texts to sets of shingles.
+
+use rayon::prelude::*;
+
+/// What a shingle is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Words: runs of letters, digits and underscores.
+    Word,
+    /// Bytes, with every run of white space as one space: for languages that do not part words.
+    Byte,
+}
+
+/// How texts become shingles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shingles {
+    /// What they are made of.
+    pub unit: Unit,
+    /// Units in each; a shorter text is one shingle.
+    pub k: usize,
+}
+
+/// Hands the parts of a text, by its place in a block, to a closure, one after the other.
+pub type Parts<'a> = dyn Fn(usize, &mut dyn FnMut(&str)) + Sync + 'a;
+
+/// Texts that are kept together.
+const BLOCK: usize = 2_048;
+
+/// The sets of shingles of many texts: ascending hashes.
+#[derive(Debug, Clone)]
+pub struct TextSets {
+    how: Shingles,
+    blocks: Vec<Block>,
+    n_texts: usize,
+    n_shingles: u64,
+}
+
+/// Sets of up to `BLOCK` texts, one after the other.
+#[derive(Debug, Clone, Default)]
+struct Block {
+    hashes: Vec<u64>,
+    ends: Vec<u32>,
+}
+
+impl Block {
+    fn set(&self, at: usize) -> &[u64] {
+        let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
+        &self.hashes[start..self.ends[at] as usize]
+    }
+}
+
+impl TextSets {
+    /// Returns no text yet.
+    #[must_use]
+    pub const fn new(how: Shingles) -> Self {
+        Self { how, blocks: Vec::new(), n_texts: 0, n_shingles: 0 }
+    }
+
+    /// Adds texts; each is the parts that `parts` hands to its closure, one after the other.
+    ///
+    /// # Panics
+    /// When the texts of a block hold 2^32 shingles.
+    pub fn push(&mut self, n: usize, parts: &Parts<'_>) {
+        let held = self.n_texts % BLOCK;
+        let room = if held == 0 { 0 } else { (BLOCK - held).min(n) };
+        if room > 0 {
+            let more = block(self.how, 0..room, parts);
+            let last = self.blocks.last_mut().expect("a block that is not full is there");
+            let start = last.hashes.len() as u32;
+            last.hashes.extend_from_slice(&more.hashes);
+            last.ends.extend(more.ends.iter().map(|end| start + end));
+        }
+        let starts: Vec<usize> = (room..n).step_by(BLOCK).collect();
+        self.blocks.par_extend(starts.into_par_iter().map(|start| block(self.how, start..(start + BLOCK).min(n), parts)));
+        self.n_texts += n;
+        self.n_shingles = self.blocks.iter().map(|block| block.hashes.len() as u64).sum();
+    }
+
+    /// Returns how many texts there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.n_texts
+    }
+
+    /// Says whether there is no text.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.n_texts == 0
+    }
+
+    /// Returns how many shingles all sets hold.
+    #[must_use]
+    pub const fn n_shingles(&self) -> u64 {
+        self.n_shingles
+    }
+
+    /// Returns the shingles of a text, ascending; none where it has no word.
+    #[must_use]
+    pub fn set(&self, text: u32) -> &[u64] {
+        self.blocks[text as usize / BLOCK].set(text as usize % BLOCK)
+    }
+
+    /// Returns the share of the shingles of two texts that both have; 0 where one has none.
+    #[must_use]
+    pub fn jaccard(&self, a: u32, b: u32) -> f64 {
+        let (a, b) = (self.set(a), self.set(b));
+        jaccard(common(a, b), a.len(), b.len())
+    }
+}
+
+/// Jaccard similarity from the sizes of two sets and of what they have in common.
+pub(super) fn jaccard(n_common: usize, a: usize, b: usize) -> f64 {
+    if n_common == 0 { 0.0 } else { n_common as f64 / (a + b - n_common) as f64 }
+}
+
+/// Counts what two ascending lists have in common.
+pub(super) fn common(a: &[u64], b: &[u64]) -> usize {
+    let (mut i, mut j, mut n) = (0, 0, 0);
+    // Without a branch on which is less: that cannot be foretold.
+    while i < a.len() && j < b.len() {
+        let (x, y) = (a[i], b[j]);
+        i += usize::from(x <= y);
+        j += usize::from(y <= x);
+        n += usize::from(x == y);
+    }
+    n
+}
+
+fn block(how: Shingles, texts: std::ops::Range<usize>, parts: &Parts<'_>) -> Block {
+    let mut block = Block { hashes: Vec::new(), ends: Vec::with_capacity(texts.len()) };
+    let mut units = Units::default();
+    for text in texts {
+        units.clear();
+        parts(text, &mut |part| units.add(how.unit, part));
+        let start = block.hashes.len();
+        units.shingles(how, &mut block.hashes);
+        let set = &mut block.hashes[start..];
+        set.sort_unstable();
+        let mut kept = start;
+        for at in start..block.hashes.len() {
+            if at == start || block.hashes[at] != block.hashes[at - 1] {
+                block.hashes[kept] = block.hashes[at];
+                kept += 1;
+            }
+        }
+        block.hashes.truncate(kept);
+        block.ends.push(u32::try_from(kept).expect("a block of texts holds fewer than 2^32 shingles"));
+    }
+    block.hashes.shrink_to_fit();
+    block
+}
+
+/// Words of a text by their hashes, or its bytes.
+#[derive(Default)]
+struct Units {
+    words: Vec<u64>,
+    bytes: Vec<u8>,
+}
+
+/// Odd numbers of random bits: digits of pi.
+const MIX: [u64; 3] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1];
+
+/// Multiplies to 128 bits and folds the halves: what wyhash and its kin are made of.
+#[allow(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
+const fn fold(a: u64, b: u64) -> u64 {
+    let product = a as u128 * b as u128;
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// Eight bytes at a time, the last ones with their number.
+#[derive(Clone, Copy)]
+struct WordHash {
+    state: u64,
+    bytes: u64,
+    n: u64,
+}
+
+impl WordHash {
+    const START: Self = Self { state: MIX[0], bytes: 0, n: 0 };
+
+    #[inline]
+    fn add(&mut self, byte: u8) {
+        self.bytes = self.bytes << 8 | u64::from(byte);
+        self.n += 1;
+        if self.n.is_multiple_of(8) {
+            self.state = fold(self.state ^ self.bytes, MIX[1]);
+            self.bytes = 0;
+        }
+    }
+
+    #[inline]
+    fn end(&self) -> u64 {
+        fold(self.state ^ self.bytes, MIX[2] ^ self.n)
+    }
+}
+
+/// Lower-case letter of a word that a byte of ASCII stands for; 0 where it parts words.
+const WORD_BYTE: [u8; 128] = {
+    let mut table = [0; 128];
+    let mut byte = 0;
+    while byte < 128 {
+        if (byte as u8).is_ascii_alphanumeric() || byte == b'_' as usize {
+            table[byte] = (byte as u8).to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    table
+};
+
+impl Units {
+    fn clear(&mut self) {
+        self.words.clear();
+        self.bytes.clear();
+    }
+
+    fn add(&mut self, unit: Unit, part: &str) {
+        match unit {
+            Unit::Word => self.add_words(part),
+            Unit::Byte => self.add_bytes(part),
+        }
+    }
+
+    fn add_words(&mut self, part: &str) {
+        let bytes = part.as_bytes();
+        let mut word = WordHash::START;
+        let mut at = 0;
+        while at < bytes.len() {
+            let byte = bytes[at];
+            if byte < 128 {
+                let lower = WORD_BYTE[usize::from(byte)];
+                if lower != 0 {
+                    word.add(lower);
+                } else if word.n > 0 {
+                    self.words.push(word.end());
+                    word = WordHash::START;
+                }
+                at += 1;
+                continue;
+            }
+            let letter = part[at..].chars().next().expect("a byte above 127 begins a letter here");
+            if letter.is_alphanumeric() {
+                for lower in letter.to_lowercase() {
+                    for byte in lower.encode_utf8(&mut [0; 4]).bytes() {
+                        word.add(byte);
+                    }
+                }
+            } else if word.n > 0 {
+                self.words.push(word.end());
+                word = WordHash::START;
+            }
+            at += letter.len_utf8();
+        }
+        if word.n > 0 {
+            self.words.push(word.end());
+        }
+    }
+
+    fn add_bytes(&mut self, part: &str) {
+        for word in part.split_whitespace() {
+            if !self.bytes.is_empty() {
+                self.bytes.push(b' ');
+            }
+            for letter in word.chars() {
+                for lower in letter.to_lowercase() {
+                    self.bytes.extend_from_slice(lower.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+            }
+        }
+    }
+
+    /// Adds the hash of every run of k units, or of all where there are fewer.
+    fn shingles(&self, how: Shingles, out: &mut Vec<u64>) {
+        match how.unit {
+            Unit::Word if self.words.is_empty() => {}
+            Unit::Word => {
+                let k = how.k.min(self.words.len());
+                out.extend(self.words.windows(k).map(|words| words.iter().fold(MIX[0], |h, word| fold(h.rotate_left(23) ^ word, MIX[1]))));
+            }
+            Unit::Byte if self.bytes.is_empty() => {}
+            Unit::Byte => {
+                let k = how.k.min(self.bytes.len());
+                let of = |bytes: &[u8]| {
+                    let mut hash = WordHash::START;
+                    for byte in bytes {
+                        hash.add(*byte);
+                    }
+                    hash.end()
+                };
+                out.extend(self.bytes.windows(k).map(of));
+            }
+        }
+    }
+}
