@@ -214,7 +214,7 @@ fn step(sources: &[PlannedSource], asked: &Spec, index: usize, n_threads: usize)
     };
     let default = |key: &str| {
         let takes = spec.kind.keys().iter().find(|known| known.name == key).map(|known| known.takes);
-        if let Some(Takes::Table(name)) = takes { name } else { "" }
+        if let Some(Takes::Table(name) | Takes::TableIfAny(name)) = takes { name } else { "" }
     };
     let other = |(key, table): &(&'static str, Spanned<TableName>)| (*key, self::input(sources, steps, &table.value, default(key)));
     let others: Vec<_> = spec.others.iter().map(other).collect();

@@ -10,7 +10,7 @@ use gristmill_datasets::Sample;
 use crate::kinds::{Key, Takes};
 
 use super::literals::{default_of, is_required, meant, meant_in_range, number_of, number_text, sample_literal, wanted};
-use super::nearest::{did_you_mean, listed};
+use super::nearest::{did_you_mean, listed, nearest};
 use super::problems::{Problems, Span, Spanned};
 use super::tree::{Node, Notation, Table, Tree, quoted};
 use super::{keys, units};
@@ -37,6 +37,8 @@ pub enum Value {
     Integers(Vec<i64>),
     /// Part of the rows.
     Sample(Sample),
+    /// Keys of its own.
+    Keys(Values),
 }
 
 /// A value, and where it was written.
@@ -158,6 +160,15 @@ impl Values {
         }
     }
 
+    /// Returns the keys of a table within.
+    #[must_use]
+    pub fn keys(&self, key: &str) -> Option<&Self> {
+        match &self.field(key)?.value {
+            Value::Keys(keys) => Some(keys),
+            _ => None,
+        }
+    }
+
     /// Says whether the user gave the key, rightly or wrongly.
     #[must_use]
     pub fn is_given(&self, key: &str) -> bool {
@@ -214,8 +225,9 @@ impl<'a> Reading<'a> {
 
     fn value(&mut self, key: &Key, node: &Node) -> Option<Value> {
         match (key.takes, &node.value) {
-            (Takes::Text | Takes::Column | Takes::Table(_), Tree::Text(text)) => self.text(key, node, text),
+            (Takes::Text | Takes::Column | Takes::Table(_) | Takes::TableIfAny(_), Tree::Text(text)) => self.text(key, node, text),
             (Takes::Choice(words), Tree::Text(text)) => self.choice(key, node, words, text),
+            (Takes::Keys(keys), Tree::Table(table)) => Some(Value::Keys(self.keys(key, keys, table, &node.span))),
             (Takes::Flag, Tree::Flag(flag)) => Some(Value::Flag(*flag)),
             (Takes::Integer(from, to), Tree::Integer(number)) if (from..=to).contains(number) => Some(Value::Integer(*number)),
             (Takes::Integer(from, to), Tree::Integer(_) | Tree::Huge) => {
@@ -246,6 +258,18 @@ impl<'a> Reading<'a> {
                 None
             }
         }
+    }
+
+    fn keys(&mut self, key: &Key, keys: &'static [Key], table: &Table, at: &Span) -> Values {
+        let known: Vec<&'static Key> = keys.iter().collect();
+        self.values(table, at, &known, |reading, name, _, values| {
+            let names = || keys.iter().map(|key| key.name);
+            if let Some(meant) = nearest(&name.value, names()) {
+                values.give(meant);
+            }
+            let message = format!("unknown key `{}` in `{}`", short(&name.value), key.name);
+            reading.problems.add(name.span.clone(), message, "no such key", did_you_mean(&name.value, "keys", names()));
+        })
     }
 
     fn text(&mut self, key: &Key, node: &Node, text: &str) -> Option<Value> {

@@ -110,7 +110,7 @@ pub(crate) fn table_name(text: &str) -> TableName {
 /// Returns the tables that a step reads beside its rows, by the keys that name them.
 pub(super) fn others(step: &RawStep) -> Vec<(&'static str, Spanned<String>)> {
     let of_kind = step.kind.map_or(&[][..], |kind| kind.keys());
-    let named = of_kind.iter().filter(|key| matches!(key.takes, Takes::Table(_)));
+    let named = of_kind.iter().filter(|key| matches!(key.takes, Takes::Table(_) | Takes::TableIfAny(_)));
     named.filter_map(|key| Some((key.name, step.values.spanned_text(key.name)?))).collect()
 }
 

@@ -30,10 +30,14 @@ pub(super) fn sample_literal(key: &Key) -> String {
             "where" => "\"amount > 0\"",
             _ => "\"NAME\"",
         },
+        (None, Takes::Keys(keys)) => {
+            let entry = |key: &Key| format!("{} = {}", key.name, sample_literal(key));
+            return format!("{{ {} }}", keys.iter().map(entry).collect::<Vec<_>>().join(", "));
+        }
         (None, Takes::Flag) => "true",
         (None, Takes::Bytes) => "\"2GiB\"",
         (None, Takes::Sample) => "1000",
-        (None, Takes::Table(_)) => "\"STEP\"",
+        (None, Takes::Table(_) | Takes::TableIfAny(_)) => "\"STEP\"",
         (None, Takes::Column) => "\"COLUMN\"",
         (None, Takes::ColumnList) => "[\"COLUMN\"]",
         (None, Takes::IntegerList(..)) => "[1, 2]",
@@ -52,7 +56,8 @@ pub(super) fn default_of(key: &Key) -> Option<Value> {
     let default = key.default?;
     let bare = || default.trim_matches('"').to_owned();
     match key.takes {
-        Takes::Text | Takes::Choice(_) | Takes::Column | Takes::Table(_) => Some(Value::Text(bare())),
+        Takes::Text | Takes::Choice(_) | Takes::Column | Takes::Table(_) | Takes::TableIfAny(_) => Some(Value::Text(bare())),
+        Takes::Keys(_) => None,
         Takes::Flag => default.parse().ok().map(Value::Flag),
         Takes::Integer(..) => default.parse().ok().map(Value::Integer),
         Takes::Number(..) => default.parse().ok().map(Value::Number),
@@ -74,8 +79,9 @@ pub(super) fn default_of(key: &Key) -> Option<Value> {
 pub(super) const fn wanted(takes: Takes) -> &'static str {
     match takes {
         Takes::Text => "a text",
-        Takes::Table(_) => "the name of a step or source, or the path of a file",
+        Takes::Table(_) | Takes::TableIfAny(_) => "the name of a step or source, or the path of a file",
         Takes::Choice(_) => "one of a few words",
+        Takes::Keys(_) => "a table of keys",
         Takes::Flag => "`true` or `false`",
         Takes::Integer(..) => "a whole number",
         Takes::Number(..) => "a number",

@@ -355,6 +355,12 @@ impl StepSpec {
         self.values.list(key)
     }
 
+    /// Returns the keys of a table within; none where it was not written.
+    #[must_use]
+    pub fn keys(&self, key: &str) -> Option<&Values> {
+        self.values.keys(key)
+    }
+
     /// Returns the place of a key's value; the header's where it was not written.
     #[must_use]
     pub fn span(&self, key: &str) -> Span {

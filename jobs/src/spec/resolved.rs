@@ -60,6 +60,10 @@ fn literal(value: &Value) -> String {
         Value::Flag(flag) => flag.to_string(),
         Value::Bytes(bytes) => bytes.to_string(),
         Value::Sample(Sample::Rows(rows)) => rows.to_string(),
+        Value::Keys(values) => {
+            let entries: Vec<String> = values.iter().map(|(key, field)| format!("{key} = {}", literal(&field.value))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
         Value::Integers(items) => format!("{items:?}"),
         Value::List(items) => {
             let items: Vec<String> = items.iter().map(|item| quoted(&item.value)).collect();

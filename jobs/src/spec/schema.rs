@@ -58,7 +58,7 @@ fn property(key: &Key) -> Value {
     let list = json!({ "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1, "uniqueItems": true });
     let text = json!({ "type": "string", "minLength": 1 });
     let mut schema = match key.takes {
-        Takes::Text | Takes::Column | Takes::Table(_) => text,
+        Takes::Text | Takes::Column | Takes::Table(_) | Takes::TableIfAny(_) => text,
         Takes::Choice(words) => json!({ "enum": words }),
         Takes::Flag => json!({ "type": "boolean" }),
         Takes::Integer(from, to) => json!({ "type": "integer", "minimum": from, "maximum": to }),
@@ -69,6 +69,7 @@ fn property(key: &Key) -> Value {
             json!({ "anyOf": [{ "type": "array", "items": item, "minItems": 1, "uniqueItems": true }, item] })
         }
         Takes::TextList | Takes::ColumnList => json!({ "anyOf": [list, text] }),
+        Takes::Keys(keys) => object(keys.iter(), key.about),
         Takes::Sample => json!({ "type": "number", "minimum": 0 }),
     };
     schema["description"] = json!(key.about);
