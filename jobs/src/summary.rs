@@ -8,6 +8,7 @@ use std::path::Path;
 use arrow::array::{Array, RecordBatch, StringArray};
 
 use crate::JobError;
+use crate::kinds::TESTS_NOTHING;
 use crate::manifest::{Manifest, StepRecord};
 use crate::outputs;
 use crate::terminal::{count, counted, plain};
@@ -45,13 +46,18 @@ fn headline(manifest: &Manifest, cached: bool) -> String {
         1 => format!("1 hypothesis tested at alpha = {}, ", manifest.alpha),
         family => format!("{} hypotheses tested at alpha = {}, ", count(family), manifest.alpha),
     };
-    let found = match manifest.n_findings {
-        0 => "no finding".to_owned(),
-        n => counted(n, "finding"),
-    };
     let when = match (&manifest.finished, cached) {
         (Some(finished), true) => format!("; cached, this run ended at {finished}"),
         _ => String::new(),
+    };
+    // A job that tests nothing has no findings to count: what it came to is its first note.
+    let came_to = manifest.steps.iter().rev().find_map(|step| step.notes.first());
+    if let Some(note) = came_to.filter(|_| manifest.steps.iter().all(|step| TESTS_NOTHING.contains(&step.kind.as_str()))) {
+        return format!("{job}: {}{when}", plain(note.trim_end_matches('.')));
+    }
+    let found = match manifest.n_findings {
+        0 => "no finding".to_owned(),
+        n => counted(n, "finding"),
     };
     format!("{job}: {found} ({tested}{}{when})", counted(rows, "row"))
 }

@@ -32,6 +32,9 @@ pub use score::Score;
 /// Every kind that a spec may name, in the order of the help.
 pub const KINDS: &[&dyn JobKind] = &[&Correlate, &Cluster, &Score, &Compare, &Features, &Dedupe, &Link];
 
+/// Kinds that look for records that are one: they make tables, and no findings.
+pub(crate) const TESTS_NOTHING: &[&str] = &["dedupe", "link"];
+
 /// What a spec may ask for.
 pub trait JobKind: Sync {
     /// Returns the verb of the spec.
@@ -94,8 +97,12 @@ pub enum Takes {
     IntegerList(i64, i64),
     /// A number of rows (whole) or a share (0 to 1 exclusive).
     Sample,
+    /// A table of keys of its own, as in `text = { k = 3 }`.
+    Keys(&'static [Key]),
     /// A source, a table of a step, or a file: read beside the rows of the step. Of a step named alone it is the table of this name.
     Table(&'static str),
+    /// The same, for a key that may be absent.
+    TableIfAny(&'static str),
 }
 
 /// A table that a kind writes.

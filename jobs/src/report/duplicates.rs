@@ -1,4 +1,4 @@
-//! Which records are one: the tables `verdict`, `comparisons`, `pairs` and `golden` that `dedupe` and `link` write.
+//! Which records are one: the tables `verdict`, `comparisons`, `pairs`, `duplicate_classes` and `golden` that `dedupe` and `link` write.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,6 +13,8 @@ const KEPT: usize = 40;
 const N_BARS: usize = 20;
 /// Entity sizes with a line of their own.
 const SIZES: usize = 6;
+/// Pairs near the cut that are shown.
+const AT_THE_BORDER: usize = 8;
 /// Bits at which a bar is full.
 const FULL_BITS: f64 = 20.0;
 
@@ -31,9 +33,22 @@ pub struct ComparedColumn {
     pub beside: Option<String>,
 }
 
+/// A pair near the cut.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BorderPair {
+    /// Both records, by the `id` or the row.
+    pub ends: [String; 2],
+    /// Its score.
+    pub score: f64,
+    /// Whether they are one entity.
+    pub is_one: bool,
+}
+
 /// The records of a step.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DuplicateData {
+    /// `records`, `text`, `exact` or `edges`.
+    pub method: String,
     /// `resolved`, `too_few` or `no_duplicates`; empty where the step writes none.
     pub verdict: String,
     /// Records and entities.
@@ -50,6 +65,10 @@ pub struct DuplicateData {
     pub n_columns: u64,
     /// Pairs by probability, from 0 to 1.
     pub scores: [u64; N_BARS],
+    /// Pairs nearest to the cut, the nearest first.
+    pub border: Vec<BorderPair>,
+    /// Rows and entities of each cause of duplicates.
+    pub classes: Vec<(String, u64, u64)>,
     /// Entities by how many records they have.
     pub sizes: BTreeMap<u64, u64>,
 }
@@ -67,6 +86,14 @@ pub(super) fn read(dir: &Path) -> Result<DuplicateData, TableError> {
             let bar = ((p.clamp(0.0, 1.0) * N_BARS as f64) as usize).min(N_BARS - 1);
             data.scores[bar] += 1;
         }
+        border(batch, &mut data);
+        Ok(())
+    })?;
+    each_batch(&dir.join("duplicate_classes.parquet"), |batch| {
+        batch.require(&["class", "n_rows", "n_entities"])?;
+        let (class, n_rows, n_entities) = (batch.text("class"), batch.count("n_rows"), batch.count("n_entities"));
+        let line = |row: usize| (class.owned(row), n_rows.at(row).unwrap_or(0), n_entities.at(row).unwrap_or(0));
+        data.classes.extend((0..batch.n_rows()).map(line).filter(|(_, n_rows, _)| *n_rows > 0));
         Ok(())
     })?;
     each_batch(&dir.join("golden.parquet"), |batch| {
@@ -80,9 +107,31 @@ pub(super) fn read(dir: &Path) -> Result<DuplicateData, TableError> {
     Ok(data)
 }
 
+/// Keeps the pairs that are nearest to the cut.
+fn border(batch: &Batch<'_>, data: &mut DuplicateData) {
+    let score = batch.number("score");
+    let end = |side: &str| {
+        let (id, row) = (batch.text(&format!("{side}_id")), batch.text(side));
+        move |at: usize| id.at(at).or_else(|| row.at(at)).unwrap_or_default().to_owned()
+    };
+    let (a, b, is_one) = (end("a"), end("b"), batch.flag("same_entity"));
+    let threshold = data.threshold;
+    let distance = |score: f64| (score - threshold).abs();
+    for row in 0..batch.n_rows() {
+        let Some(score) = score.at(row) else { continue };
+        if data.border.len() == AT_THE_BORDER && data.border.last().is_some_and(|last| distance(last.score) <= distance(score)) {
+            continue;
+        }
+        let at = data.border.partition_point(|kept| distance(kept.score) <= distance(score));
+        data.border.insert(at, BorderPair { ends: [a(row), b(row)], score, is_one: is_one.at(row) == Some(true) });
+        data.border.truncate(AT_THE_BORDER);
+    }
+}
+
 fn verdict(batch: &Batch<'_>, data: &mut DuplicateData) -> Result<(), String> {
-    batch.require(&["verdict", "n_records", "n_entities"])?;
+    batch.require(&["method", "verdict", "n_records", "n_entities"])?;
     if batch.n_rows() > 0 {
+        data.method = batch.text("method").owned(0);
         data.verdict = batch.text("verdict").owned(0);
         data.n_records = batch.count("n_records").at(0).unwrap_or(0);
         data.n_entities = batch.count("n_entities").at(0).unwrap_or(0);
@@ -139,9 +188,13 @@ fn counted_entities(n: u64) -> String {
 pub(super) struct DuplicatesView {
     pub(super) step: Option<Html>,
     pub(super) expected: Option<String>,
+    pub(super) is_of_records: bool,
     pub(super) columns: Vec<ColumnView>,
     pub(super) rest: Option<String>,
-    pub(super) scores: Html,
+    /// Heading, what is to be known, and the histogram; none where every pair is a copy.
+    pub(super) scores: Option<(&'static str, &'static str, Html)>,
+    pub(super) border: Vec<(Html, Html, String, &'static str)>,
+    pub(super) classes: Vec<(&'static str, String, String)>,
     pub(super) sizes: Vec<(String, String, String)>,
 }
 
@@ -176,9 +229,46 @@ impl DuplicatesView {
             expected,
             rest: text::rest(data.n_columns, columns.len(), "more column", "comparisons"),
             columns,
-            scores: histogram(&data.scores, data.threshold),
+            is_of_records: data.method == "records",
+            scores: scores(data),
+            border: data.border.iter().filter(|_| data.method != "exact").map(border_line).collect(),
+            classes: data.classes.iter().map(|(class, rows, entities)| (cause(class), count(*rows), count(*entities))).collect(),
             sizes: sizes(&data.sizes),
         })
+    }
+}
+
+/// The histogram of scores, and what a score is.
+fn scores(data: &DuplicateData) -> Option<(&'static str, &'static str, Html)> {
+    let (heading, about, axis) = match data.method.as_str() {
+        "records" => (
+            "Pairs by probability",
+            "Pairs of 1\u{a0}% or more; heights grow with the logarithm. Look at those near the dashed cut first.",
+            "probability of a match",
+        ),
+        "text" => (
+            "Pairs by similarity",
+            "Every pair of texts at the threshold or above, none left to chance; heights grow with the logarithm.",
+            "Jaccard similarity of shingles",
+        ),
+        "edges" => ("Pairs by score", "Pairs and scores as they were given; heights grow with the logarithm.", "score"),
+        _ => return None,
+    };
+    Some((heading, about, histogram(&data.scores, data.threshold, axis)))
+}
+
+fn border_line(pair: &BorderPair) -> (Html, Html, String, &'static str) {
+    let [a, b] = [0, 1].map(|end| name(&pair.ends[end], 40));
+    (a, b, format!("{:.3}", pair.score), if pair.is_one { "one" } else { "apart" })
+}
+
+/// Says in words why rows are duplicates.
+fn cause(class: &str) -> &'static str {
+    match class {
+        "copy_in_document" => "Copy of a row of the same document: may be meant",
+        "copy_in_source" => "Copy of a row of the same source",
+        "copy_across_sources" => "Copy of a row of another source",
+        _ => "Nearly the same as another row",
     }
 }
 
@@ -208,14 +298,14 @@ fn bar(bits: [f64; 2]) -> Html {
 }
 
 /// Pairs by probability, with the cut; heights on a log scale, for most pairs are certain.
-fn histogram(scores: &[u64; N_BARS], threshold: f64) -> Html {
+fn histogram(scores: &[u64; N_BARS], threshold: f64, axis: &str) -> Html {
     const WIDTH: f64 = 460.0;
     const HEIGHT: f64 = 110.0;
     let tall = height;
     let most = scores.iter().map(|n| tall(*n)).fold(f64::MIN_POSITIVE, f64::max);
     let step = WIDTH / N_BARS as f64;
     let mut out = format!(
-        "<svg class=\"hist\" viewBox=\"0 0 {WIDTH} 150\" width=\"{WIDTH}\" height=\"150\" role=\"img\" aria-label=\"Pairs by probability of a match\">"
+        "<svg class=\"hist\" viewBox=\"0 0 {WIDTH} 150\" width=\"{WIDTH}\" height=\"150\" role=\"img\" aria-label=\"Pairs by {axis}\">"
     );
     for (at, n) in scores.iter().enumerate().filter(|(_, n)| **n > 0) {
         let height = HEIGHT * tall(*n) / most;
@@ -231,7 +321,7 @@ fn histogram(scores: &[u64; N_BARS], threshold: f64) -> Html {
     }
     let cut = WIDTH * threshold.clamp(0.0, 1.0);
     out.push_str(&format!("<path class=\"limit\" d=\"M{cut:.1} 10V126\"/>"));
-    for (x, anchor, label) in [(0.0, "start", "0"), (WIDTH / 2.0, "middle", "probability of a match"), (WIDTH, "end", "1")] {
+    for (x, anchor, label) in [(0.0, "start", "0"), (WIDTH / 2.0, "middle", axis), (WIDTH, "end", "1")] {
         out.push_str(&format!("<text class=\"tick\" x=\"{x}\" y=\"143\" text-anchor=\"{anchor}\">{label}</text>"));
     }
     out.push_str("</svg>");

@@ -165,11 +165,17 @@ pub(super) fn figures(data: &ReportData) -> Vec<Figure> {
     let tested: Vec<u64> = (0..steps.len()).filter(|&at| steps[at].kind == "correlate").filter_map(|at| n_tested(data, at)).collect();
     let figure = |value: String, label: &str| Figure { value, label: label.to_owned() };
     let of = |n: u64, one: &str| figure(count(n), &if n == 1 { one.to_owned() } else { format!("{one}s") });
-    let mut out = vec![of(steps.iter().map(|step| step.n_findings).sum(), "finding")];
+    let is_of_records = steps.iter().all(|step| crate::kinds::TESTS_NOTHING.contains(&step.kind.as_str()));
+    let more = |step: &super::data::StepData| step.duplicates.n_records.saturating_sub(step.duplicates.n_entities);
+    let mut out = vec![if is_of_records {
+        of(data.steps.iter().map(more).sum(), "duplicate")
+    } else {
+        of(steps.iter().map(|step| step.n_findings).sum(), "finding")
+    }];
     if !tested.is_empty() {
         out.push(figure(count(tested.iter().sum()), if tested == [1] { "pair tested" } else { "pairs tested" }));
     }
-    out.push(of(steps.iter().map(|step| step.n_columns).max().unwrap_or(0), "column"));
+    out.extend(steps.iter().map(|step| step.n_columns).max().filter(|n| *n > 0).map(|n| of(n, "column")));
     out.push(of(steps.iter().map(|step| step.n_rows).max().unwrap_or(0), "row"));
     let seconds: f64 = steps.iter().map(|step| step.compute_seconds + step.write_seconds).sum();
     let mut places: Vec<&str> = steps.iter().filter_map(|step| step.place.as_deref()).collect();
@@ -193,8 +199,13 @@ pub(super) fn reading(data: &ReportData, settings: &Settings) -> String {
     let only_associations =
         data.steps.iter().flat_map(|step| &step.findings).all(|finding| matches!(finding.evidence.as_str(), "association" | ""));
     if data.manifest.steps.iter().all(|step| ["dedupe", "link"].contains(&step.kind.as_str())) {
-        return "A pair is as likely to be one as the model says that learnt from these records alone: look at pairs near the cut before records are thrown away."
-            .to_owned();
+        let is_learnt = data.steps.iter().any(|step| step.duplicates.method == "records");
+        return if is_learnt {
+            "A pair is as likely to be one as the model says that learnt from these records alone: look at pairs near the cut before records are thrown away."
+        } else {
+            "A duplicate is what the spec calls one: look at pairs near the cut, and at what the copies are, before rows are thrown away."
+        }
+        .to_owned();
     }
     if data.manifest.steps.iter().all(|step| step.kind == "cluster") {
         out.push_str("A segment describes these rows: what sets it apart goes together with it, and need not be its cause.");
@@ -211,15 +222,12 @@ pub(super) fn reading(data: &ReportData, settings: &Settings) -> String {
     out
 }
 
-/// Kinds that make tables, and no findings.
-const TESTS_NOTHING: &[&str] = &["dedupe", "link"];
-
 /// Returns the line that stands where findings would.
 pub(super) fn nothing(data: &ReportData) -> Option<String> {
     if data.manifest.steps.iter().any(|step| step.n_findings > 0) || data.steps.iter().any(|step| step.n_findings > 0) {
         return None;
     }
-    if data.manifest.steps.iter().all(|step| TESTS_NOTHING.contains(&step.kind.as_str())) && finished(&data.manifest) {
+    if data.manifest.steps.iter().all(|step| crate::kinds::TESTS_NOTHING.contains(&step.kind.as_str())) && finished(&data.manifest) {
         return Some(
             "This job looked for records that are one and tested nothing else: what it found stands below, record by record in the tables."
                 .to_owned(),

@@ -1,63 +1,28 @@
-//! From a resolution to tables and notes.
+//! From a resolution of records to tables and notes.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow::array::{ArrayRef, Float32Array, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, SchemaRef};
-use gristmill_engine::dedupe::{MISSING, Pair, RecordColumn, Resolution};
+use gristmill_engine::dedupe::{MISSING, Pair, RecordColumn, Records, Resolution, Said};
 
-use super::{Rows, SOURCE_COLUMN, THRESHOLD, sentence};
+use super::grouped::{Grouped, Members, Verdict};
+use super::{SOURCE_COLUMN, THRESHOLD, sentence};
 use crate::JobError;
-use crate::kinds::{StepRun, Table, batch};
+use crate::kinds::{Table, batch};
 use crate::pass;
-use crate::spec::StepSpec;
 use crate::terminal::counted;
 
 /// A resolution and what it was made of.
 pub(super) struct Found<'a> {
-    pub(super) rows: &'a Rows,
+    pub(super) grouped: Grouped<'a>,
+    pub(super) records: &'a Records,
     pub(super) found: &'a Resolution,
-    pub(super) step: &'a StepSpec,
-    pub(super) on: &'a StepRun<'a>,
-    pub(super) crosses: bool,
 }
 
 /// Pairs from 50 % below which weights learnt without labels mean little.
 const FEW_MATCHES: usize = 20;
-
-/// Rows of every entity, entities in order.
-struct Members {
-    starts: Vec<usize>,
-    rows: Vec<u32>,
-}
-
-impl Members {
-    fn of(found: &Resolution) -> Self {
-        let mut starts = vec![0; found.n_entities + 1];
-        for entity in &found.entity {
-            starts[*entity as usize + 1] += 1;
-        }
-        for at in 1..starts.len() {
-            starts[at] += starts[at - 1];
-        }
-        let mut next = starts.clone();
-        let mut rows = vec![0; found.entity.len()];
-        for (row, entity) in found.entity.iter().enumerate() {
-            rows[next[*entity as usize]] = row as u32;
-            next[*entity as usize] += 1;
-        }
-        Self { starts, rows }
-    }
-
-    fn rows(&self, entity: usize) -> &[u32] {
-        &self.rows[self.starts[entity]..self.starts[entity + 1]]
-    }
-
-    fn len(&self) -> usize {
-        self.starts.len() - 1
-    }
-}
 
 /// The cell that an entity keeps.
 struct Kept {
@@ -90,31 +55,27 @@ impl Kept {
 
 impl Found<'_> {
     /// Returns the tables in the order of the kind's.
-    pub(super) fn tables(&self) -> Result<Vec<Table>, JobError> {
-        let members = Members::of(self.found);
-        let id = self.carried_id()?;
+    pub(super) fn tables(&self) -> Result<(Vec<Table>, Option<String>), JobError> {
+        let members = self.grouped.members();
+        let id = self.grouped.carried_id()?;
         let (golden, conflicts) = self.golden(&members)?;
-        Ok(vec![
+        let (entities, classes, by_cause) = self.grouped.entities(&members, id.as_ref());
+        let tables = vec![
             golden,
-            Table::one("entities", self.entities(&members, id.as_ref())),
+            entities,
             Table::one("pairs", self.pairs(id.as_ref())?),
-            Table::one("comparisons", self.comparisons()),
+            Table::one("comparisons", comparisons(&self.found.comparisons)),
             conflicts,
+            classes,
             Table::one("verdict", self.verdict()),
-        ])
-    }
-
-    fn carried_id(&self) -> Result<Option<(Field, ArrayRef)>, JobError> {
-        let Some(id) = &self.step.id else { return Ok(None) };
-        let schema = self.on.source.schema();
-        let Ok(at) = schema.index_of(&id.value) else { return Ok(None) };
-        let cells = pass::carry(at, self.on.memory_bytes / 4, self.step, self.on)?;
-        Ok(Some((schema.field(at).clone(), cells)))
+        ];
+        Ok((tables, by_cause))
     }
 
     /// Every column of the input, one row for each entity.
     fn golden(&self, members: &Members) -> Result<(Table, Table), JobError> {
-        let schema = self.on.source.schema();
+        let Grouped { step, on, .. } = self.grouped;
+        let schema = on.source.schema();
         let sizes: UInt32Array = (0..members.len()).map(|entity| members.rows(entity).len() as u32).collect();
         let mut columns: Vec<(Field, ArrayRef)> = vec![
             (Field::new("entity_id", DataType::UInt64, false), Arc::new((0..members.len() as u64).collect::<UInt64Array>())),
@@ -122,15 +83,15 @@ impl Found<'_> {
         ];
         let mut conflicts = Conflicts::default();
         for (at, field) in schema.fields().iter().enumerate() {
-            let known = self.rows.records.columns.iter().find(|column| column.name == *field.name());
+            let known = self.records.columns.iter().find(|column| column.name == *field.name());
             let of_entity = |entity: usize| {
                 let rows = members.rows(entity);
                 known.map_or(Kept { row: rows[0], n_cells: 1, n_present: 1, n_agree: 1 }, |column| Kept::of(rows, column))
             };
             let kept: Vec<Kept> = (0..members.len()).map(of_entity).collect();
             let rows: UInt64Array = kept.iter().map(|kept| u64::from(kept.row)).collect();
-            let cells = pass::carry(at, self.on.memory_bytes / 4, self.step, self.on)?;
-            let golden = take(&cells, &rows, None).map_err(|error| self.data(&error.to_string()))?;
+            let cells = pass::carry(at, on.memory_bytes / 4, step, on)?;
+            let golden = take(&cells, &rows, None).map_err(|error| self.grouped.data(&error.to_string()))?;
             if let Some(column) = known {
                 conflicts.add(column, &kept);
             }
@@ -139,77 +100,16 @@ impl Found<'_> {
         Ok((Table::one("golden", batch(columns)), Table::one("conflicts", conflicts.table())))
     }
 
-    fn data(&self, message: &str) -> JobError {
-        JobError::Data { step: self.step.name.value.clone(), message: message.to_owned() }
-    }
-
-    fn source_name(&self, row: u32) -> Option<&str> {
-        self.rows.sources.get(usize::from(self.rows.records.source[row as usize])).map(String::as_str)
-    }
-
-    fn entities(&self, members: &Members, id: Option<&(Field, ArrayRef)>) -> RecordBatch {
-        let n = self.found.entity.len();
-        let entity: UInt64Array = self.found.entity.iter().map(|entity| u64::from(*entity)).collect();
-        let size: UInt32Array = self.found.entity.iter().map(|entity| members.rows(*entity as usize).len() as u32).collect();
-        let mut columns: Vec<(Field, ArrayRef)> =
-            vec![(Field::new("row", DataType::UInt64, false), Arc::new((0..n as u64).collect::<UInt64Array>()))];
-        if self.crosses {
-            let source: StringArray = (0..n as u32).map(|row| self.source_name(row)).collect();
-            columns.push((Field::new("source", DataType::Utf8, true), Arc::new(source)));
-        }
-        columns.extend(id.cloned());
-        columns.push((Field::new("entity_id", DataType::UInt64, false), Arc::new(entity)));
-        columns.push((Field::new("cluster_size", DataType::UInt32, false), Arc::new(size)));
-        batch(columns)
-    }
-
     fn pairs(&self, id: Option<&(Field, ArrayRef)>) -> Result<RecordBatch, JobError> {
         let pairs = &self.found.pairs;
         let row = |of: fn(&Pair) -> u32| pairs.iter().map(|pair| u64::from(of(pair))).collect::<UInt64Array>();
-        let (a, b) = (row(|pair| pair.a), row(|pair| pair.b));
-        let mut columns: Vec<(Field, ArrayRef)> = Vec::new();
-        for (side, rows) in [("a", &a), ("b", &b)] {
-            if self.crosses {
-                let names: StringArray = rows.values().iter().map(|row| self.source_name(*row as u32)).collect();
-                columns.push((Field::new(format!("{side}_source"), DataType::Utf8, true), Arc::new(names)));
-            }
-            columns.push((Field::new(side, DataType::UInt64, false), Arc::new(rows.clone())));
-            if let Some((field, cells)) = id {
-                let cells = take(cells, rows, None).map_err(|error| self.data(&error.to_string()))?;
-                columns.push((Field::new(format!("{side}_id"), field.data_type().clone(), true), cells));
-            }
-        }
-        let score: Float64Array = pairs.iter().map(|pair| pair.probability).collect();
-        columns.push((Field::new("score", DataType::Float64, false), Arc::new(score)));
-        let entity = &self.found.entity;
-        let is_one: BooleanArray = pairs.iter().map(|pair| Some(entity[pair.a as usize] == entity[pair.b as usize])).collect();
-        columns.push((Field::new("same_entity", DataType::Boolean, false), Arc::new(is_one)));
+        let score = pairs.iter().map(|pair| pair.probability).collect();
+        let mut columns = self.grouped.pairs(row(|pair| pair.a), row(|pair| pair.b), score, id)?;
         for (at, said) in self.found.comparisons.iter().enumerate() {
             let adds: Float32Array = pairs.iter().map(|pair| pair.adds[at]).collect();
             columns.push((Field::new(format!("{}_bits", said.column), DataType::Float32, false), Arc::new(adds)));
         }
         Ok(batch(columns))
-    }
-
-    fn comparisons(&self) -> RecordBatch {
-        let levels =
-            || self.found.comparisons.iter().flat_map(|said| said.levels.iter().enumerate().map(move |(at, level)| (said, at, level)));
-        let number = |of: usize| -> ArrayRef { Arc::new(levels().map(|(_, _, level)| level[of]).collect::<Float64Array>()) };
-        let column: StringArray = levels().map(|(said, ..)| Some(said.column.as_str())).collect();
-        let content: StringArray = levels().map(|(said, ..)| Some(said.content.word())).collect();
-        let level: UInt32Array = levels().map(|(_, at, _)| at as u32).collect();
-        let meaning: StringArray = levels().map(|(said, at, _)| Some(said.content.level(at))).collect();
-        let beside: StringArray = levels().map(|(said, ..)| said.beside.as_deref()).collect();
-        batch(vec![
-            (Field::new("column", DataType::Utf8, false), Arc::new(column)),
-            (Field::new("content", DataType::Utf8, false), Arc::new(content)),
-            (Field::new("level", DataType::UInt32, false), Arc::new(level)),
-            (Field::new("meaning", DataType::Utf8, false), Arc::new(meaning)),
-            (Field::new("m", DataType::Float64, false), number(0)),
-            (Field::new("u", DataType::Float64, false), number(1)),
-            (Field::new("weight_bits", DataType::Float64, false), number(2)),
-            (Field::new("beside", DataType::Utf8, true), Arc::new(beside)),
-        ])
     }
 
     fn n_likely(&self) -> usize {
@@ -232,38 +132,26 @@ impl Found<'_> {
     fn verdict(&self) -> RecordBatch {
         let found = self.found;
         let (verdict, reason) = self.judged();
-        let whole =
-            |name: &str, n: u64| -> (Field, ArrayRef) { (Field::new(name, DataType::UInt64, false), Arc::new(UInt64Array::from(vec![n]))) };
-        let real = |name: &str, x: Option<f64>| -> (Field, ArrayRef) {
-            (Field::new(name, DataType::Float64, true), Arc::new(Float64Array::from(vec![x])))
-        };
-        let text = |name: &str, text: &str| -> (Field, ArrayRef) {
-            (Field::new(name, DataType::Utf8, false), Arc::new(StringArray::from(vec![text])))
-        };
-        let expected = &found.expected;
-        batch(vec![
-            text("verdict", verdict),
-            text("reason", &reason),
-            whole("n_records", found.entity.len() as u64),
-            whole("n_entities", found.n_entities as u64),
-            whole("n_duplicates", (found.entity.len() - found.n_entities) as u64),
-            whole("n_candidates", found.n_candidates),
-            whole("largest_block", found.largest_block as u64),
-            whole("n_unseen", found.n_unseen),
-            real("threshold", self.step.number(THRESHOLD)),
-            (Field::new("clean_sources", DataType::Boolean, true), Arc::new(BooleanArray::from(vec![found.is_clean]))),
-            real("expected_matches", Some(expected.n_matches)),
-            real("expected_precision", expected.precision),
-            real("expected_recall", expected.recall),
-            real("expected_f1", expected.f1),
-            real("prior_bits", Some(found.prior)),
-        ])
+        Verdict {
+            method: "records",
+            verdict,
+            reason,
+            n_candidates: Some(found.n_candidates),
+            largest_block: Some(found.largest_block as u64),
+            n_unseen: Some(found.n_unseen),
+            threshold: self.grouped.step.number(THRESHOLD),
+            clean_sources: found.is_clean,
+            expected_matches: Some(found.expected.n_matches),
+            expected: [found.expected.precision, found.expected.recall, found.expected.f1],
+            prior_bits: Some(found.prior),
+        }
+        .table(&self.grouped)
     }
 
     /// Returns what a person should know.
     pub(super) fn notes(&self) -> Vec<String> {
         let found = self.found;
-        let mut notes = vec![format!("{}.", sentence(found, found.entity.len() as u64))];
+        let mut notes = vec![format!("{}.", sentence(found.entity.len() as u64, found.n_entities as u64))];
         let (verdict, reason) = self.judged();
         if verdict == "too_few" {
             notes.push(format!("Too little to learn from: {reason}."));
@@ -277,7 +165,7 @@ impl Found<'_> {
             ));
         }
         if found.is_clean == Some(true) {
-            let column = self.step.text(SOURCE_COLUMN).unwrap_or_default();
+            let column = self.grouped.step.text(SOURCE_COLUMN).unwrap_or_default();
             notes.push(format!("Each source of `{column}` is taken to hold each thing once; `clean_sources = false` says otherwise."));
         }
         if found.n_unseen > 0 {
@@ -297,9 +185,30 @@ fn capital(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
+/// What every column says; empty where columns were not compared.
+pub(super) fn comparisons(said: &[Said]) -> RecordBatch {
+    let levels = || said.iter().flat_map(|said| said.levels.iter().enumerate().map(move |(at, level)| (said, at, level)));
+    let number = |of: usize| -> ArrayRef { Arc::new(levels().map(|(_, _, level)| level[of]).collect::<Float64Array>()) };
+    let column: StringArray = levels().map(|(said, ..)| Some(said.column.as_str())).collect();
+    let content: StringArray = levels().map(|(said, ..)| Some(said.content.word())).collect();
+    let level: UInt32Array = levels().map(|(_, at, _)| at as u32).collect();
+    let meaning: StringArray = levels().map(|(said, at, _)| Some(said.content.level(at))).collect();
+    let beside: StringArray = levels().map(|(said, ..)| said.beside.as_deref()).collect();
+    batch(vec![
+        (Field::new("column", DataType::Utf8, false), Arc::new(column)),
+        (Field::new("content", DataType::Utf8, false), Arc::new(content)),
+        (Field::new("level", DataType::UInt32, false), Arc::new(level)),
+        (Field::new("meaning", DataType::Utf8, false), Arc::new(meaning)),
+        (Field::new("m", DataType::Float64, false), number(0)),
+        (Field::new("u", DataType::Float64, false), number(1)),
+        (Field::new("weight_bits", DataType::Float64, false), number(2)),
+        (Field::new("beside", DataType::Utf8, true), Arc::new(beside)),
+    ])
+}
+
 /// Cells on which records of an entity differ.
 #[derive(Default)]
-struct Conflicts {
+pub(super) struct Conflicts {
     entity: Vec<u64>,
     column: Vec<String>,
     kept: Vec<String>,
@@ -322,7 +231,7 @@ impl Conflicts {
         }
     }
 
-    fn table(self) -> RecordBatch {
+    pub(super) fn table(self) -> RecordBatch {
         let schema: SchemaRef = Arc::new(arrow::datatypes::Schema::new(vec![
             Field::new("entity_id", DataType::UInt64, false),
             Field::new("column", DataType::Utf8, false),
