@@ -14,6 +14,7 @@ use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
+use super::hash;
 use super::records::{Content, MISSING, RecordColumn, Records, words};
 use super::strings::{jaro_winkler, osa};
 
@@ -146,30 +147,55 @@ fn number(a: f64, b: f64) -> u8 {
     [0.01, 0.1, 0.3].iter().position(|most| apart <= *most).map_or(4, |at| at as u8 + 1)
 }
 
-/// Mark of three letters, which no word begins with.
-const THREE: char = '#';
 /// What three letters weigh of what a word does; between 0.5 and 1 the sets that others labelled come out alike.
 const OF_THREE: f64 = 0.7;
 /// Words of a text, on average, beyond which its threes are left out: they cost most there and tell least.
 const LONG: usize = 40;
-/// Features that are held before repeats are taken out.
-const MOST_DOUBLED: usize = 1 << 20;
+/// Texts whose features are found by one thread at a time.
+const TEXTS_AT_ONCE: usize = 4_096;
 
-/// Hands over the words of a text, and every three letters in a row of each word with its ends.
-fn features(text: &str, has_threes: bool, take: &mut dyn FnMut(&str)) {
-    let mut three = String::new();
+/// Adds the hashes of the words of a text, and of every three letters in a row of each word with its ends, ascending and each once. The last
+/// bit tells threes from words.
+fn features(text: &str, has_threes: bool, out: &mut Vec<u64>) {
+    let from = out.len();
+    let mut letters: Vec<char> = Vec::new();
     for word in words(text) {
-        take(word);
+        out.push(hash::of_bytes(word.as_bytes()) & !1);
         if has_threes {
-            let letters: Vec<char> = [' '].into_iter().chain(word.chars()).chain([' ']).collect();
-            for letters in letters.windows(3) {
-                three.clear();
-                three.push(THREE);
-                three.extend(letters);
-                take(&three);
-            }
+            letters.clear();
+            letters.push(' ');
+            letters.extend(word.chars());
+            letters.push(' ');
+            let three = |letters: &[char]| letters.iter().fold(0, |hash, letter| hash::after(hash, u64::from(u32::from(*letter)))) | 1;
+            out.extend(letters.windows(3).map(three));
         }
     }
+    out[from..].sort_unstable();
+    let mut kept = from;
+    for at in from..out.len() {
+        if at == from || out[at] != out[at - 1] {
+            out[kept] = out[at];
+            kept += 1;
+        }
+    }
+    out.truncate(kept);
+}
+
+/// Returns every feature of the texts once, ascending.
+fn vocabulary(texts: &[Box<str>], has_threes: bool) -> Vec<u64> {
+    let of_part = |texts: &[Box<str>]| {
+        let mut found = Vec::new();
+        for text in texts {
+            features(text, has_threes, &mut found);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    };
+    let mut all: Vec<u64> = texts.par_chunks(TEXTS_AT_ONCE).map(of_part).flatten_iter().collect();
+    all.par_sort_unstable();
+    all.dedup();
+    all
 }
 
 /// The words of every text of a column, with what each weighs.
@@ -187,42 +213,32 @@ impl Bags {
     pub(super) fn of(column: &RecordColumn) -> Self {
         let n_words: usize = column.texts.iter().map(|text| words(text).count()).sum();
         let has_threes = n_words <= LONG * column.texts.len();
-        let mut vocabulary: Vec<String> = Vec::new();
-        let mut limit = MOST_DOUBLED;
-        for text in &column.texts {
-            features(text, has_threes, &mut |feature| vocabulary.push(feature.to_owned()));
-            if vocabulary.len() > limit {
-                vocabulary.sort_unstable();
-                vocabulary.dedup();
-                limit = 2 * vocabulary.len() + MOST_DOUBLED;
+        let vocabulary = vocabulary(&column.texts, has_threes);
+        let of_part = |texts: &[Box<str>]| {
+            let (mut ends, mut found) = (Vec::with_capacity(texts.len()), Vec::new());
+            for text in texts {
+                features(text, has_threes, &mut found);
+                ends.push(found.len() as u32);
             }
+            let place = |feature: &u64| vocabulary.binary_search(feature).expect("every feature is in the vocabulary") as u32;
+            (ends, found.iter().map(place).collect::<Vec<u32>>())
+        };
+        let parts: Vec<(Vec<u32>, Vec<u32>)> = column.texts.par_chunks(TEXTS_AT_ONCE).map(of_part).collect();
+        let (mut starts, mut all) = (vec![0], Vec::with_capacity(parts.iter().map(|(_, found)| found.len()).sum()));
+        for (ends, found) in parts {
+            let before = all.len() as u32;
+            starts.extend(ends.into_iter().map(|end| before + end));
+            all.extend(found);
         }
-        vocabulary.sort_unstable();
-        vocabulary.dedup();
-        let (mut starts, mut all) = (vec![0], Vec::new());
         let mut records_with = vec![0_u64; vocabulary.len()];
-        for (text, &count) in column.texts.iter().zip(&column.counts) {
-            let from = all.len();
-            features(text, has_threes, &mut |word| {
-                all.push(vocabulary.binary_search_by(|known| (**known).cmp(word)).expect("every word is in the vocabulary") as u32);
-            });
-            all[from..].sort_unstable();
-            let mut kept = from;
-            for at in from..all.len() {
-                if at == from || all[at] != all[at - 1] {
-                    all[kept] = all[at];
-                    kept += 1;
-                }
+        for (text, &count) in column.counts.iter().enumerate() {
+            for &feature in &all[starts[text] as usize..starts[text + 1] as usize] {
+                records_with[feature as usize] += u64::from(count);
             }
-            all.truncate(kept);
-            for &word in &all[from..] {
-                records_with[word as usize] += u64::from(count);
-            }
-            starts.push(all.len() as u32);
         }
         let n = column.n_present() as f64;
-        let weight = |(&with, feature): (&u64, &String)| {
-            let share = if feature.starts_with(THREE) { OF_THREE } else { 1.0 };
+        let weight = |(&with, feature): (&u64, &u64)| {
+            let share = if feature & 1 == 1 { OF_THREE } else { 1.0 };
             share * libm::log(1.0 + n / with as f64)
         };
         let weights: Vec<f64> = records_with.iter().zip(&vocabulary).map(weight).collect();

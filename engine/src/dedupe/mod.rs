@@ -22,6 +22,7 @@ mod definition;
 mod edges;
 mod exact;
 mod group;
+mod hash;
 mod quality;
 mod records;
 mod shape;

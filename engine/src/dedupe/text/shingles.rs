@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use crate::dedupe::hash::{ByteHash, after};
+
 /// What a shingle is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -157,43 +159,6 @@ struct Units {
     bytes: Vec<u8>,
 }
 
-/// Odd numbers of random bits: digits of pi.
-const MIX: [u64; 3] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1];
-
-/// Multiplies to 128 bits and folds the halves: what wyhash and its kin are made of.
-#[allow(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
-const fn fold(a: u64, b: u64) -> u64 {
-    let product = a as u128 * b as u128;
-    product as u64 ^ (product >> 64) as u64
-}
-
-/// Eight bytes at a time, the last ones with their number.
-#[derive(Clone, Copy)]
-struct WordHash {
-    state: u64,
-    bytes: u64,
-    n: u64,
-}
-
-impl WordHash {
-    const START: Self = Self { state: MIX[0], bytes: 0, n: 0 };
-
-    #[inline]
-    fn add(&mut self, byte: u8) {
-        self.bytes = self.bytes << 8 | u64::from(byte);
-        self.n += 1;
-        if self.n.is_multiple_of(8) {
-            self.state = fold(self.state ^ self.bytes, MIX[1]);
-            self.bytes = 0;
-        }
-    }
-
-    #[inline]
-    fn end(&self) -> u64 {
-        fold(self.state ^ self.bytes, MIX[2] ^ self.n)
-    }
-}
-
 /// Lower-case letter of a word that a byte of ASCII stands for; 0 where it parts words.
 const WORD_BYTE: [u8; 128] = {
     let mut table = [0; 128];
@@ -222,7 +187,7 @@ impl Units {
 
     fn add_words(&mut self, part: &str) {
         let bytes = part.as_bytes();
-        let mut word = WordHash::START;
+        let mut word = ByteHash::START;
         let mut at = 0;
         while at < bytes.len() {
             let byte = bytes[at];
@@ -230,9 +195,9 @@ impl Units {
                 let lower = WORD_BYTE[usize::from(byte)];
                 if lower != 0 {
                     word.add(lower);
-                } else if word.n > 0 {
+                } else if !word.is_empty() {
                     self.words.push(word.end());
-                    word = WordHash::START;
+                    word = ByteHash::START;
                 }
                 at += 1;
                 continue;
@@ -244,13 +209,13 @@ impl Units {
                         word.add(byte);
                     }
                 }
-            } else if word.n > 0 {
+            } else if !word.is_empty() {
                 self.words.push(word.end());
-                word = WordHash::START;
+                word = ByteHash::START;
             }
             at += letter.len_utf8();
         }
-        if word.n > 0 {
+        if !word.is_empty() {
             self.words.push(word.end());
         }
     }
@@ -274,13 +239,13 @@ impl Units {
             Unit::Word if self.words.is_empty() => {}
             Unit::Word => {
                 let k = how.k.min(self.words.len());
-                out.extend(self.words.windows(k).map(|words| words.iter().fold(MIX[0], |h, word| fold(h.rotate_left(23) ^ word, MIX[1]))));
+                out.extend(self.words.windows(k).map(|words| words.iter().fold(0, |hash, word| after(hash, *word))));
             }
             Unit::Byte if self.bytes.is_empty() => {}
             Unit::Byte => {
                 let k = how.k.min(self.bytes.len());
                 let of = |bytes: &[u8]| {
-                    let mut hash = WordHash::START;
+                    let mut hash = ByteHash::START;
                     for byte in bytes {
                         hash.add(*byte);
                     }
