@@ -271,6 +271,11 @@ fn key_lines<'k>(keys: impl Iterator<Item = &'k Key>) -> String {
     for key in keys {
         let default = key.default.map_or_else(String::new, |default| format!(" [{default}]"));
         let _fits = writeln!(lines, "    {:<14} {}: {}{default}", key.name, takes(&key.takes), key.about);
+        if let Takes::Keys(within) = key.takes {
+            for line in key_lines(within.iter()).lines() {
+                let _fits = writeln!(lines, "  {line}");
+            }
+        }
     }
     lines
 }
