@@ -2,13 +2,13 @@
 
 use arrow::array::{Array, ArrayRef, UInt64Array};
 use arrow::compute::concat;
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use gristmill_engine::dedupe::{ExactOptions, RowClasses, RowHashes};
 
-use super::grouped::{Grouped, Origin, OriginReading, Verdict};
+use super::grouped::{Grouped, Origin, OriginReading, Verdict, compared};
 use super::tables::{Conflicts, comparisons};
-use super::{CLEAN_SOURCES, FIELDS, TEXT, THRESHOLD, sentence};
+use super::{CLEAN_SOURCES, TEXT, THRESHOLD, sentence};
 use crate::JobError;
 use crate::kinds::{JobKind, Key, StepOutcome, StepRun, Table, Takes, batch};
 use crate::pass;
@@ -55,7 +55,7 @@ impl Read {
         let schema = on.source.schema();
         let data = |message: String| JobError::Data { step: step.name.value.clone(), message };
         let failed = |error: ArrowError| data(error.to_string());
-        let columns = columns(step, &schema);
+        let columns = compared(step, &schema);
         if columns.is_empty() {
             return Err(data("no column is left to compare; name some with `fields`".to_owned()));
         }
@@ -82,17 +82,6 @@ impl Read {
         }
         Ok(Self { classes, origin, n_columns: columns.len(), n_rows })
     }
-}
-
-/// Returns the columns to compare, in the order of the input.
-fn columns(step: &StepSpec, schema: &Schema) -> Vec<usize> {
-    let fields = step.list(FIELDS);
-    let is_asked = |name: &String| {
-        let is_other = step.id.as_ref().is_some_and(|id| id.value == *name) || OriginReading::is_of(step, name);
-        let is_named = fields.is_empty() || fields.iter().any(|field| field.value == *name);
-        is_named && !is_other && !step.exclude.iter().any(|left| left.value == *name)
-    };
-    (0..schema.fields().len()).filter(|at| is_asked(schema.field(*at).name())).collect()
 }
 
 fn options(how: &Values) -> ExactOptions {

@@ -8,7 +8,7 @@ use arrow::compute::{cast, concat, filter, take};
 use arrow::datatypes::{DataType, Field, Schema};
 use gristmill_engine::dedupe::{ColumnBuilder, MISSING, RecordColumn};
 
-use super::{SOURCE_COLUMN, WITHIN, crosses};
+use super::{FIELDS, SOURCE_COLUMN, WITHIN, crosses};
 use crate::JobError;
 use crate::kinds::{Rows, StepRun, Table, batch};
 use crate::pass;
@@ -17,6 +17,17 @@ use crate::terminal::count;
 
 /// Most sources of a step.
 const MOST_SOURCES: usize = 10_000;
+
+/// Returns the columns that the step asks to compare, in the order of the input.
+pub(super) fn compared(step: &StepSpec, schema: &Schema) -> Vec<usize> {
+    let fields = step.list(FIELDS);
+    let is_asked = |name: &String| {
+        let is_other = step.id.as_ref().is_some_and(|id| id.value == *name) || OriginReading::is_of(step, name);
+        let is_named = fields.is_empty() || fields.iter().any(|field| field.value == *name);
+        is_named && !is_other && !step.exclude.iter().any(|left| left.value == *name)
+    };
+    (0..schema.fields().len()).filter(|at| is_asked(schema.field(*at).name())).collect()
+}
 
 /// Where the rows are from.
 pub(super) struct Origin {

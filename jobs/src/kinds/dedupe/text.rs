@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Schema};
 use gristmill_engine::columns::is_text;
 use gristmill_engine::dedupe::{NearPair, NearTexts, NoTexts, Shingles, TextOptions, TextSets, Unit, near_texts};
 
-use super::grouped::{Grouped, Origin, OriginReading, Verdict};
+use super::grouped::{Grouped, Origin, OriginReading, Verdict, compared};
 use super::tables::{Conflicts, comparisons};
 use super::{CLEAN_SOURCES, FIELDS, THRESHOLD, crosses, sentence};
 use crate::JobError;
@@ -78,7 +78,8 @@ impl Texts {
     fn read(how: &Values, step: &StepSpec, on: &StepRun<'_>) -> Result<Self, JobError> {
         let schema = on.source.schema();
         let data = |message: String| JobError::Data { step: step.name.value.clone(), message };
-        let mut projection = columns(step, &schema);
+        let mut projection = compared(step, &schema);
+        projection.retain(|at| is_text(schema.field(*at).data_type()));
         if projection.is_empty() {
             return Err(data("no column of text is left to compare; name one with `fields`".to_owned()));
         }
@@ -109,18 +110,6 @@ impl Texts {
         let origin = origin.finish(sets.len()).map_err(data)?;
         Ok(Self { sets, origin, n_columns })
     }
-}
-
-/// Returns the columns of the text, in the order of the input.
-fn columns(step: &StepSpec, schema: &Schema) -> Vec<usize> {
-    let fields = step.list(FIELDS);
-    let is_asked = |name: &String| {
-        let is_other = step.id.as_ref().is_some_and(|id| id.value == *name) || OriginReading::is_of(step, name);
-        let is_named = fields.is_empty() || fields.iter().any(|field| field.value == *name);
-        is_named && !is_other && !step.exclude.iter().any(|left| left.value == *name)
-    };
-    let all = schema.fields().iter().enumerate();
-    all.filter(|(_, field)| is_text(field.data_type()) && is_asked(field.name())).map(|(at, _)| at).collect()
 }
 
 fn shingles(how: &Values) -> Shingles {
