@@ -6,17 +6,13 @@
 //! | date | equal | one edit, or day and month swapped | two of year, month, day | same year | other | |
 //! | number | equal | within 1 % | within 10 % | within 30 % | other | |
 //! | words | equal | cosine 0.85 | 0.65 | 0.48 | 0.32 | 0.2, else other |
-//!
-//! Cosine of words: TF-IDF over the column's records (Salton and Buckley 1988) of words and of every three letters of a word, so that words
-//! with an error still count; of long texts words alone.
-
-use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
+use super::bags::Bags;
 use super::hash;
-use super::records::{Content, MISSING, RecordColumn, Records, words};
-use super::strings::{jaro_winkler, osa};
+use super::records::{Content, MISSING, RecordColumn, Records};
+use super::strings::{LONGEST, is_one_edit, jaro_winkler, jaro_winkler_at_most};
 
 /// Level of a pair of which one lacks the cell.
 pub(super) const ABSENT: u8 = 7;
@@ -46,14 +42,70 @@ pub(super) struct Comparison {
     /// Which column.
     pub(super) column: usize,
     pub(super) content: Content,
+    /// Of words.
     bags: Option<Bags>,
+    /// Of short texts.
+    looks: Vec<Look>,
+}
+
+/// What settles most comparisons of a short text before it is read.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    /// Which letters it has among its first `LONGEST` bytes.
+    letters: u64,
+    /// A bit for each of its words, by their hashes.
+    words: u64,
+    /// The first four bytes.
+    first: u32,
+    /// Bytes, up to `LONGEST`.
+    len: u16,
+}
+
+impl Look {
+    fn of(text: &str) -> Self {
+        let bytes = &text.as_bytes()[..text.len().min(LONGEST)];
+        let mut first = [0; 4];
+        first.iter_mut().zip(bytes).for_each(|(first, byte)| *first = *byte);
+        Self {
+            letters: bytes.iter().fold(0, |letters, byte| letters | 1 << place(*byte)),
+            first: u32::from_le_bytes(first),
+            len: bytes.len() as u16,
+            words: text.split(' ').fold(0, |words, word| words | 1 << (hash::of_bytes(word.as_bytes()) >> 58)),
+        }
+    }
+
+    /// Returns how many different letters each of two lacks of the other's.
+    const fn n_missing(self, other: Self) -> [u32; 2] {
+        [(self.letters & !other.letters).count_ones(), (other.letters & !self.letters).count_ones()]
+    }
+
+    /// Returns whether one edit may make one text the other: it replaces one letter at most.
+    fn may_be_one_edit(self, other: Self) -> bool {
+        self.len.abs_diff(other.len) <= 1 && self.n_missing(other).iter().all(|n| *n <= 1)
+    }
+
+    /// Returns what the texts' Jaro-Winkler cannot exceed.
+    fn jaro_winkler_at_most(self, other: Self) -> f64 {
+        let prefix = ((self.first ^ other.first).trailing_zeros() / 8).min(u32::from(self.len.min(other.len)));
+        jaro_winkler_at_most([usize::from(self.len), usize::from(other.len)], self.n_missing(other), prefix as usize)
+    }
+}
+
+/// Bit of a byte: letters and digits have their own, others share.
+const fn place(byte: u8) -> u32 {
+    match byte {
+        b'a'..=b'z' => (byte - b'a') as u32,
+        b'0'..=b'9' => (byte - b'0') as u32 + 26,
+        _ => byte as u32 % 28 + 36,
+    }
 }
 
 impl Comparison {
     pub(super) fn of(records: &Records, column: usize) -> Self {
-        let content = records.columns[column].content;
-        let bags = (content == Content::Words).then(|| Bags::of(&records.columns[column]));
-        Self { column, content, bags }
+        let RecordColumn { content, texts, .. } = &records.columns[column];
+        let bags = (*content == Content::Words).then(|| Bags::of(&records.columns[column]));
+        let looks = if *content == Content::Short { texts.par_iter().map(Look::of).collect() } else { Vec::new() };
+        Self { column, content: *content, bags, looks }
     }
 
     pub(super) const fn n_levels(&self) -> usize {
@@ -72,21 +124,64 @@ impl Comparison {
         if a == b {
             return 0;
         }
-        let (text_a, text_b) = (&*column.texts[a as usize], &*column.texts[b as usize]);
+        let (a, b) = (a as usize, b as usize);
         match self.content {
-            Content::Short => short(text_a, text_b),
-            Content::Date => date(text_a, text_b),
-            Content::Number => number(column.values[a as usize], column.values[b as usize]),
+            Content::Short => self
+                .at_a_look(a, b)
+                .unwrap_or_else(|| short(&column.texts[a], &column.texts[b], self.looks[a].words & self.looks[b].words != 0)),
+            Content::Date => date(&column.texts[a], &column.texts[b]),
+            Content::Number => number(column.values[a], column.values[b]),
             Content::Words => {
                 let bags = self.bags.as_ref().expect("a comparison of words has their bags");
-                let cosine = bags.cosine(a, b);
-                COSINES.iter().position(|least| cosine >= *least).map_or(6, |at| at as u8 + 1)
+                level_of(bags.cosine(a as u32, b as u32))
             }
         }
     }
 }
 
 impl Comparison {
+    /// Returns the level of two different short texts where their looks settle it: it can only be the last one.
+    fn at_a_look(&self, a: usize, b: usize) -> Option<u8> {
+        let (a, b) = (self.looks[a], self.looks[b]);
+        // Two texts that share no word may share letters.
+        let is_other = a.words & b.words == 0 && a.jaro_winkler_at_most(b) < ALIKE && !a.may_be_one_edit(b);
+        is_other.then_some(3)
+    }
+
+    /// Adds the levels of many pairs of records. What is read of them lies all over the memory: it is asked for side by side, not in turn.
+    pub(super) fn levels(&self, column: &RecordColumn, pairs: &[(u32, u32)], out: &mut Vec<u8>) {
+        /// Not settled.
+        const OPEN: u8 = u8::MAX;
+        let cells: Vec<(u32, u32)> = pairs.iter().map(|(a, b)| (column.codes[*a as usize], column.codes[*b as usize])).collect();
+        if let Some(bags) = &self.bags {
+            let gathered = bags.gathered(cells.iter().map(|(_, b)| *b));
+            let mut others = gathered.iter();
+            let level = |&(a, b): &(u32, u32)| {
+                let other = others.next().expect("there is one for each");
+                if a == MISSING || b == MISSING {
+                    ABSENT
+                } else if a == b {
+                    0
+                } else {
+                    level_of(bags.cosine_of(a, other))
+                }
+            };
+            out.extend(cells.iter().map(level));
+            return;
+        }
+        let from = out.len();
+        let first = |&(a, b): &(u32, u32)| match self.content {
+            _ if a == MISSING || b == MISSING => ABSENT,
+            _ if a == b => 0,
+            Content::Short => self.at_a_look(a as usize, b as usize).unwrap_or(OPEN),
+            _ => OPEN,
+        };
+        out.extend(cells.iter().map(first));
+        for (level, (a, b)) in out[from..].iter_mut().zip(cells).filter(|(level, _)| **level == OPEN) {
+            *level = self.level(column, a, b);
+        }
+    }
+
     /// Returns the cosine of two different texts of words; none for what has no words.
     pub(super) fn cosine(&self, a: u32, b: u32) -> Option<f64> {
         let bags = self.bags.as_ref()?;
@@ -108,30 +203,36 @@ impl Comparison {
     }
 }
 
-fn short(a: &str, b: &str) -> u8 {
-    let edits = osa(a.as_bytes(), b.as_bytes());
-    if edits <= 1 && a.len().min(b.len()) >= 3 {
+/// Level of words of a cosine below that of equal ones.
+fn level_of(cosine: f64) -> u8 {
+    COSINES.iter().position(|least| cosine >= *least).map_or(6, |at| at as u8 + 1)
+}
+
+/// Jaro-Winkler from which short texts are much alike.
+const ALIKE: f64 = 0.88;
+
+fn short(a: &str, b: &str, may_share_words: bool) -> u8 {
+    let (bytes_a, bytes_b) = (a.as_bytes(), b.as_bytes());
+    if is_one_edit(bytes_a, bytes_b) && a.len().min(b.len()) >= 3 {
         return 1;
     }
-    let in_both = words(a).filter(|word| words(b).any(|other| other == *word)).count();
-    let (n_a, n_b) = (words(a).count(), words(b).count());
-    if in_both == n_a && in_both == n_b {
-        return 1;
+    if may_share_words {
+        let in_both = a.split(' ').filter(|word| b.split(' ').any(|other| other == *word)).count();
+        let (n_a, n_b) = (a.split(' ').count(), b.split(' ').count());
+        if in_both == n_a && in_both == n_b {
+            return 1;
+        }
+        if in_both > 0 && in_both == n_a.min(n_b) {
+            return 2;
+        }
     }
-    if in_both > 0 && in_both == n_a.min(n_b) || jaro_winkler(a.as_bytes(), b.as_bytes()) >= 0.88 {
-        return 2;
-    }
-    3
+    if jaro_winkler(bytes_a, bytes_b) >= ALIKE { 2 } else { 3 }
 }
 
 fn date(a: &str, b: &str) -> u8 {
-    let parts = |text: &str| {
-        let mut parts = words(text);
-        [parts.next(), parts.next(), parts.next()].map(|part| part.unwrap_or_default().to_owned())
-    };
     let ([year, month, day], [other_year, other_month, other_day]) = (parts(a), parts(b));
     let is_swapped = year == other_year && month == other_day && day == other_month;
-    if is_swapped || osa(a.as_bytes(), b.as_bytes()) <= 1 {
+    if is_swapped || is_one_edit(a.as_bytes(), b.as_bytes()) {
         return 1;
     }
     let same = [year == other_year, month == other_month, day == other_day];
@@ -142,186 +243,13 @@ fn date(a: &str, b: &str) -> u8 {
     }
 }
 
+/// Year, month and day as they are written: normal dates have dashes, what was no date has spaces.
+fn parts(text: &str) -> [&str; 3] {
+    let mut parts = text.split(['-', ' ']);
+    [parts.next(), parts.next(), parts.next()].map(Option::unwrap_or_default)
+}
+
 fn number(a: f64, b: f64) -> u8 {
     let apart = (a - b).abs() / a.abs().max(b.abs());
     [0.01, 0.1, 0.3].iter().position(|most| apart <= *most).map_or(4, |at| at as u8 + 1)
-}
-
-/// What three letters weigh of what a word does; between 0.5 and 1 the sets that others labelled come out alike.
-const OF_THREE: f64 = 0.7;
-/// Words of a text, on average, beyond which its threes are left out: they cost most there and tell least.
-const LONG: usize = 40;
-/// Texts whose features are found by one thread at a time.
-const TEXTS_AT_ONCE: usize = 4_096;
-
-/// Adds the hashes of the words of a text, and of every three letters in a row of each word with its ends, ascending and each once. The last
-/// bit tells threes from words.
-fn features(text: &str, has_threes: bool, out: &mut Vec<u64>) {
-    let from = out.len();
-    let mut letters: Vec<char> = Vec::new();
-    for word in words(text) {
-        out.push(hash::of_bytes(word.as_bytes()) & !1);
-        if has_threes {
-            letters.clear();
-            letters.push(' ');
-            letters.extend(word.chars());
-            letters.push(' ');
-            let three = |letters: &[char]| letters.iter().fold(0, |hash, letter| hash::after(hash, u64::from(u32::from(*letter)))) | 1;
-            out.extend(letters.windows(3).map(three));
-        }
-    }
-    out[from..].sort_unstable();
-    let mut kept = from;
-    for at in from..out.len() {
-        if at == from || out[at] != out[at - 1] {
-            out[kept] = out[at];
-            kept += 1;
-        }
-    }
-    out.truncate(kept);
-}
-
-/// Returns every feature of the texts once, ascending.
-fn vocabulary(texts: &[Box<str>], has_threes: bool) -> Vec<u64> {
-    let of_part = |texts: &[Box<str>]| {
-        let mut found = Vec::new();
-        for text in texts {
-            features(text, has_threes, &mut found);
-        }
-        found.sort_unstable();
-        found.dedup();
-        found
-    };
-    let mut all: Vec<u64> = texts.par_chunks(TEXTS_AT_ONCE).map(of_part).flatten_iter().collect();
-    all.par_sort_unstable();
-    all.dedup();
-    all
-}
-
-/// The words of every text of a column, with what each weighs.
-pub(super) struct Bags {
-    /// Where the words of each text begin, and the end of the last.
-    starts: Vec<u32>,
-    /// Words and threes of every text, ascending, each once.
-    features: Vec<u32>,
-    /// Length of every text's vector.
-    norms: Vec<f64>,
-    weights: Vec<f64>,
-}
-
-impl Bags {
-    pub(super) fn of(column: &RecordColumn) -> Self {
-        let n_words: usize = column.texts.iter().map(|text| words(text).count()).sum();
-        let has_threes = n_words <= LONG * column.texts.len();
-        let vocabulary = vocabulary(&column.texts, has_threes);
-        let of_part = |texts: &[Box<str>]| {
-            let (mut ends, mut found) = (Vec::with_capacity(texts.len()), Vec::new());
-            for text in texts {
-                features(text, has_threes, &mut found);
-                ends.push(found.len() as u32);
-            }
-            let place = |feature: &u64| vocabulary.binary_search(feature).expect("every feature is in the vocabulary") as u32;
-            (ends, found.iter().map(place).collect::<Vec<u32>>())
-        };
-        let parts: Vec<(Vec<u32>, Vec<u32>)> = column.texts.par_chunks(TEXTS_AT_ONCE).map(of_part).collect();
-        let (mut starts, mut all) = (vec![0], Vec::with_capacity(parts.iter().map(|(_, found)| found.len()).sum()));
-        for (ends, found) in parts {
-            let before = all.len() as u32;
-            starts.extend(ends.into_iter().map(|end| before + end));
-            all.extend(found);
-        }
-        let mut records_with = vec![0_u64; vocabulary.len()];
-        for (text, &count) in column.counts.iter().enumerate() {
-            for &feature in &all[starts[text] as usize..starts[text + 1] as usize] {
-                records_with[feature as usize] += u64::from(count);
-            }
-        }
-        let n = column.n_present() as f64;
-        let weight = |(&with, feature): (&u64, &u64)| {
-            let share = if feature & 1 == 1 { OF_THREE } else { 1.0 };
-            share * libm::log(1.0 + n / with as f64)
-        };
-        let weights: Vec<f64> = records_with.iter().zip(&vocabulary).map(weight).collect();
-        let norm = |bounds: &[u32]| {
-            let own = &all[bounds[0] as usize..bounds[1] as usize];
-            own.iter().map(|&word| weights[word as usize].powi(2)).sum::<f64>().sqrt()
-        };
-        let norms = starts.windows(2).map(norm).collect();
-        Self { starts, features: all, norms, weights }
-    }
-
-    fn features(&self, text: u32) -> &[u32] {
-        &self.features[self.starts[text as usize] as usize..self.starts[text as usize + 1] as usize]
-    }
-
-    /// Returns the `k` nearest records of every record by the features that few share: pairs (a, b), a < b, some twice.
-    pub(super) fn nearest(&self, codes: &[u32], k: usize, is_pair: &(dyn Fn(u32, u32) -> bool + Sync)) -> Vec<(u32, u32)> {
-        let n = codes.len();
-        let mut with: Vec<Vec<u32>> = vec![Vec::new(); self.weights.len()];
-        for (row, &code) in codes.iter().enumerate().filter(|(_, code)| **code != MISSING) {
-            for &feature in self.features(code) {
-                with[feature as usize].push(row as u32);
-            }
-        }
-        let most = most_common(&with, n);
-        let of_row = |sums: &mut Vec<f64>, row: u32| {
-            let code = codes[row as usize];
-            let own: &[u32] = if code == MISSING { &[] } else { self.features(code) };
-            let mut touched = Vec::new();
-            for &feature in own.iter().filter(|feature| with[**feature as usize].len() <= most) {
-                for &other in with[feature as usize].iter().filter(|other| **other != row && is_pair(row, **other)) {
-                    if sums[other as usize] <= 0.0 {
-                        touched.push(other);
-                    }
-                    sums[other as usize] += self.weights[feature as usize].powi(2);
-                }
-            }
-            // The row's own length is the same for all of them.
-            let near = |other: u32| (std::mem::take(&mut sums[other as usize]) / self.norms[codes[other as usize] as usize], other);
-            let mut found: Vec<(f64, u32)> = touched.into_iter().map(near).collect();
-            if found.len() > k {
-                found.select_nth_unstable_by(k - 1, |one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
-                found.truncate(k);
-            }
-            found.into_iter().map(move |(_, other)| (row.min(other), row.max(other)))
-        };
-        (0..n as u32).into_par_iter().map_init(|| vec![0.0; n], of_row).flatten_iter().collect()
-    }
-
-    /// Returns the cosine of two texts.
-    pub(super) fn cosine(&self, a: u32, b: u32) -> f64 {
-        let norms = self.norms[a as usize] * self.norms[b as usize];
-        if norms <= 0.0 {
-            return 0.0;
-        }
-        let (left, right) = (self.features(a), self.features(b));
-        let (mut at, mut other, mut sum) = (0, 0, 0.0);
-        while at < left.len() && other < right.len() {
-            match left[at].cmp(&right[other]) {
-                Ordering::Less => at += 1,
-                Ordering::Greater => other += 1,
-                Ordering::Equal => {
-                    sum += self.weights[left[at] as usize].powi(2);
-                    at += 1;
-                    other += 1;
-                }
-            }
-        }
-        (sum / norms).min(1.0)
-    }
-}
-
-/// Returns how many records a feature may have for a search of the nearest to end in due time.
-fn most_common(with: &[Vec<u32>], n: usize) -> usize {
-    const MOST_STEPS: usize = 300_000_000;
-    const STEPS_A_RECORD: usize = 500;
-    let mut sizes: Vec<usize> = with.iter().map(Vec::len).collect();
-    sizes.sort_unstable();
-    let most = MOST_STEPS.max(STEPS_A_RECORD.saturating_mul(n));
-    let mut steps = 0_usize;
-    let within = |size: &usize| {
-        steps = steps.saturating_add(size.saturating_mul(*size));
-        steps <= most
-    };
-    sizes.into_iter().take_while(within).last().unwrap_or(0)
 }

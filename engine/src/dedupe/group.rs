@@ -17,6 +17,9 @@ pub(super) struct Link {
 /// Closeness of two records.
 pub(super) type Closeness<'a> = dyn Fn(u32, u32) -> f64 + Sync + 'a;
 
+/// Root and record of the records of a component, and its links.
+type Component<'a> = (&'a [(u32, u32)], &'a [&'a Link]);
+
 /// How links become entities.
 #[derive(Clone, Copy)]
 pub(super) struct Linkage<'a> {
@@ -52,17 +55,22 @@ pub(super) fn average_link(n: usize, links: &[Link], linkage: Linkage<'_>) -> Ve
         parent[a.max(b) as usize] = a.min(b);
     }
     let roots: Vec<u32> = (0..n as u32).map(|record| root(&mut parent, record)).collect();
-    let mut members: BTreeMap<u32, (Vec<u32>, Vec<Link>)> = BTreeMap::new();
-    for record in (0..n as u32).filter(|record| roots[*record as usize] != *record) {
-        let root = roots[record as usize];
-        members.entry(root).or_insert_with(|| (vec![root], Vec::new())).0.push(record);
-    }
-    for link in links.iter().filter(|link| roots[link.a as usize] == roots[link.b as usize]) {
-        members.get_mut(&roots[link.a as usize]).expect("a component with a link has two records").1.push(*link);
-    }
-    let components: Vec<(Vec<u32>, Vec<Link>)> = members.into_values().collect();
-    let parted = |(records, links): &(Vec<u32>, Vec<Link>)| {
-        let mut links = within(records, links, linkage.closeness);
+    // Records of each component, and its links; most records are alone and in none.
+    let mut has_others = vec![false; n];
+    (0..n).filter(|record| roots[*record] as usize != *record).for_each(|record| {
+        has_others[record] = true;
+        has_others[roots[record] as usize] = true;
+    });
+    let mut members: Vec<(u32, u32)> =
+        (0..n as u32).filter(|record| has_others[*record as usize]).map(|record| (roots[record as usize], record)).collect();
+    members.par_sort_unstable();
+    let mut inner: Vec<&Link> = links.iter().filter(|link| roots[link.a as usize] == roots[link.b as usize]).collect();
+    inner.par_sort_by_key(|link| roots[link.a as usize]);
+    let of_root = inner.chunk_by(|one, other| roots[one.a as usize] == roots[other.a as usize]);
+    let components: Vec<Component<'_>> = members.chunk_by(|one, other| one.0 == other.0).zip(of_root).collect();
+    let parted = |(members, links): &Component<'_>| -> Vec<Vec<u32>> {
+        let records: Vec<u32> = members.iter().map(|(_, record)| *record).collect();
+        let mut links = within(&records, links, linkage.closeness);
         if let Some(source) = linkage.source {
             links.retain(|(one, other, _)| source[records[*one as usize] as usize] != source[records[*other as usize] as usize]);
         }
@@ -96,7 +104,7 @@ pub(super) fn numbered(first: &[u32]) -> (Vec<u32>, usize) {
 }
 
 /// Links of a component, records by their place in it: of a small one all pairs, of a large one those that were given.
-fn within(records: &[u32], links: &[Link], closeness: Option<&Closeness<'_>>) -> Vec<(u32, u32, f64)> {
+fn within(records: &[u32], links: &[&Link], closeness: Option<&Closeness<'_>>) -> Vec<(u32, u32, f64)> {
     const SMALL: usize = 200;
     const LEAST_LINK: f64 = 0.01;
     let k = records.len() as u32;

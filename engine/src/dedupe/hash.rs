@@ -46,11 +46,25 @@ pub(super) const fn after(hash: u64, next: u64) -> u64 {
     fold((MIX[0] ^ hash).rotate_left(23) ^ next, MIX[1])
 }
 
-/// Returns the hash of bytes.
+/// Returns the hash of bytes, as `ByteHash` of each of them has it.
 pub(super) fn of_bytes(bytes: &[u8]) -> u64 {
-    let mut hash = ByteHash::START;
-    for byte in bytes {
-        hash.add(*byte);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let state = words.iter().fold(MIX[0], |state, word| fold(state ^ u64::from_be_bytes(*word), MIX[1]));
+    let rest = rest.iter().fold(0, |bytes, byte| bytes << 8 | u64::from(*byte));
+    fold(state ^ rest, MIX[2] ^ bytes.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_at_once_are_bytes_one_by_one() {
+        let text = b"a text of more than two words of eight";
+        for n in 0..=text.len() {
+            let mut hash = ByteHash::START;
+            text[..n].iter().for_each(|byte| hash.add(*byte));
+            assert_eq!(of_bytes(&text[..n]), hash.end(), "{n} bytes");
+        }
     }
-    hash.end()
 }

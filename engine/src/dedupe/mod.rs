@@ -15,6 +15,7 @@
 
 use rayon::prelude::*;
 
+mod bags;
 mod block;
 mod compare;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod strings;
 #[cfg(test)]
 mod tests;
 mod text;
+mod texts;
 mod weigh;
 
 pub use edges::{Edge, EdgeGroups, EdgeOptions, entities_of_edges};
@@ -38,6 +40,7 @@ pub use quality::Expected;
 pub use records::{ColumnBuilder, Content, MISSING, RecordColumn, Records};
 pub use strings::{LONGEST, jaro_winkler, osa};
 pub use text::{NearPair, NearTexts, NoTexts, Parts, Shingles, TextOptions, TextSets, Unit, near_texts};
+pub use texts::Texts;
 
 use compare::Comparison;
 use group::{Link, Linkage};
@@ -52,7 +55,7 @@ pub struct DedupeOptions {
     pub is_clean: Option<bool>,
     /// Probability from which records are one entity, 0 to 1.
     pub threshold: f64,
-    /// Candidates that may be held; half of them for keys as they are, half for keys that are joined because they are common.
+    /// Candidates that may be held: where more records share a key, each keeps those with which it shares most.
     pub most_pairs: u64,
     /// Seed of the pairs that are drawn.
     pub seed: u64,
@@ -67,8 +70,6 @@ pub struct Pair {
     pub b: u32,
     /// Probability of a match.
     pub probability: f64,
-    /// What each comparison adds to the log odds (bits), in the order of [`Resolution::comparisons`].
-    pub adds: Vec<f32>,
 }
 
 /// What a comparison was found to say.
@@ -93,6 +94,8 @@ pub struct Resolution {
     pub n_entities: usize,
     /// Pairs of 1 % probability or more, the likeliest first.
     pub pairs: Vec<Pair>,
+    /// What each comparison adds to the log odds of each of these pairs (bits), comparisons in the order of [`Resolution::comparisons`].
+    pub adds: Vec<Vec<f32>>,
     /// What each compared column says.
     pub comparisons: Vec<Said>,
     /// Log odds (bits) that two records drawn at random match.
@@ -117,29 +120,27 @@ pub struct Resolution {
 #[must_use]
 pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() -> bool + Sync)) -> Option<Resolution> {
     let order = records.canonical_order();
-    let (shaped, notes) = shape::shaped(&records.clone().ordered(&order), options.crosses);
+    let (shaped, notes) = shape::shaped(records.ordered(&order), options.crosses);
     let work = Work::of(&shaped, options, stopped)?;
     let found = work.resolve(options, stopped)?;
+    let (numbers, n_entities) = group::numbered(&found.entity);
     let mut entity = vec![0; order.len()];
-    let mut number = std::collections::BTreeMap::new();
-    for (place, first) in found.entity.iter().enumerate() {
-        let next = number.len() as u32;
-        entity[order[place] as usize] = *number.entry(*first).or_insert(next);
-    }
+    order.iter().zip(numbers).for_each(|(row, number)| entity[*row as usize] = number);
     let back = |pair: &Scored| {
         let (a, b) = (order[pair.a as usize], order[pair.b as usize]);
-        Pair {
-            a: a.min(b),
-            b: a.max(b),
-            probability: weigh::probability(pair.log_odds),
-            adds: found.weights.adds(&shaped, &work.comparisons, work.pattern(pair.a, pair.b), (pair.a, pair.b)),
-        }
+        Pair { a: a.min(b), b: a.max(b), probability: weigh::probability(pair.log_odds) }
     };
     let pairs = best_first(&found.scored, LEAST_SHOWN);
+    let adds_of = |at: usize| {
+        let adds = |pair: &&Scored| found.weights.adds(at, &shaped, &work.comparisons, pair.pattern, (pair.a, pair.b));
+        pairs.par_iter().map(adds).collect()
+    };
+    let adds = (0..work.comparisons.len()).map(adds_of).collect();
     Some(Resolution {
         entity,
-        n_entities: number.len(),
+        n_entities,
         pairs: pairs.into_par_iter().map(back).collect(),
+        adds,
         comparisons: found.weights.said(&shaped, &work.comparisons),
         prior: found.weights.prior / std::f64::consts::LN_2,
         n_candidates: work.pairs.len() as u64,
@@ -154,11 +155,15 @@ pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() ->
 /// Probability from which a pair is told.
 const LEAST_SHOWN: f64 = 0.01;
 
+/// Pairs whose cells are compared by one thread at a time.
+const PAIRS_AT_ONCE: usize = 1_024;
+
 /// A pair with its log odds.
 #[derive(Debug, Clone, Copy)]
 struct Scored {
     a: u32,
     b: u32,
+    pattern: Pattern,
     log_odds: f64,
 }
 
@@ -188,14 +193,19 @@ impl<'a> Work<'a> {
     fn of(records: &'a Records, options: &DedupeOptions, stopped: &(dyn Fn() -> bool + Sync)) -> Option<Self> {
         /// Neighbours of a record by all its words that are always looked at.
         const N_NEAREST: usize = 10;
+        /// Letters of all records beyond which that takes too long; what many records share whole words with is looked at all the same.
+        const MOST_LETTERS: usize = 6_000_000;
         if records.columns.is_empty() || stopped() {
             return None;
         }
         let is_pair = |a: u32, b: u32| !options.crosses || records.source[a as usize] != records.source[b as usize];
         let candidates = block::candidates(records, &is_pair, options.most_pairs);
         let mut pairs = candidates.pairs;
-        if let Some(all) = shape::all_words(&records.columns).filter(|_| !stopped()) {
-            pairs.extend(compare::Bags::of(&all).nearest(&all.codes, N_NEAREST, &is_pair));
+        let letters =
+            |column: &RecordColumn| column.texts.iter().zip(&*column.counts).map(|(text, n)| text.len() * *n as usize).sum::<usize>();
+        let is_small = records.columns.iter().map(letters).sum::<usize>() <= MOST_LETTERS;
+        if let Some(all) = is_small.then(|| shape::all_words(&records.columns)).flatten().filter(|_| !stopped()) {
+            pairs.extend(bags::Bags::of(&all).nearest(&all.codes, N_NEAREST, &is_pair));
             pairs.par_sort_unstable();
             pairs.dedup();
         }
@@ -211,7 +221,7 @@ impl<'a> Work<'a> {
         if stopped() {
             return None;
         }
-        work.patterns = work.pairs.par_iter().map(|(a, b)| work.pattern(*a, *b)).collect();
+        work.patterns = work.pairs.par_chunks(PAIRS_AT_ONCE).flat_map_iter(|pairs| work.patterns_of(pairs)).collect();
         (!stopped()).then_some(work)
     }
 
@@ -223,6 +233,22 @@ impl<'a> Work<'a> {
         Pattern::of(self.comparisons.iter().map(level))
     }
 
+    fn patterns_of(&self, pairs: &[(u32, u32)]) -> Vec<Pattern> {
+        let mut patterns = vec![Pattern::default(); pairs.len()];
+        let mut levels = Vec::with_capacity(pairs.len());
+        for (at, comparison) in self.comparisons.iter().enumerate() {
+            levels.clear();
+            comparison.levels(&self.records.columns[comparison.column], pairs, &mut levels);
+            patterns.iter_mut().zip(&levels).for_each(|(pattern, level)| pattern.set(at, *level));
+        }
+        patterns
+    }
+
+    /// Returns the pattern of a pair: known where it is a candidate.
+    fn pattern_of(&self, a: u32, b: u32) -> Pattern {
+        self.pairs.binary_search(&(a, b)).map_or_else(|_| self.pattern(a, b), |at| self.patterns[at])
+    }
+
     fn resolve(&self, options: &DedupeOptions, stopped: &(dyn Fn() -> bool + Sync)) -> Option<Found> {
         let is_clean = options.crosses.then(|| options.is_clean.unwrap_or_else(|| self.is_clean()));
         let is_clean_pair = is_clean == Some(true) && self.records.n_sources == 2;
@@ -230,14 +256,16 @@ impl<'a> Work<'a> {
         if stopped() {
             return None;
         }
-        let score = |a: u32, b: u32| weights.of_pair(self.records, &self.comparisons, self.pattern(a, b), (a, b));
-        let of_pair = |(&(a, b), &pattern): (&(u32, u32), &Pattern)| Scored {
-            a,
-            b,
-            log_odds: weights.of_pair(self.records, &self.comparisons, pattern, (a, b)),
+        let of_pair = |(&(a, b), &pattern): (&(u32, u32), &Pattern)| {
+            let may_be_held = weights.of_pair_at_most(self.records, &self.comparisons, pattern, (a, b)) > LEAST_HELD;
+            let log_odds = may_be_held.then(|| weights.of_pair(self.records, &self.comparisons, pattern, (a, b)))?;
+            (log_odds > LEAST_HELD).then_some(Scored { a, b, pattern, log_odds })
         };
-        let scored: Vec<Scored> =
-            self.pairs.par_iter().zip(&self.patterns).map(of_pair).filter(|pair| pair.log_odds > LEAST_HELD).collect();
+        let scored: Vec<Scored> = self.pairs.par_iter().zip(&self.patterns).filter_map(of_pair).collect();
+        let score = |a: u32, b: u32| match scored.binary_search_by_key(&(a, b), |pair| (pair.a, pair.b)) {
+            Ok(at) => scored[at].log_odds,
+            Err(_) => weights.of_pair(self.records, &self.comparisons, self.pattern_of(a, b), (a, b)),
+        };
         let n = self.records.len();
         let entity = if is_clean_pair {
             let likely = best_first(&scored, options.threshold);

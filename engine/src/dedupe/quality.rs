@@ -1,6 +1,6 @@
 //! How good a resolution is likely to be, from its own probabilities: no label is needed, and none can be checked against.
 
-use std::collections::BTreeMap;
+use rayon::prelude::*;
 
 use super::weigh::probability;
 use super::{Score, Scored};
@@ -21,7 +21,7 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// Sums probabilities; `is_one_to_one` says that a record has one match at most.
+    /// Sums probabilities of the pairs, which are in order; `is_one_to_one` says that a record has one match at most.
     pub(super) fn of(entity: &[u32], scored: &[Scored], is_one_to_one: bool, score: &Score<'_>) -> Self {
         let mut rivals = vec![0.0; if is_one_to_one { entity.len() } else { 0 }];
         if is_one_to_one {
@@ -40,21 +40,15 @@ impl Expected {
             }
         };
         let outside: f64 = scored.iter().filter(|pair| entity[pair.a as usize] != entity[pair.b as usize]).map(share).sum();
-        let known: BTreeMap<(u32, u32), f64> = scored
-            .iter()
-            .filter(|pair| entity[pair.a as usize] == entity[pair.b as usize])
-            .map(|pair| ((pair.a, pair.b), share(pair)))
-            .collect();
-        let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for (record, entity) in entity.iter().enumerate() {
-            members.entry(*entity).or_default().push(record as u32);
-        }
+        let known = |a: u32, b: u32| scored.binary_search_by_key(&(a, b), |pair| (pair.a, pair.b)).ok().map(|at| share(&scored[at]));
+        let mut by_entity: Vec<(u32, u32)> = entity.iter().enumerate().map(|(record, entity)| (*entity, record as u32)).collect();
+        by_entity.par_sort_unstable();
         let (mut inside, mut n_inside) = (0.0, 0_u64);
-        for records in members.values() {
-            for (at, &a) in records.iter().enumerate() {
-                for &b in &records[at + 1..] {
+        for records in by_entity.chunk_by(|one, other| one.0 == other.0) {
+            for (at, &(_, a)) in records.iter().enumerate() {
+                for &(_, b) in &records[at + 1..] {
                     n_inside += 1;
-                    inside += known.get(&(a, b)).copied().unwrap_or_else(|| probability(score(a, b)));
+                    inside += known(a, b).unwrap_or_else(|| probability(score(a, b)));
                 }
             }
         }

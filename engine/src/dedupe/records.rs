@@ -7,13 +7,17 @@
 //! Memory       4 bytes a cell and the different texts
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
 
+use hashbrown::HashTable;
 use rayon::prelude::*;
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
+use super::hash;
+use super::texts::Texts;
 use crate::EngineError;
 
 /// Code of a cell that is not there.
@@ -55,11 +59,11 @@ pub struct RecordColumn {
     /// Code of every record's normal text, or `MISSING`.
     pub codes: Vec<u32>,
     /// Normal texts in ascending order.
-    pub texts: Vec<Box<str>>,
+    pub texts: Arc<Texts>,
     /// The texts as numbers, where the column holds numbers; days since 1970-01-01 where it holds dates.
-    pub values: Vec<f64>,
+    pub values: Arc<[f64]>,
     /// Records with each text.
-    pub counts: Vec<u32>,
+    pub counts: Arc<[u32]>,
 }
 
 impl RecordColumn {
@@ -74,7 +78,7 @@ impl RecordColumn {
         if self.content != Content::Short || (n - self.texts.len()) * ODD > n {
             return false;
         }
-        let mut all: Vec<&str> = self.texts.iter().flat_map(|text| words(text)).collect();
+        let mut all: Vec<&str> = self.texts.iter().flat_map(words).collect();
         all.sort_unstable();
         let n_repeated: usize = all.chunk_by(|a, b| a == b).filter(|same| same.len() > 1).map(<[_]>::len).sum();
         n_repeated * ODD_WORDS <= all.len()
@@ -121,13 +125,21 @@ impl Records {
 
     /// Returns the records in another order.
     #[must_use]
-    pub fn ordered(mut self, order: &[u32]) -> Self {
-        let put = |cells: &mut Vec<u32>| *cells = order.iter().map(|&row| cells[row as usize]).collect();
-        for column in self.columns.iter_mut().chain(&mut self.id) {
-            put(&mut column.codes);
+    pub fn ordered(&self, order: &[u32]) -> Self {
+        let ordered = |column: &RecordColumn| RecordColumn {
+            name: column.name.clone(),
+            content: column.content,
+            codes: order.iter().map(|&row| column.codes[row as usize]).collect(),
+            texts: Arc::clone(&column.texts),
+            values: Arc::clone(&column.values),
+            counts: Arc::clone(&column.counts),
+        };
+        Self {
+            columns: self.columns.par_iter().map(ordered).collect(),
+            source: order.iter().map(|&row| self.source[row as usize]).collect(),
+            n_sources: self.n_sources,
+            id: self.id.as_ref().map(ordered),
         }
-        self.source = order.iter().map(|&row| self.source[row as usize]).collect();
-        self
     }
 
     /// Returns whether there are none.
@@ -141,8 +153,9 @@ impl Records {
 #[derive(Debug, Default)]
 pub struct ColumnBuilder {
     raw: Vec<u32>,
-    seen: HashMap<Box<str>, u32>,
-    bytes: usize,
+    texts: Texts,
+    /// Places in `texts`, found by the hash of what stands there.
+    seen: HashTable<u32>,
 }
 
 impl ColumnBuilder {
@@ -155,14 +168,15 @@ impl ColumnBuilder {
             self.raw.push(MISSING);
             return Ok(());
         };
-        if let Some(code) = self.seen.get(cell) {
+        let hash = hash::of_bytes(cell.as_bytes());
+        if let Some(code) = self.seen.find(hash, |code| &self.texts[*code as usize] == cell) {
             self.raw.push(*code);
             return Ok(());
         }
-        let code = u32::try_from(self.seen.len()).ok().filter(|code| *code != MISSING);
+        let code = u32::try_from(self.texts.len()).ok().filter(|code| *code != MISSING);
         let code = code.ok_or_else(|| EngineError::Partial("a column has more than 2^32 different texts".to_owned()))?;
-        self.bytes += cell.len() + BYTES_A_TEXT;
-        self.seen.insert(Box::from(cell), code);
+        self.texts.push(cell);
+        self.seen.insert_unique(hash, code, |code| hash::of_bytes(self.texts[*code as usize].as_bytes()));
         self.raw.push(code);
         Ok(())
     }
@@ -170,84 +184,79 @@ impl ColumnBuilder {
     /// Returns about how many bytes are held.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        4 * self.raw.capacity() + self.bytes
+        /// A place, its byte of control, and room for more.
+        const BYTES_A_PLACE: usize = 10;
+        4 * self.raw.capacity() + self.texts.bytes() + BYTES_A_PLACE * self.texts.len()
     }
 
     /// Returns the column, what it holds guessed from its different texts.
     #[must_use]
     pub fn finish(self, name: &str) -> RecordColumn {
-        let mut raw_texts: Vec<&str> = self.seen.keys().map(AsRef::as_ref).collect();
-        raw_texts.sort_unstable();
-        let content = content(&raw_texts);
+        let content = content(&self.texts);
         self.finish_as(name, content)
     }
 
     /// Returns the column with its texts as they were written, for what is named and not compared.
     #[must_use]
     pub fn finish_exact(self, name: &str) -> RecordColumn {
-        self.build(name, Content::Short, str::to_owned)
+        self.build(name, Content::Short, |text, out| out.push_str(text))
     }
 
     pub(super) fn finish_as(self, name: &str, content: Content) -> RecordColumn {
-        self.build(name, content, |text| normal(text, content))
+        self.build(name, content, |text, out| normal(text, content, out))
     }
 
-    fn build(self, name: &str, content: Content, form: impl Fn(&str) -> String) -> RecordColumn {
-        let mut raw_texts: Vec<Box<str>> = vec![Box::default(); self.seen.len()];
-        #[allow(clippy::iter_over_hash_type, reason = "each goes to the place that its code names")]
-        for (text, code) in self.seen {
-            raw_texts[code as usize] = text;
-        }
-        let normals: Vec<String> = raw_texts.iter().map(|text| form(text)).collect();
-        let mut order: Vec<u32> = (0..raw_texts.len() as u32).collect();
-        order.sort_unstable_by(|&a, &b| normals[a as usize].cmp(&normals[b as usize]));
-        let mut texts: Vec<Box<str>> = Vec::new();
-        let mut values = Vec::new();
-        let mut code_of = vec![MISSING; raw_texts.len()];
+    fn build(self, name: &str, content: Content, form: impl Fn(&str, &mut String) + Sync) -> RecordColumn {
+        drop(self.seen);
+        let normals = self.texts.map(form);
+        drop(self.texts);
+        let order = normals.order();
+        let mut texts = Texts::default();
+        let mut code_of = vec![MISSING; normals.len()];
         for raw in order {
             let text = &normals[raw as usize];
             if text.is_empty() {
                 continue;
             }
-            if texts.last().is_none_or(|last| **last != **text) {
-                texts.push(text.as_str().into());
-                if content == Content::Number || content == Content::Date {
-                    values.push(value(text, content));
-                }
+            if texts.last() != Some(text) {
+                texts.push(text);
             }
             code_of[raw as usize] = texts.len() as u32 - 1;
         }
-        let codes: Vec<u32> = self.raw.iter().map(|&raw| if raw == MISSING { MISSING } else { code_of[raw as usize] }).collect();
+        drop(normals);
+        let values = match content {
+            Content::Number | Content::Date => texts.iter().map(|text| value(text, content)).collect(),
+            Content::Short | Content::Words => Arc::default(),
+        };
+        let mut codes = self.raw;
         let mut counts = vec![0; texts.len()];
-        for &code in codes.iter().filter(|code| **code != MISSING) {
-            counts[code as usize] += 1;
+        for code in codes.iter_mut().filter(|code| **code != MISSING) {
+            *code = code_of[*code as usize];
+            if *code != MISSING {
+                counts[*code as usize] += 1;
+            }
         }
-        RecordColumn { name: name.to_owned(), content, codes, texts, values, counts }
+        RecordColumn { name: name.to_owned(), content, codes, texts: Arc::new(texts), values, counts: counts.into() }
     }
 }
 
-/// What a different text takes beside its letters: the entry of the table that finds it, and the text's own frame, twice.
-const BYTES_A_TEXT: usize = 64;
-
 /// Returns what most of the different texts of a column are.
-fn content(texts: &[&str]) -> Content {
+fn content(texts: &Texts) -> Content {
     /// One text in so many may be broken.
     const ODD: usize = 20;
     if texts.is_empty() {
         return Content::Short;
     }
-    let most = |is: &dyn Fn(&str) -> bool| {
-        let odd = texts.iter().filter(|text| !is(text)).count();
-        odd * ODD <= texts.len()
-    };
+    let n_of = |is: &(dyn Fn(&str) -> bool + Sync)| texts.par_iter().filter(|text| is(text)).count();
+    let most = |is: &(dyn Fn(&str) -> bool + Sync)| (texts.len() - n_of(is)) * ODD <= texts.len();
     if most(&|text| day(text).is_some()) {
         return Content::Date;
     }
     let is_decimal = |text: &str| text.trim().parse::<f64>().is_ok_and(f64::is_finite);
-    if most(&is_decimal) && texts.iter().filter(|text| text.contains('.')).count() * ODD > texts.len() {
+    if most(&is_decimal) && n_of(&|text| text.contains('.')) * ODD > texts.len() {
         return Content::Number;
     }
-    let n_words: usize = texts.iter().map(|text| words(text).count()).sum();
+    let n_words: usize = texts.par_iter().map(|text| words(text).count()).sum();
     if n_words >= 3 * texts.len() { Content::Words } else { Content::Short }
 }
 
@@ -256,35 +265,35 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-/// Returns the normal form of a text.
-#[must_use]
-pub(super) fn normal(text: &str, content: Content) -> String {
-    match content {
-        Content::Date => {
-            if let Some((year, month, day)) = day(text) {
-                return format!("{year:04}-{month:02}-{day:02}");
-            }
-        }
-        Content::Number => {
-            if let Ok(number) = text.trim().parse::<f64>() {
-                return format!("{number}");
-            }
-        }
-        Content::Short | Content::Words => {}
-    }
-    let folded: String = if text.is_ascii() {
-        text.to_ascii_lowercase()
-    } else {
-        text.nfkd().filter(|letter| !is_combining_mark(*letter)).flat_map(char::to_lowercase).collect()
+/// Adds the normal form of a text.
+pub(super) fn normal(text: &str, content: Content, out: &mut String) {
+    let written = match content {
+        Content::Date => day(text).map(|(year, month, day)| write!(out, "{year:04}-{month:02}-{day:02}")),
+        Content::Number => text.trim().parse::<f64>().ok().map(|number| write!(out, "{number}")),
+        Content::Short | Content::Words => None,
     };
-    let mut out = String::with_capacity(folded.len());
+    if let Some(written) = written {
+        return written.expect("a string takes what is written");
+    }
+    let from = out.len();
+    if text.is_ascii() {
+        for letter in text.bytes() {
+            if letter.is_ascii_alphanumeric() {
+                out.push(char::from(letter.to_ascii_lowercase()));
+            } else if out.len() > from && !out.ends_with(' ') {
+                out.push(' ');
+            }
+        }
+        out.truncate(from + out[from..].trim_end().len());
+        return;
+    }
+    let folded: String = text.nfkd().filter(|letter| !is_combining_mark(*letter)).flat_map(char::to_lowercase).collect();
     for word in words(&folded) {
-        if !out.is_empty() {
+        if out.len() > from {
             out.push(' ');
         }
         out.push_str(word);
     }
-    out
 }
 
 /// Reads a date: year first with or without separators, or day, month, year with separators.
@@ -294,13 +303,14 @@ pub(super) fn normal(text: &str, content: Content) -> String {
 pub(super) fn day(text: &str) -> Option<(u32, u32, u32)> {
     let text = text.trim();
     let number = |part: &str| part.parse::<u32>().ok();
-    let parts: Vec<&str> = text.split(['-', '/', '.']).collect();
-    let (year, month, day) = match parts.as_slice() {
-        [whole] if whole.len() == 8 && whole.bytes().all(|byte| byte.is_ascii_digit()) => {
+    let mut split = text.split(['-', '/', '.']);
+    let parts = [split.next(), split.next(), split.next(), split.next()];
+    let (year, month, day) = match parts {
+        [Some(whole), None, ..] if whole.len() == 8 && whole.bytes().all(|byte| byte.is_ascii_digit()) => {
             (number(&whole[..4])?, number(&whole[4..6])?, number(&whole[6..])?)
         }
-        [year, month, day] if year.len() == 4 => (number(year)?, number(month)?, number(day.get(..2)?)?),
-        [first, second, year] if year.len() == 4 => {
+        [Some(year), Some(month), Some(day), None] if year.len() == 4 => (number(year)?, number(month)?, number(day.get(..2)?)?),
+        [Some(first), Some(second), Some(year), None] if year.len() == 4 => {
             let (first, second) = (number(first)?, number(second)?);
             if second > 12 { (number(year)?, first, second) } else { (number(year)?, second, first) }
         }

@@ -10,11 +10,11 @@ use super::records::{ColumnBuilder, Content, MISSING, RecordColumn, Records, wor
 const LEAST_SHARE: f64 = 0.005;
 
 /// Returns the records with the columns that are worth comparing, and what was done about the others.
-pub(super) fn shaped(records: &Records, crosses: bool) -> (Records, Vec<String>) {
+pub(super) fn shaped(mut records: Records, crosses: bool) -> (Records, Vec<String>) {
     let mut notes = Vec::new();
-    let mut columns = records.columns.clone();
+    let mut columns = std::mem::take(&mut records.columns);
     if crosses && records.n_sources == 2 {
-        align(records, &mut columns, &mut notes);
+        align(&records, &mut columns, &mut notes);
     }
     let is_usable = |column: &RecordColumn| {
         let mut counts = vec![0_usize; records.n_sources];
@@ -33,7 +33,7 @@ pub(super) fn shaped(records: &Records, crosses: bool) -> (Records, Vec<String>)
         usable
     });
     without_parts(&mut columns, &mut notes);
-    (Records { columns, source: records.source.clone(), n_sources: records.n_sources, id: None }, notes)
+    (Records { columns, id: None, ..records }, notes)
 }
 
 /// Returns the words of all columns as one column, where some column holds words.
@@ -77,7 +77,7 @@ fn align(records: &Records, columns: &mut Vec<RecordColumn>, notes: &mut Vec<Str
                 continue;
             }
             let share = |one: &RecordColumn, other: &RecordColumn| {
-                let is_shared = |(at, _): &(usize, &u32)| other.texts.binary_search(&one.texts[*at]).is_ok();
+                let is_shared = |(at, _): &(usize, &u32)| other.texts.find(&one.texts[*at]).is_some();
                 let shared: u64 = one.counts.iter().enumerate().filter(is_shared).map(|(_, count)| u64::from(*count)).sum();
                 shared as f64 / one.n_present() as f64
             };
@@ -101,7 +101,7 @@ fn align(records: &Records, columns: &mut Vec<RecordColumn>, notes: &mut Vec<Str
             columns[a].name, columns[b].name
         ));
         let text =
-            |column: &RecordColumn, row: usize| (column.codes[row] != MISSING).then(|| column.texts[column.codes[row] as usize].clone());
+            |column: &RecordColumn, row: usize| (column.codes[row] != MISSING).then(|| column.texts[column.codes[row] as usize].to_owned());
         let mut builder = ColumnBuilder::default();
         for row in 0..records.len() {
             builder
@@ -118,12 +118,15 @@ fn align(records: &Records, columns: &mut Vec<RecordColumn>, notes: &mut Vec<Str
 fn without_parts(columns: &mut Vec<RecordColumn>, notes: &mut Vec<String>) {
     /// Share of records with both in which the words of the part are words of the whole.
     const LEAST_HELD: f64 = 0.8;
+    /// Records that are asked, at even steps, of many.
+    const MOST_ASKED: usize = 20_000;
     let is_text = |column: &RecordColumn| matches!(column.content, Content::Short | Content::Words);
     let holds = |whole: &RecordColumn, part: &RecordColumn| {
-        let both = whole.codes.iter().zip(&part.codes).filter(|(whole, part)| **whole != MISSING && **part != MISSING);
+        let both = whole.codes.iter().zip(&part.codes).step_by(whole.codes.len().div_ceil(MOST_ASKED).max(1));
+        let both = both.filter(|(whole, part)| **whole != MISSING && **part != MISSING);
         let (mut n, mut n_held, mut n_equal) = (0_u64, 0_u64, 0_u64);
         for (&of_whole, &of_part) in both {
-            let (text, inner) = (&*whole.texts[of_whole as usize], &*part.texts[of_part as usize]);
+            let (text, inner) = (&whole.texts[of_whole as usize], &part.texts[of_part as usize]);
             n += 1;
             n_held += u64::from(words(inner).all(|word| words(text).any(|other| other == word)));
             n_equal += u64::from(text == inner);
@@ -148,18 +151,25 @@ fn without_parts(columns: &mut Vec<RecordColumn>, notes: &mut Vec<String>) {
     let mut rests = Vec::new();
     for whole in (0..n).filter(|whole| is_whole[*whole]) {
         let fine: Vec<usize> = parts[whole].iter().copied().filter(|part| !is_whole[*part]).collect();
-        let mut builder = ColumnBuilder::default();
+        let (mut builder, mut rest) = (ColumnBuilder::default(), String::new());
         for row in 0..columns[whole].codes.len() {
             let code = columns[whole].codes[row];
-            let rest = (code != MISSING).then(|| {
-                let held: Vec<&str> = fine
-                    .iter()
-                    .filter(|part| columns[**part].codes[row] != MISSING)
-                    .flat_map(|part| words(&columns[*part].texts[columns[*part].codes[row] as usize]))
-                    .collect();
-                words(&columns[whole].texts[code as usize]).filter(|word| !held.contains(word)).collect::<Vec<_>>().join(" ")
-            });
-            builder.push(rest.as_deref()).expect("there were no more texts in the whole");
+            if code == MISSING {
+                builder.push(None).expect("a missing cell is no text");
+                continue;
+            }
+            let is_held = |word: &str| {
+                let cells = fine.iter().map(|part| (&columns[*part], columns[*part].codes[row])).filter(|(_, code)| *code != MISSING);
+                cells.into_iter().any(|(part, code)| words(&part.texts[code as usize]).any(|other| other == word))
+            };
+            rest.clear();
+            for word in words(&columns[whole].texts[code as usize]).filter(|word| !is_held(word)) {
+                if !rest.is_empty() {
+                    rest.push(' ');
+                }
+                rest.push_str(word);
+            }
+            builder.push(Some(&rest)).expect("there were no more texts in the whole");
         }
         let names: Vec<String> = fine.iter().map(|part| format!("`{}`", columns[*part].name)).collect();
         let name = columns[whole].name.clone();

@@ -14,8 +14,7 @@ pub fn jaro_winkler(a: &[u8], b: &[u8]) -> f64 {
     if jaro <= LEAST_FOR_BONUS {
         return jaro;
     }
-    let prefix = a.iter().zip(b).take(4).take_while(|(a, b)| a == b).count();
-    jaro + 0.1 * prefix as f64 * (1.0 - jaro)
+    jaro + 0.1 * prefix(a, b) as f64 * (1.0 - jaro)
 }
 
 fn jaro(a: &[u8], b: &[u8]) -> f64 {
@@ -23,18 +22,17 @@ fn jaro(a: &[u8], b: &[u8]) -> f64 {
     if a.is_empty() || b.is_empty() {
         return if a.len() == b.len() { 1.0 } else { 0.0 };
     }
+    if b.len() <= Lanes::MOST { jaro_at(a, b, &Lanes::of(b)) } else { jaro_at(a, b, &Table::of(b)) }
+}
+
+fn jaro_at(a: &[u8], b: &[u8], places: &impl Places) -> f64 {
     let window = (a.len().max(b.len()) / 2).saturating_sub(1);
     let (mut of_a, mut of_b) = (0_u64, 0_u64);
     for (at, letter) in a.iter().enumerate() {
-        let from = at.saturating_sub(window);
-        let until = (at + window + 1).min(b.len());
-        for (other, candidate) in b.iter().enumerate().take(until).skip(from) {
-            if candidate == letter && of_b >> other & 1 == 0 {
-                of_a |= 1 << at;
-                of_b |= 1 << other;
-                break;
-            }
-        }
+        let within = first(at + window + 1) & !first(at.saturating_sub(window));
+        let found = places.of(*letter) & within & !of_b;
+        of_a |= u64::from(found != 0) << at;
+        of_b |= found & found.wrapping_neg();
     }
     let common = of_a.count_ones();
     if common == 0 {
@@ -42,15 +40,112 @@ fn jaro(a: &[u8], b: &[u8]) -> f64 {
     }
     let (mut rest_a, mut rest_b, mut out_of_order) = (of_a, of_b, 0_u32);
     while rest_a != 0 {
-        if a[rest_a.trailing_zeros() as usize] != b[rest_b.trailing_zeros() as usize] {
-            out_of_order += 1;
-        }
+        out_of_order += u32::from(a[rest_a.trailing_zeros() as usize] != b[rest_b.trailing_zeros() as usize]);
         rest_a &= rest_a - 1;
         rest_b &= rest_b - 1;
     }
     let common = f64::from(common);
     let transpositions = f64::from(out_of_order / 2);
     (common / a.len() as f64 + common / b.len() as f64 + (common - transpositions) / common) / 3.0
+}
+
+/// The first bits.
+const fn first(n: usize) -> u64 {
+    if n < 64 { (1 << n) - 1 } else { u64::MAX }
+}
+
+/// Where the letters of a text stand, a bit for each place.
+trait Places {
+    fn of(&self, letter: u8) -> u64;
+}
+
+/// Of a short text: its bytes lie in two words, and are compared with a letter eight at a time.
+struct Lanes {
+    words: [u64; 2],
+    used: u64,
+}
+
+impl Lanes {
+    /// Longest text.
+    const MOST: usize = 16;
+
+    fn of(text: &[u8]) -> Self {
+        let mut bytes = [0; Self::MOST];
+        bytes[..text.len()].copy_from_slice(text);
+        let (words, _) = bytes.as_chunks::<8>();
+        Self { words: [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])], used: first(text.len()) }
+    }
+}
+
+impl Places for Lanes {
+    #[inline]
+    fn of(&self, letter: u8) -> u64 {
+        const ONES: u64 = u64::from_le_bytes([1; 8]);
+        const ALL_BUT_TOP: u64 = 0x7f * ONES;
+        // Warren, Hacker's Delight (2012), section 6-1: the top bit of every byte that is zero; then those bits side by side.
+        let zeros = |word: u64| !(((word & ALL_BUT_TOP) + ALL_BUT_TOP) | word | ALL_BUT_TOP);
+        let side_by_side = |tops: u64| (tops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        let [low, high] = self.words.map(|word| side_by_side(zeros(word ^ (ONES * u64::from(letter)))));
+        (low | high << 8) & self.used
+    }
+}
+
+/// Of a longer text: a word for every letter.
+struct Table([u64; 256]);
+
+impl Table {
+    fn of(text: &[u8]) -> Self {
+        let mut places = [0; 256];
+        for (at, &letter) in text.iter().enumerate() {
+            places[letter as usize] |= 1 << at;
+        }
+        Self(places)
+    }
+}
+
+impl Places for Table {
+    #[inline]
+    fn of(&self, letter: u8) -> u64 {
+        self.0[letter as usize]
+    }
+}
+
+/// Returns what Jaro-Winkler cannot exceed, told how long both texts are, how many of each one's different letters the other lacks, and how
+/// many letters at the start agree.
+#[must_use]
+pub(super) fn jaro_winkler_at_most(lengths: [usize; 2], n_missing: [u32; 2], prefix: usize) -> f64 {
+    /// Beyond what rounding does.
+    const SLACK: f64 = 1e-9;
+    let [n_a, n_b] = lengths;
+    let common = (n_a - n_missing[0] as usize).min(n_b - n_missing[1] as usize) as f64;
+    if common <= 0.0 {
+        return SLACK;
+    }
+    let jaro = (common / n_a as f64 + common / n_b as f64 + 1.0) / 3.0;
+    jaro + 0.1 * prefix as f64 * (1.0 - jaro) + SLACK
+}
+
+/// Letters at the start that agree, four at most.
+pub(super) fn prefix(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take(4).take_while(|(a, b)| a == b).count()
+}
+
+/// Returns whether at most one insertion, deletion, replacement or swap of neighbours makes one text the other; of each the first 64 bytes.
+#[must_use]
+pub(super) fn is_one_edit(a: &[u8], b: &[u8]) -> bool {
+    let (a, b) = (&a[..a.len().min(LONGEST)], &b[..b.len().min(LONGEST)]);
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    if long.len() - short.len() > 1 {
+        return false;
+    }
+    let ahead = short.iter().zip(long).take_while(|(a, b)| a == b).count();
+    let behind = short[ahead..].iter().rev().zip(long.iter().rev()).take_while(|(a, b)| a == b).count();
+    let (of_short, of_long) = (&short[ahead..short.len() - behind], &long[ahead..long.len() - behind]);
+    match (of_short, of_long) {
+        ([] | [_], [] | [_]) => true,
+        ([first, second], [third, fourth]) => first == fourth && second == third,
+        _ => false,
+    }
 }
 
 /// The least number of insertions, deletions, replacements and swaps of neighbours that makes one text the other, no part edited twice
@@ -63,25 +158,20 @@ pub fn osa(a: &[u8], b: &[u8]) -> u32 {
     if a.is_empty() || b.is_empty() {
         return (a.len() + b.len()) as u32;
     }
-    let mut places = [0_u64; 256];
-    for (at, &letter) in a.iter().enumerate() {
-        places[letter as usize] |= 1 << at;
-    }
+    if a.len() <= Lanes::MOST { osa_at(a, b, &Lanes::of(a)) } else { osa_at(a, b, &Table::of(a)) }
+}
+
+fn osa_at(a: &[u8], b: &[u8], places: &impl Places) -> u32 {
     let last = 1_u64 << (a.len() - 1);
     let (mut up, mut down, mut diagonal, mut before) = (!0_u64, 0_u64, 0_u64, 0_u64);
     let mut distance = a.len() as u32;
     for &letter in b {
-        let here = places[letter as usize];
+        let here = places.of(letter);
         let swapped = ((!diagonal & here) << 1) & before;
         diagonal = ((here & up).wrapping_add(up) ^ up) | here | down | swapped;
         let mut rises = down | !(diagonal | up);
         let mut falls = diagonal & up;
-        if rises & last != 0 {
-            distance += 1;
-        }
-        if falls & last != 0 {
-            distance -= 1;
-        }
+        distance = distance + u32::from(rises & last != 0) - u32::from(falls & last != 0);
         rises = (rises << 1) | 1;
         falls <<= 1;
         up = falls | !(diagonal | rises);

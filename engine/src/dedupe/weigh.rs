@@ -10,9 +10,9 @@ use std::f64::consts::LN_2;
 
 use rayon::prelude::*;
 
-use super::Said;
 use super::compare::{ABSENT, Comparison};
-use super::records::{MISSING, Records};
+use super::records::{Content, MISSING, Records};
+use super::{PAIRS_AT_ONCE, Said};
 use crate::stats::{Purpose, Stream};
 
 /// Bits of a level in a pattern.
@@ -21,12 +21,17 @@ const BITS: u32 = 3;
 pub(super) const MOST_COLUMNS: usize = 21;
 
 /// Levels of all comparisons of a pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pattern(u64);
 
 impl Pattern {
     pub(super) fn of(levels: impl Iterator<Item = u8>) -> Self {
         Self(levels.enumerate().fold(0, |pattern, (at, level)| pattern | u64::from(level) << (BITS * at as u32)))
+    }
+
+    /// Sets a level that is not set yet.
+    pub(super) const fn set(&mut self, comparison: usize, level: u8) {
+        self.0 |= (level as u64) << (BITS * comparison as u32);
     }
 
     pub(super) const fn level(self, comparison: usize) -> u8 {
@@ -74,10 +79,24 @@ impl Weights {
         self.prior + comparisons.iter().enumerate().map(one).sum::<f64>()
     }
 
-    /// Returns what each comparison adds (bits).
-    pub(super) fn adds(&self, records: &Records, comparisons: &[Comparison], pattern: Pattern, pair: (u32, u32)) -> Vec<f32> {
-        let bits = |(at, comparison): (usize, &Comparison)| (self.of_cells(at, records, comparison, pattern, pair) / LN_2) as f32;
-        comparisons.iter().enumerate().map(bits).collect()
+    /// Returns what the log odds of a pair cannot exceed, without a look at its words: those add no more than one level up.
+    pub(super) fn of_pair_at_most(&self, records: &Records, comparisons: &[Comparison], pattern: Pattern, pair: (u32, u32)) -> f64 {
+        /// Beyond what rounding does.
+        const SLACK: f64 = 1e-6;
+        let one = |(at, comparison): (usize, &Comparison)| {
+            let level = usize::from(pattern.level(at));
+            if comparison.content == Content::Words && level > 0 {
+                self.beside(at, pattern).get(level - 1).filter(|_| level < usize::from(ABSENT)).copied().unwrap_or_default()
+            } else {
+                self.of_cells(at, records, comparison, pattern, pair)
+            }
+        };
+        self.prior + comparisons.iter().enumerate().map(one).sum::<f64>() + SLACK
+    }
+
+    /// Returns what a comparison adds (bits).
+    pub(super) fn adds(&self, at: usize, records: &Records, comparisons: &[Comparison], pattern: Pattern, pair: (u32, u32)) -> f32 {
+        (self.of_cells(at, records, &comparisons[at], pattern, pair) / LN_2) as f32
     }
 
     /// Returns what one comparison adds: of equal texts more where they are rare, of words as much as their cosine lies between two levels.
@@ -152,34 +171,37 @@ impl Chance {
         let may_match = |a: u32, b: u32| a != b && (!crosses || records.source[a as usize] != records.source[b as usize]);
         let drawn: Vec<(u32, u32)> = pairs_to_see(records.len() as u32, seed).filter(|(a, b)| may_match(*a, *b)).collect();
         let least_drawn = if records.len() <= ALL_DRAWN { 0.0 } else { FEW_DRAWN };
-        let by_source = |codes: &[u32], wanted: u32| {
-            let mut counts = vec![0_f64; records.n_sources];
-            for (row, &code) in codes.iter().enumerate() {
-                if code != MISSING && (wanted == MISSING || code == wanted) {
-                    counts[usize::from(records.source[row])] += 1.0;
-                }
-            }
+        let squares = |counts: &mut dyn Iterator<Item = u64>| counts.map(|count| count * count).sum::<u64>() as f64;
+        // Records by source, of those that say something.
+        let by_source = |says: &dyn Fn(usize) -> bool| {
+            let mut counts = vec![0_u64; records.n_sources];
+            records.source.iter().enumerate().filter(|(row, _)| says(*row)).for_each(|(_, source)| counts[usize::from(*source)] += 1);
             counts
         };
-        let pairs_of = |counts: &[f64]| {
-            let all: f64 = counts.iter().sum();
-            if crosses { (all * all - counts.iter().map(|count| count * count).sum::<f64>()) / 2.0 } else { all * (all - 1.0) / 2.0 }
+        let pairs_of = |counts: &[u64]| {
+            let all = counts.iter().sum::<u64>() as f64;
+            if crosses { (all * all - squares(&mut counts.iter().copied())) / 2.0 } else { all * (all - 1.0) / 2.0 }
         };
-        let mut all = vec![0.0; records.n_sources];
-        for &source in &records.source {
-            all[usize::from(source)] += 1.0;
-        }
+        let all = by_source(&|_| true);
         let of_comparison = |(at, comparison): (usize, &Comparison)| {
             let column = &records.columns[comparison.column];
-            let n_both = pairs_of(&by_source(&column.codes, MISSING));
-            let mut counts = vec![vec![0_f64; records.n_sources]; column.texts.len()];
-            for (row, &code) in column.codes.iter().enumerate().filter(|(_, code)| **code != MISSING) {
-                counts[code as usize][usize::from(records.source[row])] += 1.0;
-            }
-            let n_equal: f64 = counts.iter().map(|counts| pairs_of(counts)).sum();
+            let n_both = pairs_of(&by_source(&|row| column.codes[row] != MISSING));
+            let same_text = squares(&mut column.counts.iter().map(|count| u64::from(*count)));
+            let n_equal = if crosses {
+                let cells = column.codes.iter().zip(&records.source).filter(|(code, _)| **code != MISSING);
+                let mut cells: Vec<u64> = cells.map(|(code, source)| u64::from(*code) << 16 | u64::from(*source)).collect();
+                cells.par_sort_unstable();
+                (same_text - squares(&mut cells.chunk_by(|one, other| one == other).map(|same| same.len() as u64))) / 2.0
+            } else {
+                (same_text - column.n_present() as f64) / 2.0
+            };
             let mut at_level = vec![0.5; comparison.n_levels()];
-            let level = |(a, b): &(u32, u32)| comparison.level(column, column.codes[*a as usize], column.codes[*b as usize]);
-            let levels: Vec<u8> = drawn.par_iter().map(level).collect();
+            let of_part = |pairs: &[(u32, u32)]| {
+                let mut levels = Vec::with_capacity(pairs.len());
+                comparison.levels(column, pairs, &mut levels);
+                levels
+            };
+            let levels: Vec<u8> = drawn.par_chunks(PAIRS_AT_ONCE).flat_map_iter(of_part).collect();
             for level in levels {
                 if level != 0 && level != ABSENT {
                     at_level[usize::from(level)] += 1.0;
@@ -498,15 +520,16 @@ pub(super) fn weigh_texts(
     pairs: &[(u32, u32)],
     patterns: &[Pattern],
 ) {
+    let probabilities: Vec<f64> = patterns.par_iter().map(|pattern| probability(weights.of_pattern(*pattern))).collect();
     weights.of_text = comparisons
         .iter()
         .enumerate()
         .map(|(at, comparison)| {
             let column = &records.columns[comparison.column];
             let mut matching = vec![0.0; column.texts.len()];
-            for (pair, pattern) in pairs.iter().zip(patterns) {
+            for (pair, (pattern, probability)) in pairs.iter().zip(patterns.iter().zip(&probabilities)) {
                 if pattern.level(at) == 0 {
-                    matching[column.codes[pair.0 as usize] as usize] += probability(weights.of_pattern(*pattern));
+                    matching[column.codes[pair.0 as usize] as usize] += probability;
                 }
             }
             let n = column.n_present() as f64;

@@ -108,7 +108,7 @@ fn ends(schema: &Schema, step: &StepSpec) -> Result<(bool, [usize; 3]), String> 
 fn edges(nodes: &Nodes, columns: [usize; 3], step: &StepSpec, on: &StepRun<'_>) -> Result<Vec<Edge>, JobError> {
     let data = |message: String| JobError::Data { step: step.name.value.clone(), message };
     let codes: Option<HashMap<&str, u32>> =
-        nodes.id.as_ref().map(|(column, _)| column.texts.iter().enumerate().map(|(code, text)| (&**text, code as u32)).collect());
+        nodes.id.as_ref().map(|(column, _)| column.texts.iter().enumerate().map(|(code, text)| (text, code as u32)).collect());
     let mut edges: Vec<Edge> = Vec::new();
     let mut done = 0;
     pass::blocks_of(on.other(EDGES), EDGES, &columns, on, |block, n_rows| {

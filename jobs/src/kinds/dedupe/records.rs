@@ -143,10 +143,10 @@ const BYTES_A_CELL: u64 = 48;
 const COPIES: u64 = 3;
 /// Bytes of a candidate: the pair, its pattern, both again sorted, its key while it is formed.
 const BYTES_A_PAIR: u64 = 48;
-/// Candidates of a record that are looked at where memory allows.
-const PAIRS_A_RECORD: u64 = 120;
+/// Candidates that a record has on average where there are many, and memory allows.
+const PAIRS_A_RECORD: u64 = 4;
 /// Candidates that small tables may have.
-const LEAST_PAIRS: u64 = 8_000_000;
+const LEAST_PAIRS: u64 = 4_000_000;
 /// Candidates of a record below which the result would be worth little.
 const FEWEST_PAIRS_A_RECORD: u64 = 5;
 

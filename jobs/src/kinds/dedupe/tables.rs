@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow::array::{ArrayRef, Float32Array, Float64Array, RecordBatch, StringArray, StringBuilder, UInt32Array, UInt64Array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field};
 use gristmill_engine::dedupe::{MISSING, Pair, RecordColumn, Records, Resolution, Said};
+use rayon::prelude::*;
 
 use super::grouped::{Grouped, Members, Verdict};
 use super::{SOURCE_COLUMN, THRESHOLD, sentence};
@@ -39,6 +40,10 @@ impl Kept {
     /// The cell that most records have, of the first such record. Of cells that as many have: no initial, then the one that is most common in
     /// the whole column (an error is rare), then the longest, then the first in the alphabet.
     fn of(rows: &[u32], column: &RecordColumn) -> Self {
+        if let [row] = rows {
+            let n = u32::from(column.codes[*row as usize] != MISSING);
+            return Self { row: *row, n_cells: n, n_present: n, n_agree: n };
+        }
         let mut codes: Vec<u32> = rows.iter().map(|row| column.codes[*row as usize]).filter(|code| *code != MISSING).collect();
         codes.sort_unstable();
         let runs: Vec<(u32, u32)> = codes.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32)).collect();
@@ -88,7 +93,7 @@ impl Found<'_> {
                 let rows = members.rows(entity);
                 known.map_or(Kept { row: rows[0], n_cells: 1, n_present: 1, n_agree: 1 }, |column| Kept::of(rows, column))
             };
-            let kept: Vec<Kept> = (0..members.len()).map(of_entity).collect();
+            let kept: Vec<Kept> = (0..members.len()).into_par_iter().map(of_entity).collect();
             let rows: UInt64Array = kept.iter().map(|kept| u64::from(kept.row)).collect();
             let cells = pass::carry(at, on.memory_bytes / 4, step, on)?;
             let golden = take(&cells, &rows, None).map_err(|error| self.grouped.data(&error.to_string()))?;
@@ -105,8 +110,8 @@ impl Found<'_> {
         let row = |of: fn(&Pair) -> u32| pairs.iter().map(|pair| u64::from(of(pair))).collect::<UInt64Array>();
         let score = pairs.iter().map(|pair| pair.probability).collect();
         let mut columns = self.grouped.pairs(row(|pair| pair.a), row(|pair| pair.b), score, id)?;
-        for (at, said) in self.found.comparisons.iter().enumerate() {
-            let adds: Float32Array = pairs.iter().map(|pair| pair.adds[at]).collect();
+        for (said, adds) in self.found.comparisons.iter().zip(&self.found.adds) {
+            let adds = Float32Array::from(adds.clone());
             columns.push((Field::new(format!("{}_bits", said.column), DataType::Float32, false), Arc::new(adds)));
         }
         Ok(batch(columns))
@@ -210,8 +215,8 @@ pub(super) fn comparisons(said: &[Said]) -> RecordBatch {
 #[derive(Default)]
 pub(super) struct Conflicts {
     entity: Vec<u64>,
-    column: Vec<String>,
-    kept: Vec<String>,
+    column: StringBuilder,
+    kept: StringBuilder,
     row: Vec<u64>,
     n_cells: Vec<u32>,
     n_agree: Vec<u32>,
@@ -222,8 +227,8 @@ impl Conflicts {
     fn add(&mut self, column: &RecordColumn, kept: &[Kept]) {
         for (entity, kept) in kept.iter().enumerate().filter(|(_, kept)| kept.n_cells > 1) {
             self.entity.push(entity as u64);
-            self.column.push(column.name.clone());
-            self.kept.push(column.texts[column.codes[kept.row as usize] as usize].to_string());
+            self.column.append_value(&column.name);
+            self.kept.append_value(&column.texts[column.codes[kept.row as usize] as usize]);
             self.row.push(u64::from(kept.row));
             self.n_cells.push(kept.n_cells);
             self.n_agree.push(kept.n_agree);
@@ -232,24 +237,23 @@ impl Conflicts {
     }
 
     pub(super) fn table(self) -> RecordBatch {
-        let schema: SchemaRef = Arc::new(arrow::datatypes::Schema::new(vec![
-            Field::new("entity_id", DataType::UInt64, false),
-            Field::new("column", DataType::Utf8, false),
-            Field::new("kept", DataType::Utf8, false),
-            Field::new("row", DataType::UInt64, false),
-            Field::new("n_different", DataType::UInt32, false),
-            Field::new("n_agree", DataType::UInt32, false),
-            Field::new("n_present", DataType::UInt32, false),
-        ]));
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(UInt64Array::from(self.entity)),
-            Arc::new(StringArray::from(self.column)),
-            Arc::new(StringArray::from(self.kept)),
-            Arc::new(UInt64Array::from(self.row)),
-            Arc::new(UInt32Array::from(self.n_cells)),
-            Arc::new(UInt32Array::from(self.n_agree)),
-            Arc::new(UInt32Array::from(self.n_present)),
-        ];
-        RecordBatch::try_new(schema, columns).expect("columns of a table have one length")
+        let whole = |name: &str, cells: Vec<u64>| -> (Field, ArrayRef) {
+            (Field::new(name, DataType::UInt64, false), Arc::new(UInt64Array::from(cells)))
+        };
+        let small = |name: &str, cells: Vec<u32>| -> (Field, ArrayRef) {
+            (Field::new(name, DataType::UInt32, false), Arc::new(UInt32Array::from(cells)))
+        };
+        let text = |name: &str, mut cells: StringBuilder| -> (Field, ArrayRef) {
+            (Field::new(name, DataType::Utf8, false), Arc::new(cells.finish()))
+        };
+        batch(vec![
+            whole("entity_id", self.entity),
+            text("column", self.column),
+            text("kept", self.kept),
+            whole("row", self.row),
+            small("n_different", self.n_cells),
+            small("n_agree", self.n_agree),
+            small("n_present", self.n_present),
+        ])
     }
 }
