@@ -3,8 +3,9 @@
 //! Keys     the text of each column; each word, whichever column it stands in
 //! Joined   a key that more records share than the largest block is joined with the text of every column that is as common, and where that
 //!          is still too common with one more
-//! Closest  where that makes more pairs than allowed, every record keeps those with which it shares most: the sum of log2(n / records of the
-//!          key) over the keys in common (weights of a redundancy-positive block collection, Papadakis et al. 2014, cardinality node pruning)
+//! Closest  where that makes more pairs than allowed, every record keeps the k with which it shares most: the sum of log2(n / records of the
+//!          key) over the keys in common (cardinality node pruning, Papadakis et al. 2014), at least log2(n / k): so much k others share by
+//!          chance
 //! Budget   steps: the squares of the blocks' sizes are known before a pair is formed; the largest block is the one at which they fit. Blocks
 //!          that joining does not make small enough are counted and told
 //! Memory   8 bytes a key of a record, 8 a pair
@@ -57,8 +58,8 @@ pub(super) fn candidates(records: &Records, is_pair: &(dyn Fn(u32, u32) -> bool 
     Candidates { pairs, largest_block: largest_block as usize, n_unseen }
 }
 
-/// Joins common keys with the common texts of columns: blocks of which none is larger than `largest`, and pairs of what stays too common. Parts of the
-/// whole, in order.
+/// Joins common keys with the common texts of columns: blocks of which none is larger than `largest`, and pairs of what stays too common.
+/// Parts of the whole, in order.
 fn join_common(cells: &Cells, coarse: &[Entry], largest: u32) -> Vec<(Blocks, u64)> {
     let finer = |(mut parts, mut n_left): (Blocks, u64), block: &[Entry]| {
         let rows: Vec<u32> = block.iter().map(|(_, row)| *row).collect();

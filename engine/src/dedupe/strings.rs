@@ -22,7 +22,12 @@ fn jaro(a: &[u8], b: &[u8]) -> f64 {
     if a.is_empty() || b.is_empty() {
         return if a.len() == b.len() { 1.0 } else { 0.0 };
     }
-    if b.len() <= Lanes::MOST { jaro_at(a, b, &Lanes::of(b)) } else { jaro_at(a, b, &Table::of(b)) }
+    match b.len() {
+        ..=8 => jaro_at(a, b, &Lanes::<1>::of(b)),
+        9..=16 => jaro_at(a, b, &Lanes::<2>::of(b)),
+        17..=32 => jaro_at(a, b, &Lanes::<4>::of(b)),
+        _ => jaro_at(a, b, &Table::of(b)),
+    }
 }
 
 fn jaro_at(a: &[u8], b: &[u8], places: &impl Places) -> f64 {
@@ -59,25 +64,21 @@ trait Places {
     fn of(&self, letter: u8) -> u64;
 }
 
-/// Of a short text: its bytes lie in two words, and are compared with a letter eight at a time.
-struct Lanes {
-    words: [u64; 2],
+/// Of a text of up to 8 N bytes: they lie in N words, and are compared with a letter eight at a time.
+struct Lanes<const N: usize> {
+    words: [u64; N],
     used: u64,
 }
 
-impl Lanes {
-    /// Longest text.
-    const MOST: usize = 16;
-
+impl<const N: usize> Lanes<N> {
     fn of(text: &[u8]) -> Self {
-        let mut bytes = [0; Self::MOST];
-        bytes[..text.len()].copy_from_slice(text);
-        let (words, _) = bytes.as_chunks::<8>();
-        Self { words: [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])], used: first(text.len()) }
+        let mut bytes = [[0; 8]; N];
+        bytes.as_flattened_mut()[..text.len()].copy_from_slice(text);
+        Self { words: bytes.map(u64::from_le_bytes), used: first(text.len()) }
     }
 }
 
-impl Places for Lanes {
+impl<const N: usize> Places for Lanes<N> {
     #[inline]
     fn of(&self, letter: u8) -> u64 {
         const ONES: u64 = u64::from_le_bytes([1; 8]);
@@ -85,8 +86,9 @@ impl Places for Lanes {
         // Warren, Hacker's Delight (2012), section 6-1: the top bit of every byte that is zero; then those bits side by side.
         let zeros = |word: u64| !(((word & ALL_BUT_TOP) + ALL_BUT_TOP) | word | ALL_BUT_TOP);
         let side_by_side = |tops: u64| (tops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        let [low, high] = self.words.map(|word| side_by_side(zeros(word ^ (ONES * u64::from(letter)))));
-        (low | high << 8) & self.used
+        let all = ONES * u64::from(letter);
+        let places = self.words.iter().enumerate().fold(0, |places, (at, word)| places | side_by_side(zeros(word ^ all)) << (8 * at));
+        places & self.used
     }
 }
 
@@ -158,7 +160,12 @@ pub fn osa(a: &[u8], b: &[u8]) -> u32 {
     if a.is_empty() || b.is_empty() {
         return (a.len() + b.len()) as u32;
     }
-    if a.len() <= Lanes::MOST { osa_at(a, b, &Lanes::of(a)) } else { osa_at(a, b, &Table::of(a)) }
+    match a.len() {
+        ..=8 => osa_at(a, b, &Lanes::<1>::of(a)),
+        9..=16 => osa_at(a, b, &Lanes::<2>::of(a)),
+        17..=32 => osa_at(a, b, &Lanes::<4>::of(a)),
+        _ => osa_at(a, b, &Table::of(a)),
+    }
 }
 
 fn osa_at(a: &[u8], b: &[u8], places: &impl Places) -> u32 {

@@ -96,10 +96,57 @@ proptest! {
     }
 
     #[test]
-    fn a_word_of_bits_is_enough_for_64_letters(a in "[a-f\0]{8,64}", b in "[a-f\0]{8,20}|[a-f]{50,64}") {
+    fn a_word_of_bits_is_enough_for_64_letters(a in "[a-f\0]{1,64}", b in "[a-f\0]{1,40}|[a-f]{50,64}") {
         prop_assert_eq!(osa(a.as_bytes(), b.as_bytes()) as usize, strsim::osa_distance(&a, &b));
         prop_assert!((jaro_winkler(a.as_bytes(), b.as_bytes()) - strsim::jaro_winkler(&a, &b)).abs() < 1e-12);
     }
+}
+
+/// Level of two different short texts, as the table in `compare.rs` has it.
+fn level_of_short(a: &str, b: &str) -> u8 {
+    let (one, other): (BTreeSet<&str>, BTreeSet<&str>) = (a.split(' ').collect(), b.split(' ').collect());
+    let (held, holding) = if one.len() <= other.len() { (&one, &other) } else { (&other, &one) };
+    match () {
+        () if osa(a.as_bytes(), b.as_bytes()) <= 1 && a.len().min(b.len()) >= 3 => 1,
+        () if one == other => 1,
+        () if held.is_subset(holding) || jaro_winkler(a.as_bytes(), b.as_bytes()) >= 0.88 => 2,
+        () => 3,
+    }
+}
+
+#[test]
+fn levels_of_many_pairs_are_those_of_each() {
+    let short: Vec<Option<String>> = GIVEN
+        .iter()
+        .chain(FAMILY)
+        .flat_map(|name| [(*name).to_owned(), format!("{name}a"), name[1..].to_owned(), format!("{name} gelso"), format!("de {name}")])
+        .map(Some)
+        .chain([None])
+        .collect();
+    let words = short.iter().enumerate().map(|(at, name)| name.as_ref().map(|name| format!("{name} lives in street {}", at % 7)));
+    let born = (0..short.len()).map(|at| (at % 9 > 0).then(|| format!("19{:02}-{:02}-{:02}", at % 11, 1 + at % 5, 1 + at % 13)));
+    let columns = vec![column("short", &short), column("words", &words.collect::<Vec<_>>()), column("born", &born.collect::<Vec<_>>())];
+    let n = short.len() as u32;
+    let records = Records { columns, source: vec![0; short.len()], n_sources: 1, id: None };
+    let pairs: Vec<(u32, u32)> = (0..n).flat_map(|a| (a..n).map(move |b| (a, b))).collect();
+    let mut seen = BTreeSet::new();
+    for (at, column) in records.columns.iter().enumerate() {
+        let comparison = Comparison::of(&records, at);
+        let mut levels = Vec::new();
+        comparison.levels(column, &pairs, &mut levels);
+        for ((a, b), level) in pairs.iter().zip(&levels) {
+            let (a, b) = (column.codes[*a as usize], column.codes[*b as usize]);
+            assert_eq!(*level, comparison.level(column, a, b), "`{}`, {a} and {b}", column.name);
+            if at == 0 && a != b && a != MISSING && b != MISSING {
+                let (a, b) = (&column.texts[a as usize], &column.texts[b as usize]);
+                assert_eq!(*level, level_of_short(a, b), "{a} and {b}");
+            }
+        }
+        seen.extend(levels.iter().map(|level| (column.content, *level)));
+    }
+    let n_levels = |content: Content| seen.iter().filter(|(of, _)| *of == content).count();
+    assert_eq!([Content::Short, Content::Date].map(n_levels), [5, 6], "every level is seen, and what is absent");
+    assert!(n_levels(Content::Words) >= 6, "{seen:?}");
 }
 
 #[test]
@@ -193,6 +240,22 @@ fn planted_people_are_found_and_the_expected_quality_says_so() {
     let expected = found.expected.f1.expect("there are duplicates");
     assert!((expected - f1).abs() < 0.03, "expected {expected}, got {f1}");
     assert_eq!(found.n_entities, found.entity.iter().collect::<BTreeSet<_>>().len());
+}
+
+#[test]
+fn of_too_many_pairs_the_closest_are_looked_at() {
+    /// Pairs that a record may have.
+    const EACH: u64 = 3;
+    let (rows, truth) = people(800, 5);
+    let records = records(&rows);
+    let all = resolved(&records);
+    let most_pairs = EACH * rows.len() as u64;
+    assert!(all.n_candidates > 2 * most_pairs, "{} pairs are not too many", all.n_candidates);
+    let found = dedupe(&records, &DedupeOptions { most_pairs, ..OPTIONS }, &|| false).expect("not stopped, and there are columns");
+    assert!(found.n_candidates <= most_pairs, "{} of {most_pairs}", found.n_candidates);
+    let (said, meant) = (pairs_of(found.entity.iter()), pairs_of(truth.iter()));
+    let f1 = 2.0 * said.intersection(&meant).count() as f64 / (said.len() + meant.len()) as f64;
+    assert!(f1 > 0.97, "{f1}: as good as with all pairs");
 }
 
 #[test]
