@@ -193,7 +193,7 @@ impl<'a> Work<'a> {
     fn of(records: &'a Records, options: &DedupeOptions, stopped: &(dyn Fn() -> bool + Sync)) -> Option<Self> {
         /// Neighbours of a record by all its words that are always looked at.
         const N_NEAREST: usize = 10;
-        /// Letters of all records beyond which that takes too long; what many records share whole words with is looked at all the same.
+        /// Letters of all records beyond which that takes too long. Whole words in common are keys whatever the size.
         const MOST_LETTERS: usize = 6_000_000;
         if records.columns.is_empty() || stopped() {
             return None;

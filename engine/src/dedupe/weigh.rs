@@ -26,7 +26,9 @@ pub(super) struct Pattern(u64);
 
 impl Pattern {
     pub(super) fn of(levels: impl Iterator<Item = u8>) -> Self {
-        Self(levels.enumerate().fold(0, |pattern, (at, level)| pattern | u64::from(level) << (BITS * at as u32)))
+        let mut pattern = Self::default();
+        levels.enumerate().for_each(|(at, level)| pattern.set(at, level));
+        pattern
     }
 
     /// Sets a level that is not set yet.

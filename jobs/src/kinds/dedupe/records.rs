@@ -143,17 +143,15 @@ const BYTES_A_CELL: u64 = 48;
 const COPIES: u64 = 3;
 /// Bytes of a candidate: the pair, its pattern, both again sorted, its key while it is formed.
 const BYTES_A_PAIR: u64 = 48;
-/// Candidates that a record has on average where there are many, and memory allows.
-const PAIRS_A_RECORD: u64 = 4;
-/// Candidates that small tables may have.
+/// Candidates that a record has on average where there are many; with fewer the result would be worth little.
+const PAIRS_A_RECORD: u64 = 5;
+/// Candidates that small tables may have, where memory allows.
 const LEAST_PAIRS: u64 = 4_000_000;
-/// Candidates of a record below which the result would be worth little.
-const FEWEST_PAIRS_A_RECORD: u64 = 5;
 
 /// Refuses what would pass the budget: texts, codes and keys, and five candidates a record.
 fn within_budget(held: u64, n_rows: usize, n_columns: usize, step: &StepSpec, on: &StepRun<'_>) -> Result<(), JobError> {
     let (n_rows, n_columns) = (n_rows as u64, n_columns as u64);
-    let needed_bytes = COPIES * held + n_rows * (BYTES_A_RECORD + n_columns * BYTES_A_CELL + FEWEST_PAIRS_A_RECORD * BYTES_A_PAIR);
+    let needed_bytes = COPIES * held + n_rows * (BYTES_A_RECORD + n_columns * BYTES_A_CELL + PAIRS_A_RECORD * BYTES_A_PAIR);
     if needed_bytes <= on.memory_bytes {
         return Ok(());
     }
