@@ -68,6 +68,16 @@ pub fn write_table(run_dir: &Path, relative: &str, schema: &SchemaRef, batches: 
     writer.finish()?.commit()
 }
 
+/// Writes a file of text at `relative` under the run folder and returns its size, hash and lines.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_file(run_dir: &Path, relative: &str, text: &[u8], n_rows: u64) -> Result<OutputRecord, JobError> {
+    write_bytes(&run_dir.join(relative), text)?;
+    let blake3 = blake3::hash(text).to_hex().to_string();
+    Ok(OutputRecord { path: relative.to_owned(), bytes: text.len() as u64, blake3, rows: n_rows })
+}
+
 /// A table under way: rows are encoded as they come, into a file that has no name yet.
 pub struct TableWriter {
     path: PathBuf,
@@ -425,6 +435,12 @@ impl<W: Write> Write for Hashed<W> {
 #[must_use]
 pub fn table_path(step: &str, table: &str) -> String {
     format!("{step}/{table}.parquet")
+}
+
+/// Returns the path of a table for people to fill in, relative to the run folder.
+#[must_use]
+pub fn csv_path(step: &str, table: &str) -> String {
+    format!("{step}/{table}.csv")
 }
 
 /// Returns the folder of a step.

@@ -342,6 +342,7 @@ impl<'a> Steps<'a> {
                     outputs::write_table(&self.asked.dir.path, &outputs::table_path(step, name), &schema, &batches)?
                 }
                 Rows::Written(written) => written.commit()?,
+                Rows::Csv { text, n_rows } => outputs::write_file(&self.asked.dir.path, &outputs::csv_path(step, name), &text, n_rows)?,
             };
             self.tell_table(Some(step), &output)?;
             Ok(output)

@@ -104,6 +104,87 @@ fn planted_customers_are_found_and_every_table_says_the_same() {
     }
 }
 
+/// Answers of someone who knows who is who, as a person would fill in `review.csv`.
+fn answered(review: &str, says: &dyn Fn(bool) -> &'static str) -> String {
+    let of = truth();
+    let mut lines = review.lines();
+    let header = lines.next().unwrap();
+    let at = |name: &str| header.split(',').position(|column| column == name).unwrap();
+    let (a, b) = (at("a_id"), at("b_id"));
+    assert_eq!(at("match"), 0, "{header}");
+    assert!(!header.contains("score") && !header.contains("same_entity"), "who answers is told what the engine thinks: {header}");
+    let answer = |line: &str| {
+        // No cell before the names holds a comma.
+        let cells: Vec<&str> = line.split(',').collect();
+        format!("{}{line}\n", says(of[cells[a]] == of[cells[b]]))
+    };
+    format!("{header}\n{}", lines.map(answer).collect::<String>())
+}
+
+#[test]
+fn answers_of_people_measure_the_entities() {
+    let job = Job::new();
+    let run = job.run(&shipped("dedupe.toml"), "customers");
+    let csv = String::from_utf8(run.bytes("people/review.csv")).unwrap();
+    let (review, strata) = (run.table_of("people", "review"), run.table_of("people", "strata"));
+    let n = review.num_rows();
+    assert!(n >= 150 && csv.lines().count() == n + 1, "{n} pairs to look at");
+    assert!(review.column_by_name("given_name_a").is_some() && review.column_by_name("customer_id_a").is_none(), "{:?}", review.schema());
+    // What is asked stands for all that was looked at: every pair inside an entity is of one stratum.
+    let sizes = counts(&run.table_of("people", "verdict"), "n_records");
+    assert!(sizes[0] > 0);
+    let is_one = strata.column_by_name("same_entity").unwrap().as_boolean().clone();
+    let inside: u64 = counts(&strata, "n_pairs").iter().zip(is_one.iter()).filter(|(_, one)| *one == Some(true)).map(|(n, _)| n).sum();
+    assert_eq!(inside, said(&run.table_of("people", "entities")).len() as u64);
+    let checked = |answers: &str, dir: &str| {
+        job.write("answers.csv", answers);
+        let verdict = job.run(&format!("{}checked = \"answers.csv\"\n", shipped("dedupe.toml")), dir).table_of("people", "verdict");
+        (counts(&verdict, "n_checked")[0], ["expected_f1_lo", "expected_f1", "expected_f1_hi"].map(|name| number(&verdict, name)))
+    };
+    let score = f1(&said(&run.table_of("people", "entities")), &pairs(truth().into_iter()));
+    let yes_or_no = |is_match: bool| if is_match { "yes" } else { "No" };
+    let (n_checked, [lo, value, hi]) = checked(&answered(&csv, &yes_or_no), "checked");
+    assert_eq!(n_checked, n as u64);
+    assert!(lo <= score && score <= hi && lo < value && value < hi, "{score}: {value}, {lo} to {hi}");
+    let (_, [_, _, hi]) = checked(&answered(&csv, &|is_match| yes_or_no(!is_match)), "turned");
+    assert!(hi < 0.5, "{hi}: answers turned round would be seen");
+    // Half of them are enough to begin with, and an empty cell is no answer.
+    let half: String = answered(&csv, &yes_or_no).lines().take(n / 2).map(|line| format!("{line}\n")).collect();
+    let rest: String = csv.lines().skip(n / 2).map(|line| format!("{line}\n")).collect();
+    let (n_checked, [lo, _, hi]) = checked(&format!("{half}{rest}"), "half");
+    assert_eq!(n_checked, n as u64 / 2 - 1);
+    assert!(lo <= score && score <= hi, "{score} is not from {lo} to {hi}");
+}
+
+#[test]
+fn answers_that_cannot_be_read_are_refused() {
+    let job = Job::new();
+    job.write("rows.csv", "id,name\n=1,anna rossi\n2,=cmd anna\n3,anna rossi\n4,=cmd anna\n");
+    let spec = "name = \"small\"\n[source.rows]\npath = \"rows.csv\"\n[step.same]\nkind = \"dedupe\"\nfrom = \"rows\"\nid = \"id\"\n";
+    let run = job.run(spec, "small");
+    let csv = String::from_utf8(run.bytes("same/review.csv")).unwrap();
+    // What a spreadsheet would run is a text there.
+    assert!(csv.contains("'=cmd anna") && csv.contains("'=1"), "{csv}");
+    assert!(csv.lines().flat_map(|line| line.split(',')).all(|cell| !cell.starts_with('=')), "{csv}");
+    let mut n = 0;
+    let mut fails = |answers: &str, keys: &str| {
+        job.write("answers.csv", answers);
+        n += 1;
+        job.try_run(&format!("{spec}checked = \"answers.csv\"\n{keys}"), &format!("run{n}")).err().unwrap()
+    };
+    for (answers, keys, said) in [
+        ("a_id,b_id,match\n'=1,3,maybe\n", "", "row 0 of `checked` answers `maybe`, but `match` must be yes, no or empty"),
+        ("a_id,b_id,match\n'=1,3,yes\n3,=1,no\n", "", "of two records of which another row says the opposite"),
+        ("a_id,b_id,match\n3,3,yes\n", "", "row 0 of `checked` holds a record against itself"),
+        ("a_id,b_id,match\n3,9,yes\n", "", "row 0 of `checked` names 9, which no row has as its id"),
+        ("a_id,b_id,same\n3,4,yes\n", "", "`checked` has no column `match`"),
+        ("a_id,b_id,match\n3,4,yes\n", "exact = {}\n", "`checked` beside `exact` says nothing"),
+    ] {
+        let refused = fails(answers, keys);
+        assert!(refused.contains(said), "{refused}");
+    }
+}
+
 #[test]
 fn linked_systems_pair_each_customer_once() {
     let job = Job::new();

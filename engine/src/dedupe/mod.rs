@@ -26,6 +26,7 @@ mod group;
 mod hash;
 mod quality;
 mod records;
+mod review;
 mod shape;
 mod strings;
 #[cfg(test)]
@@ -36,14 +37,17 @@ mod weigh;
 
 pub use edges::{Edge, EdgeGroups, EdgeOptions, entities_of_edges};
 pub use exact::{ExactOptions, RowClasses, RowHashes};
-pub use quality::Expected;
+pub use quality::{Estimate, Expected};
 pub use records::{ColumnBuilder, Content, MISSING, RecordColumn, Records};
+pub use review::{Answer, Drawn, Stratum};
 pub use strings::{LONGEST, jaro_winkler, osa};
 pub use text::{NearPair, NearTexts, NoTexts, Parts, Shingles, TextOptions, TextSets, Unit, near_texts};
 pub use texts::Texts;
 
 use compare::Comparison;
 use group::{Link, Linkage};
+use quality::{Judged, Shares};
+use review::{Looked, Review};
 use weigh::{Chance, Pattern, Rivals, Weights};
 
 /// What is asked.
@@ -57,6 +61,10 @@ pub struct DedupeOptions {
     pub threshold: f64,
     /// Candidates that may be held: where more records share a key, each keeps those with which it shares most.
     pub most_pairs: u64,
+    /// Pairs to draw for people to look at, about.
+    pub n_review: usize,
+    /// What people said of pairs of records: it does not change the entities, and says how good they are.
+    pub answers: Vec<Answer>,
     /// Seed of the pairs that are drawn.
     pub seed: u64,
 }
@@ -110,6 +118,10 @@ pub struct Resolution {
     pub is_clean: Option<bool>,
     /// How good the entities are likely to be.
     pub expected: Expected,
+    /// Pairs by probability, inside entities and outside; those that have any.
+    pub strata: Vec<Stratum>,
+    /// Pairs to look at, drawn from the strata; every beginning of the list is drawn from all of them.
+    pub drawn: Vec<Drawn>,
     /// What a person should know about the columns.
     pub notes: Vec<String>,
 }
@@ -122,13 +134,21 @@ pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() ->
     let order = records.canonical_order();
     let (shaped, notes) = shape::shaped(records.ordered(&order), options.crosses);
     let work = Work::of(&shaped, options, stopped)?;
-    let found = work.resolve(options, stopped)?;
+    let found = work.resolve(options, &in_order(&options.answers, &order), stopped)?;
     let (numbers, n_entities) = group::numbered(&found.entity);
     let mut entity = vec![0; order.len()];
     order.iter().zip(numbers).for_each(|(row, number)| entity[*row as usize] = number);
+    let ends = |a: u32, b: u32| {
+        let (a, b) = (order[a as usize], order[b as usize]);
+        (a.min(b), a.max(b))
+    };
     let back = |pair: &Scored| {
-        let (a, b) = (order[pair.a as usize], order[pair.b as usize]);
-        Pair { a: a.min(b), b: a.max(b), probability: weigh::probability(pair.log_odds) }
+        let (a, b) = ends(pair.a, pair.b);
+        Pair { a, b, probability: weigh::probability(pair.log_odds) }
+    };
+    let back_drawn = |pair: Drawn| {
+        let (a, b) = ends(pair.a, pair.b);
+        Drawn { a, b, ..pair }
     };
     let pairs = best_first(&found.scored, LEAST_SHOWN);
     let adds_of = |at: usize| {
@@ -148,8 +168,20 @@ pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() ->
         n_unseen: work.n_unseen,
         is_clean: found.is_clean,
         expected: found.expected,
+        strata: found.review.strata,
+        drawn: found.review.drawn.into_iter().map(back_drawn).collect(),
         notes,
     })
+}
+
+/// Returns the answers with records by their place in the order of the cells.
+fn in_order(answers: &[Answer], order: &[u32]) -> Vec<Answer> {
+    if answers.is_empty() {
+        return Vec::new();
+    }
+    let mut place = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(at, row)| place[*row as usize] = at as u32);
+    answers.iter().map(|answer| Answer { a: place[answer.a as usize], b: place[answer.b as usize], ..*answer }).collect()
 }
 
 /// Probability from which a pair is told.
@@ -187,6 +219,7 @@ struct Found {
     entity: Vec<u32>,
     is_clean: Option<bool>,
     expected: Expected,
+    review: Review,
 }
 
 impl<'a> Work<'a> {
@@ -249,7 +282,7 @@ impl<'a> Work<'a> {
         self.pairs.binary_search(&(a, b)).map_or_else(|_| self.pattern(a, b), |at| self.patterns[at])
     }
 
-    fn resolve(&self, options: &DedupeOptions, stopped: &(dyn Fn() -> bool + Sync)) -> Option<Found> {
+    fn resolve(&self, options: &DedupeOptions, answers: &[Answer], stopped: &(dyn Fn() -> bool + Sync)) -> Option<Found> {
         let is_clean = options.crosses.then(|| options.is_clean.unwrap_or_else(|| self.is_clean()));
         let is_clean_pair = is_clean == Some(true) && self.records.n_sources == 2;
         let weights = self.fit(options, is_clean_pair);
@@ -282,8 +315,13 @@ impl<'a> Work<'a> {
             };
             group::average_link(n, &links, linkage)
         };
-        let expected = Expected::of(&entity, &scored, is_clean_pair, &score);
-        Some(Found { weights, scored, entity, is_clean, expected })
+        let unscored = quality::unscored(&entity, &scored, &score);
+        let shares = Shares::of(n, &scored, is_clean_pair);
+        let judged = Judged::of(&entity, &scored, &unscored, &shares, self.records, self.largest_block);
+        let looked = Looked { entity: &entity, scored: &scored, unscored: &unscored, shares: &shares };
+        let review = looked.review(&judged, options.n_review, answers, options.seed);
+        let expected = review.expected.unwrap_or_else(|| judged.expected());
+        Some(Found { weights, scored, entity, is_clean, expected, review })
     }
 
     fn fit(&self, options: &DedupeOptions, has_rivals: bool) -> Weights {

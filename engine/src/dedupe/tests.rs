@@ -60,7 +60,8 @@ fn records(rows: &[Vec<Option<String>>]) -> Records {
     Records { columns, source: vec![0; rows.len()], n_sources: 1, id: Some(id) }
 }
 
-const OPTIONS: DedupeOptions = DedupeOptions { crosses: false, is_clean: None, threshold: 0.5, most_pairs: 8_000_000, seed: 1 };
+const OPTIONS: DedupeOptions =
+    DedupeOptions { crosses: false, is_clean: None, threshold: 0.5, most_pairs: 8_000_000, n_review: 200, answers: Vec::new(), seed: 1 };
 
 fn resolved(records: &Records) -> Resolution {
     dedupe(records, &OPTIONS, &|| false).expect("not stopped, and there are columns")
@@ -243,8 +244,36 @@ fn planted_people_are_found_and_the_expected_quality_says_so() {
     let f1 = 2.0 * both / (said.len() + meant.len()) as f64;
     assert!(f1 > 0.97, "{f1}");
     let expected = found.expected.f1.expect("there are duplicates");
-    assert!((expected - f1).abs() < 0.03, "expected {expected}, got {f1}");
+    assert!((expected.value - f1).abs() < 0.03, "expected {expected:?}, got {f1}");
+    assert!((expected.lo..=expected.hi).contains(&f1), "{f1} is not within {expected:?}");
     assert_eq!(found.n_entities, found.entity.iter().collect::<BTreeSet<_>>().len());
+}
+
+#[test]
+fn answers_narrow_the_interval_and_wrong_ones_move_it() {
+    // Postcodes that hardly tell people apart, and given names alone: much is uncertain.
+    let (mut rows, truth) = people(600, 23);
+    rows.iter_mut().for_each(|row| row[2] = None);
+    let records = records(&rows);
+    let found = resolved(&records);
+    let (said, meant) = (pairs_of(found.entity.iter()), pairs_of(truth.iter()));
+    let f1 = 2.0 * said.intersection(&meant).count() as f64 / (said.len() + meant.len()) as f64;
+    assert!(found.drawn.len() >= 100, "{}", found.drawn.len());
+    let asked = |is_match: &dyn Fn(usize, usize) -> bool| {
+        let answer = |pair: &Drawn| Answer { a: pair.a, b: pair.b, is_match: is_match(pair.a as usize, pair.b as usize) };
+        let options = DedupeOptions { answers: found.drawn.iter().map(answer).collect(), ..OPTIONS };
+        dedupe(&records, &options, &|| false).expect("not stopped")
+    };
+    let right = asked(&|a, b| truth[a] == truth[b]);
+    assert_eq!(right.entity, found.entity, "answers measure, and change nothing");
+    assert_eq!(right.drawn, found.drawn);
+    assert_eq!(right.expected.n_checked, found.drawn.len() as u64);
+    assert_eq!(right.strata.iter().map(|stratum| stratum.n_checked).sum::<u64>(), found.drawn.len() as u64);
+    let (before, after) = (found.expected.f1.expect("pairs"), right.expected.f1.expect("pairs"));
+    assert!(after.hi - after.lo < before.hi - before.lo, "{after:?} is no narrower than {before:?}");
+    assert!((after.lo..=after.hi).contains(&f1), "{f1} is not within {after:?}");
+    let wrong = asked(&|a, b| truth[a] != truth[b]).expected.f1.expect("pairs");
+    assert!(wrong.hi < after.lo, "{wrong:?} of answers turned round, {after:?} of right ones");
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(crate) enum Purpose {
     Drawn = 6,
     /// Which records are held against each other to see what chance makes alike.
     Pairs = 7,
+    /// Which pairs of records people are asked about.
+    Review = 8,
 }
 
 /// A stream of random words, keyed by seed, purpose and two indices.

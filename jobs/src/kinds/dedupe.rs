@@ -17,8 +17,10 @@ use crate::terminal::count;
 
 mod edges;
 mod exact;
+mod given;
 mod grouped;
 mod records;
+mod review;
 mod tables;
 mod text;
 
@@ -38,6 +40,11 @@ const EXACT: &str = "exact";
 const WITHIN: &str = "within";
 /// Key of the probability from which records are one.
 const THRESHOLD: &str = "threshold";
+
+/// Key of the pairs that people are asked about.
+const REVIEW: &str = "review";
+/// Key of the answers.
+const CHECKED: &str = "checked";
 
 /// Names that columns of the input cannot have: those that the tables add.
 const IS_TAKEN: &[&str] = &["entity_id", "cluster_size"];
@@ -101,6 +108,20 @@ const EXACT_KEY: Key = Key {
     about: "Takes only copies for duplicates: rows with the same cells in all compared columns; `exact = {}` compares letter by letter",
 };
 
+const REVIEW_KEY: Key = Key {
+    name: REVIEW,
+    takes: Takes::Integer(0, 100_000),
+    default: Some("200"),
+    about: "Pairs of records drawn for people to look at, about: table `review`, and `review.csv` to write answers into",
+};
+
+const CHECKED_KEY: Key = Key {
+    name: CHECKED,
+    takes: Takes::TableIfAny("review"),
+    default: None,
+    about: "Answers of people: columns `a_id`, `b_id` (or `a`, `b` by row) and `match` (yes or no, none where nobody looked); they measure how good the entities are",
+};
+
 const TABLES: &[TableDoc] = &[
     TableDoc {
         name: "golden",
@@ -124,8 +145,16 @@ const TABLES: &[TableDoc] = &[
         about: "why rows are duplicates: copies in one document, in one source, across sources, or nearly the same; rows and entities of each",
     },
     TableDoc {
+        name: "review",
+        about: "pairs for people to look at, drawn from every stratum: both records cell by cell; `review.csv` beside it takes the answers",
+    },
+    TableDoc {
+        name: "strata",
+        about: "pairs by probability, inside entities and outside: how many, expected share of matches, how many were checked and match",
+    },
+    TableDoc {
         name: "verdict",
-        about: "how it was looked for, records, entities, pairs looked at, expected matches, precision, recall and F1, whether there is enough to go by: one row",
+        about: "how it was looked for, records, entities, pairs looked at, expected matches, precision, recall and F1 with intervals, whether there is enough to go by: one row",
     },
 ];
 
@@ -149,6 +178,8 @@ impl JobKind for Dedupe {
             TEXT_KEY,
             EDGES_KEY,
             THRESHOLD_KEY,
+            REVIEW_KEY,
+            CHECKED_KEY,
         ];
         KEYS
     }
@@ -193,6 +224,8 @@ impl JobKind for Link {
             TEXT_KEY,
             EDGES_KEY,
             THRESHOLD_KEY,
+            REVIEW_KEY,
+            CHECKED_KEY,
         ];
         KEYS
     }
@@ -225,6 +258,12 @@ fn check(step: &StepSpec, input: &Schema, problems: &mut Problems) {
     if let Some(id) = step.id.as_ref().filter(|id| IS_TAKEN_FROM_ID.contains(&id.value.as_str())) {
         let message = format!("`id` is column `{}`, which is the name of a column of the tables it is carried into", id.value);
         problems.add(id.span.clone(), message, "taken", "give it another name with `rename` of the source");
+    }
+    if let Some(other) = [EDGES, EXACT, TEXT].into_iter().find(|key| step.is_written(key)) {
+        for key in [REVIEW, CHECKED].into_iter().filter(|key| step.is_written(key)) {
+            let message = format!("`{key}` beside `{other}` says nothing: there are no probabilities to check");
+            problems.add(step.span(key), message, "of records", "remove one of the two");
+        }
     }
     if step.is_written(EDGES) {
         edges::check(step, problems);

@@ -223,6 +223,13 @@ pub enum Rows {
     Held(SchemaRef, Vec<RecordBatch>),
     /// In a file that only waits for its name.
     Written(WrittenTable),
+    /// As text for people to fill in: `<step>/<name>.csv`.
+    Csv {
+        /// The whole file.
+        text: Vec<u8>,
+        /// Lines without the header.
+        n_rows: u64,
+    },
 }
 
 impl Table {

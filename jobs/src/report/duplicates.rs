@@ -57,8 +57,10 @@ pub struct DuplicateData {
     pub n_entities: u64,
     /// Probability from which records are one.
     pub threshold: f64,
-    /// Precision and recall that the probabilities expect.
-    pub expected: [Option<f64>; 2],
+    /// Precision and recall that the probabilities expect, or the answers of people, each with both ends of its interval.
+    pub expected: [Option<[f64; 3]>; 2],
+    /// Pairs that people have looked at.
+    pub n_checked: u64,
     /// Compared columns in the order of the table.
     pub columns: Vec<ComparedColumn>,
     /// All of them.
@@ -136,7 +138,11 @@ fn verdict(batch: &Batch<'_>, data: &mut DuplicateData) -> Result<(), String> {
         data.n_records = batch.count("n_records").at(0).unwrap_or(0);
         data.n_entities = batch.count("n_entities").at(0).unwrap_or(0);
         data.threshold = batch.number("threshold").at(0).unwrap_or(0.5);
-        data.expected = ["expected_precision", "expected_recall"].map(|name| batch.number(name).at(0));
+        data.n_checked = batch.count("n_checked").at(0).unwrap_or(0);
+        data.expected = ["expected_precision", "expected_recall"].map(|name| {
+            let [lo, hi] = ["lo", "hi"].map(|end| batch.number(&format!("{name}_{end}")).at(0));
+            Some([batch.number(name).at(0)?, lo?, hi?])
+        });
     }
     Ok(())
 }
@@ -216,10 +222,17 @@ impl DuplicatesView {
             return None;
         }
         let columns: Vec<ColumnView> = data.columns.iter().take(most.min(KEPT)).map(column).collect();
-        let percent = |share: f64| format!("{:.1}\u{a0}%", 100.0 * share);
+        let percent = |share: [f64; 3]| {
+            let [value, lo, hi] = share.map(|share| 100.0 * share);
+            format!("{value:.1}\u{a0}% ({lo:.1} to {hi:.1})")
+        };
+        let (by, unchecked) = match data.n_checked {
+            0 => ("By its own probabilities".to_owned(), " Nobody has checked: review.csv takes answers."),
+            n => (format!("By what people said of {}", counted(n, "pair")), ""),
+        };
         let expected = data.expected[0].zip(data.expected[1]).map(|(precision, recall)| {
             format!(
-                "By its own probabilities {} of the pairs inside entities match, and {} of the matching pairs that were looked at are inside.",
+                "{by} {} of the pairs inside entities match, and {} of the matching pairs that were looked at are inside.{unchecked}",
                 percent(precision),
                 percent(recall)
             )

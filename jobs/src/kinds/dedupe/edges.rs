@@ -1,20 +1,19 @@
 //! Pairs and scores that are given.
 
-use std::collections::HashMap;
+use arrow::array::{AsArray, UInt64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
+use gristmill_engine::dedupe::{ColumnBuilder, Edge, EdgeGroups, EdgeOptions, RecordColumn, entities_of_edges};
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, UInt64Array};
-use arrow::compute::{cast, concat};
-use arrow::datatypes::{DataType, Float64Type, Schema, UInt64Type};
-use gristmill_engine::dedupe::{ColumnBuilder, Edge, EdgeGroups, EdgeOptions, MISSING, RecordColumn, entities_of_edges};
-
+use super::given::{self, Given};
 use super::grouped::{Grouped, Origin, OriginReading, Verdict};
 use super::tables::{Conflicts, comparisons};
-use super::{CLEAN_SOURCES, EDGES, EXACT, FIELDS, SOURCE_COLUMN, TEXT, THRESHOLD, crosses, sentence};
+use super::{CLEAN_SOURCES, EDGES, EXACT, FIELDS, SOURCE_COLUMN, TEXT, THRESHOLD, crosses, review, sentence};
 use crate::JobError;
 use crate::kinds::{JobKind, StepOutcome, StepRun, Table, batch};
 use crate::pass;
 use crate::spec::{Problems, StepSpec};
-use crate::terminal::{count, counted};
+use crate::terminal::counted;
 
 /// Adds what is wrong with the keys beside `edges`.
 pub(super) fn check(step: &StepSpec, problems: &mut Problems) {
@@ -51,26 +50,10 @@ impl Nodes {
             within_budget(n_rows, names.bytes() as u64 + origin.bytes(), 0, step, on).map(|_| ())
         })?;
         let origin = origin.finish(n_rows).map_err(data)?;
+        let by_name = |column: RecordColumn| given::rows_by_name(EDGES, &column).map(|row_of| (column, row_of));
         let id = id.map(|at| by_name(names.finish_exact(schema.field(at).name()))).transpose().map_err(data)?;
         Ok(Self { origin, id, n_rows })
     }
-}
-
-/// Returns the row of every name.
-fn by_name(column: RecordColumn) -> Result<(RecordColumn, Vec<u32>), String> {
-    let mut row_of = vec![MISSING; column.texts.len()];
-    for (row, code) in column.codes.iter().enumerate() {
-        if *code == MISSING {
-            return Err(format!("row {row} has no `{}`, and `edges` names records by it", column.name));
-        }
-        let first = &mut row_of[*code as usize];
-        if *first != MISSING {
-            let name = &column.texts[*code as usize];
-            return Err(format!("`{}` is {name} in row {first} and in row {row}, and `edges` names records by it", column.name));
-        }
-        *first = row as u32;
-    }
-    Ok((column, row_of))
 }
 
 /// Bytes of a row beside its name, and of an edge.
@@ -87,80 +70,32 @@ fn within_budget(n_rows: usize, held: u64, n_edges: usize, step: &StepSpec, on: 
     })
 }
 
-/// Which columns of the edges name the two records.
-fn ends(schema: &Schema, step: &StepSpec) -> Result<(bool, [usize; 3]), String> {
-    let find = |name: &str| schema.index_of(name).ok();
-    let names = || schema.fields().iter().map(|field| format!("`{}`", field.name())).collect::<Vec<_>>().join(", ");
-    let Some(score) = find("score") else {
-        return Err(format!("`edges` has no column `score`; it has {}: `rename` of its source can name one so", names()));
-    };
-    match (find("a_id").zip(find("b_id")).filter(|_| step.id.is_some()), find("a").zip(find("b"))) {
-        (Some((a, b)), _) => Ok((true, [a, b, score])),
-        (None, Some((a, b))) => Ok((false, [a, b, score])),
-        (None, None) => {
-            let help = if step.id.is_some() { "" } else { "; `a_id` and `b_id` count where the step has an `id`" };
-            Err(format!("`edges` needs columns `a_id` and `b_id`, or `a` and `b`; it has {}{help}", names()))
-        }
-    }
-}
-
 /// Reads the edges.
-fn edges(nodes: &Nodes, columns: [usize; 3], step: &StepSpec, on: &StepRun<'_>) -> Result<Vec<Edge>, JobError> {
+fn edges(nodes: &Nodes, given: &Given<'_>, step: &StepSpec, on: &StepRun<'_>) -> Result<Vec<Edge>, JobError> {
     let data = |message: String| JobError::Data { step: step.name.value.clone(), message };
-    let codes: Option<HashMap<&str, u32>> =
-        nodes.id.as_ref().map(|(column, _)| column.texts.iter().enumerate().map(|(code, text)| (text, code as u32)).collect());
+    let held = nodes.id.as_ref().map_or(0, |(column, _)| 4 * column.codes.len() as u64);
+    let named = given::Nodes { id: nodes.id.as_ref().map(|(column, _)| column), n_rows: nodes.n_rows };
     let mut edges: Vec<Edge> = Vec::new();
-    let mut done = 0;
-    pass::blocks_of(on.other(EDGES), EDGES, &columns, on, |block, n_rows| {
-        let whole = |at: usize, to: &DataType| {
-            let pieces: Vec<&dyn Array> = block[at].iter().map(AsRef::as_ref).collect();
-            concat(&pieces).and_then(|whole| cast(&whole, to)).map_err(|error| data(format!("`edges`: {error}")))
-        };
-        let score = whole(2, &DataType::Float64)?;
-        let score: &Float64Array = score.as_primitive::<Float64Type>();
-        let to = if codes.is_some() { DataType::Utf8 } else { DataType::UInt64 };
-        let (a, b) = (whole(0, &to)?, whole(1, &to)?);
-        let place = |cells: &ArrayRef, row: usize| -> Result<u32, String> {
-            let missing = || format!("row {} of `edges` does not name two records", done + row);
-            if cells.is_null(row) {
-                return Err(missing());
-            }
-            if let Some(codes) = &codes {
-                let name = cells.as_string::<i32>().value(row);
-                return codes
-                    .get(name)
-                    .copied()
-                    .ok_or_else(|| format!("row {} of `edges` names {name}, which no row has as its id", done + row));
-            }
-            let at = cells.as_primitive::<UInt64Type>().value(row);
-            let is_row = at < nodes.n_rows as u64;
-            u32::try_from(at)
-                .ok()
-                .filter(|_| is_row)
-                .ok_or_else(|| format!("row {} of `edges` names row {at}, but there are {} rows", done + row, count(nodes.n_rows as u64)))
-        };
-        for row in 0..n_rows {
-            let (a, b) = (place(&a, row).map_err(data)?, place(&b, row).map_err(data)?);
-            let known = score.is_valid(row).then(|| score.value(row)).filter(|score| (0.0..=1.0).contains(score));
-            let score = known.ok_or_else(|| {
-                let said = if score.is_valid(row) { score.value(row).to_string() } else { "missing".to_owned() };
-                data(format!("the score of row {} of `edges` is {said}, but must be from 0 to 1", done + row))
+    given.each(&named, |pairs, said, done| {
+        let scores = cast(said, &DataType::Float64).map_err(|error| data(format!("`{EDGES}`: {error}")))?;
+        let scores = scores.as_primitive::<Float64Type>();
+        for (row, ([a, b], score)) in pairs.iter().zip(scores).enumerate() {
+            let score = score.filter(|score| (0.0..=1.0).contains(score)).ok_or_else(|| {
+                let said = score.map_or_else(|| "missing".to_owned(), |score| score.to_string());
+                data(format!("the score of row {} of `{EDGES}` is {said}, but must be from 0 to 1", done + row))
             })?;
-            edges.push(Edge { a, b, score });
+            edges.push(Edge { a: *a, b: *b, score });
         }
-        done += n_rows;
-        within_budget(nodes.n_rows, nodes.id.as_ref().map_or(0, |(column, _)| 4 * column.codes.len() as u64), edges.len(), step, on)
-            .map(|_| ())
+        within_budget(nodes.n_rows, held, edges.len(), step, on).map(|_| ())
     })?;
     Ok(edges)
 }
 
 /// Runs a step whose pairs are given.
 pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
-    let (is_by_id, columns) =
-        ends(&on.other(EDGES).schema(), step).map_err(|message| JobError::Data { step: step.name.value.clone(), message })?;
-    let nodes = Nodes::read(is_by_id, step, on)?;
-    let edges = edges(&nodes, columns, step, on)?;
+    let given = Given::of(EDGES, "score", step, on)?;
+    let nodes = Nodes::read(given.is_by_id, step, on)?;
+    let edges = edges(&nodes, &given, step, on)?;
     let row_of = |place: u32| nodes.id.as_ref().map_or(place, |(_, row_of)| row_of[place as usize]);
     let by_place = |of_row: &[u16]| (0..nodes.n_rows as u32).map(|place| of_row[row_of(place) as usize]).collect();
     let options = EdgeOptions {
@@ -217,14 +152,15 @@ fn tables(
     let row = |of: fn(&(u32, u32, f64)) -> u32| pairs.iter().map(|pair| u64::from(of(pair))).collect::<UInt64Array>();
     let score = pairs.iter().map(|pair| pair.2).collect();
     let pairs = batch(grouped.pairs(row(|pair| pair.0.min(pair.1)), row(|pair| pair.0.max(pair.1)), score, id.as_ref())?);
-    let tables = vec![
+    let mut tables = vec![
         grouped.golden_rows(&members, &kept)?,
         entities,
         Table::one("pairs", pairs),
         Table::one("comparisons", comparisons(&[])),
         Table::one("conflicts", Conflicts::default().table()),
         classes,
-        Table::one("verdict", verdict.table(grouped)),
     ];
+    tables.extend(review::nothing(grouped, id.as_ref())?);
+    tables.push(Table::one("verdict", verdict.table(grouped)));
     Ok((tables, by_cause))
 }

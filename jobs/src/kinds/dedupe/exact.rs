@@ -8,7 +8,7 @@ use gristmill_engine::dedupe::{ExactOptions, RowClasses, RowHashes};
 
 use super::grouped::{Grouped, Origin, OriginReading, Verdict, compared};
 use super::tables::{Conflicts, comparisons};
-use super::{CLEAN_SOURCES, TEXT, THRESHOLD, sentence};
+use super::{CLEAN_SOURCES, TEXT, THRESHOLD, review, sentence};
 use crate::JobError;
 use crate::kinds::{JobKind, Key, StepOutcome, StepRun, Table, Takes, batch};
 use crate::pass;
@@ -136,21 +136,17 @@ pub(super) fn run(kind: &dyn JobKind, how: &Values, step: &StepSpec, on: &StepRu
     let (entities, duplicate_classes, by_cause) = grouped.entities(&members, id.as_ref());
     let mut notes = vec![format!("{}.", sentence(n_rows as u64, n_groups as u64))];
     notes.extend(by_cause);
-    Ok(StepOutcome {
-        tables: vec![
-            grouped.golden_rows(&members, &kept)?,
-            entities,
-            Table::one("pairs", batch(grouped.pairs(row(|pair| pair.0), row(|pair| pair.1), score, id.as_ref())?)),
-            Table::one("comparisons", comparisons(&[])),
-            Table::one("conflicts", Conflicts::default().table()),
-            duplicate_classes,
-            Table::one("verdict", verdict.table(&grouped)),
-        ],
-        n_rows: n_rows as u64,
-        n_columns: n_columns as u64,
-        notes,
-        ..StepOutcome::on_cpu(kind)
-    })
+    let mut tables = vec![
+        grouped.golden_rows(&members, &kept)?,
+        entities,
+        Table::one("pairs", batch(grouped.pairs(row(|pair| pair.0), row(|pair| pair.1), score, id.as_ref())?)),
+        Table::one("comparisons", comparisons(&[])),
+        Table::one("conflicts", Conflicts::default().table()),
+        duplicate_classes,
+    ];
+    tables.extend(review::nothing(&grouped, id.as_ref())?);
+    tables.push(Table::one("verdict", verdict.table(&grouped)));
+    Ok(StepOutcome { tables, n_rows: n_rows as u64, n_columns: n_columns as u64, notes, ..StepOutcome::on_cpu(kind) })
 }
 
 fn counted_copies(n: u64) -> String {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::compute::{cast, concat, filter, take};
 use arrow::datatypes::{DataType, Field, Schema};
-use gristmill_engine::dedupe::{ColumnBuilder, MISSING, RecordColumn};
+use gristmill_engine::dedupe::{ColumnBuilder, Estimate, MISSING, RecordColumn};
 
 use super::{FIELDS, SOURCE_COLUMN, WITHIN, crosses};
 use crate::JobError;
@@ -351,8 +351,12 @@ pub(super) struct Verdict {
     pub(super) threshold: Option<f64>,
     pub(super) clean_sources: Option<bool>,
     pub(super) expected_matches: Option<f64>,
+    /// Matches that no key brought together.
+    pub(super) expected_missed: Option<f64>,
+    /// Pairs that people have looked at.
+    pub(super) n_checked: Option<u64>,
     /// Precision, recall and F1.
-    pub(super) expected: [Option<f64>; 3],
+    pub(super) expected: [Option<Estimate>; 3],
     pub(super) prior_bits: Option<f64>,
 }
 
@@ -368,8 +372,7 @@ impl Verdict {
             (Field::new(name, DataType::Utf8, false), Arc::new(StringArray::from(vec![text])))
         };
         let (n_records, n_entities) = (grouped.entity.len() as u64, grouped.n_entities as u64);
-        let [precision, recall, f1] = self.expected;
-        batch(vec![
+        let mut columns = vec![
             text("method", self.method),
             text("verdict", self.verdict),
             text("reason", &self.reason),
@@ -382,10 +385,15 @@ impl Verdict {
             real("threshold", self.threshold),
             (Field::new("clean_sources", DataType::Boolean, true), Arc::new(BooleanArray::from(vec![self.clean_sources]))),
             real("expected_matches", self.expected_matches),
-            real("expected_precision", precision),
-            real("expected_recall", recall),
-            real("expected_f1", f1),
-            real("prior_bits", self.prior_bits),
-        ])
+            real("expected_missed", self.expected_missed),
+            whole("n_checked", self.n_checked),
+        ];
+        for (name, of) in ["expected_precision", "expected_recall", "expected_f1"].into_iter().zip(self.expected) {
+            columns.push(real(name, of.map(|of| of.value)));
+            columns.push(real(&format!("{name}_lo"), of.map(|of| of.lo)));
+            columns.push(real(&format!("{name}_hi"), of.map(|of| of.hi)));
+        }
+        columns.push(real("prior_bits", self.prior_bits));
+        batch(columns)
     }
 }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::grouped::{Grouped, Origin, OriginReading};
 use super::tables::Found;
-use super::{CLEAN_SOURCES, FIELDS, THRESHOLD, crosses};
+use super::{CLEAN_SOURCES, FIELDS, REVIEW, THRESHOLD, crosses, review};
 use crate::JobError;
 use crate::error::Exit;
 use crate::kinds::{JobKind, StepOutcome, StepRun};
@@ -174,6 +174,8 @@ pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Resu
         is_clean: step.is_written(CLEAN_SOURCES).then(|| step.flag(CLEAN_SOURCES)),
         threshold: step.number(THRESHOLD).unwrap_or(0.5),
         most_pairs: (PAIRS_A_RECORD * n_rows).max(LEAST_PAIRS).min(room),
+        n_review: step.integer(REVIEW).and_then(|n| usize::try_from(n).ok()).unwrap_or(0),
+        answers: review::answers(&rows.records, step, on)?,
         seed: on.seed,
     };
     let Some(found) = dedupe(&rows.records, &options, on.stopped) else {

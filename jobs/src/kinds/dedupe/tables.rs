@@ -5,10 +5,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float32Array, Float64Array, RecordBatch, StringArray, StringBuilder, UInt32Array, UInt64Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field};
-use gristmill_engine::dedupe::{MISSING, Pair, RecordColumn, Records, Resolution, Said};
+use arrow::error::ArrowError;
+use gristmill_engine::dedupe::{Estimate, MISSING, Pair, RecordColumn, Records, Resolution, Said};
 use rayon::prelude::*;
 
-use super::grouped::{Grouped, Members, Verdict};
+use super::grouped::{Grouped, Members, OriginReading, Verdict};
+use super::review::{self, Asked};
 use super::{SOURCE_COLUMN, THRESHOLD, sentence};
 use crate::JobError;
 use crate::kinds::{Table, batch};
@@ -63,22 +65,25 @@ impl Found<'_> {
     pub(super) fn tables(&self) -> Result<(Vec<Table>, Option<String>), JobError> {
         let members = self.grouped.members();
         let id = self.grouped.carried_id()?;
-        let (golden, conflicts) = self.golden(&members)?;
+        let mut asked = Asked::new(&self.found.drawn);
+        let (golden, conflicts) = self.golden(&members, &mut asked)?;
         let (entities, classes, by_cause) = self.grouped.entities(&members, id.as_ref());
-        let tables = vec![
+        let mut tables = vec![
             golden,
             entities,
             Table::one("pairs", self.pairs(id.as_ref())?),
             Table::one("comparisons", comparisons(&self.found.comparisons)),
             conflicts,
             classes,
-            Table::one("verdict", self.verdict()),
         ];
+        tables.extend(asked.tables(&self.grouped, id.as_ref())?);
+        tables.push(Table::one("strata", review::strata(&self.found.strata)));
+        tables.push(Table::one("verdict", self.verdict()));
         Ok((tables, by_cause))
     }
 
-    /// Every column of the input, one row for each entity.
-    fn golden(&self, members: &Members) -> Result<(Table, Table), JobError> {
+    /// Every column of the input, one row for each entity; on the way the cells of pairs that people are asked about.
+    fn golden(&self, members: &Members, asked: &mut Asked<'_>) -> Result<(Table, Table), JobError> {
         let Grouped { step, on, .. } = self.grouped;
         let schema = on.source.schema();
         let sizes: UInt32Array = (0..members.len()).map(|entity| members.rows(entity).len() as u32).collect();
@@ -96,7 +101,11 @@ impl Found<'_> {
             let kept: Vec<Kept> = (0..members.len()).into_par_iter().map(of_entity).collect();
             let rows: UInt64Array = kept.iter().map(|kept| u64::from(kept.row)).collect();
             let cells = pass::carry(at, on.memory_bytes / 4, step, on)?;
-            let golden = take(&cells, &rows, None).map_err(|error| self.grouped.data(&error.to_string()))?;
+            let failed = |error: ArrowError| self.grouped.data(&error.to_string());
+            let golden = take(&cells, &rows, None).map_err(failed)?;
+            if !step.id.as_ref().is_some_and(|id| id.value == *field.name()) && !OriginReading::is_of(step, field.name()) {
+                asked.add(field, &cells).map_err(failed)?;
+            }
             if let Some(column) = known {
                 conflicts.add(column, &kept);
             }
@@ -147,6 +156,8 @@ impl Found<'_> {
             threshold: self.grouped.step.number(THRESHOLD),
             clean_sources: found.is_clean,
             expected_matches: Some(found.expected.n_matches),
+            expected_missed: Some(found.expected.n_missed),
+            n_checked: Some(found.expected.n_checked),
             expected: [found.expected.precision, found.expected.recall, found.expected.f1],
             prior_bits: Some(found.prior),
         }
@@ -162,11 +173,22 @@ impl Found<'_> {
             notes.push(format!("Too little to learn from: {reason}."));
         }
         if let (Some(precision), Some(recall)) = (found.expected.precision, found.expected.recall) {
+            let by = match found.expected.n_checked {
+                0 => "By their probabilities".to_owned(),
+                n => format!("By what people said of {}", counted(n, "pair")),
+            };
+            let from = if found.expected.n_checked == 0 { "; nobody has checked: `review.csv` takes answers" } else { "" };
             notes.push(format!(
-                "{} were looked at. By their probabilities {:.1} % of the pairs in entities match, and {:.1} % of the matches are in entities; nobody has checked.",
+                "{} were looked at. {by} {} of the pairs in entities match, and {} of the matches are in entities{from}.",
                 counted(found.n_candidates, "pair"),
-                100.0 * precision,
-                100.0 * recall,
+                percent(precision),
+                percent(recall),
+            ));
+        }
+        if found.expected.n_missed >= 1.0 {
+            notes.push(format!(
+                "About {:.0} more matches share no key that is rare enough to bring them together, or more: capture and recapture gives a lower bound.",
+                found.expected.n_missed
             ));
         }
         if found.is_clean == Some(true) {
@@ -183,6 +205,12 @@ impl Found<'_> {
         notes.extend(found.notes.iter().map(|note| format!("{}.", capital(note))));
         notes
     }
+}
+
+/// Writes a share and its interval.
+fn percent(share: Estimate) -> String {
+    let [value, lo, hi] = [share.value, share.lo, share.hi].map(|share| 100.0 * share);
+    format!("{value:.1} % ({lo:.1} to {hi:.1})")
 }
 
 fn capital(text: &str) -> String {

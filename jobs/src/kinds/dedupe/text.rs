@@ -8,7 +8,7 @@ use gristmill_engine::dedupe::{NearPair, NearTexts, NoTexts, Shingles, TextOptio
 
 use super::grouped::{Grouped, Origin, OriginReading, Verdict, compared};
 use super::tables::{Conflicts, comparisons};
-use super::{CLEAN_SOURCES, FIELDS, THRESHOLD, crosses, sentence};
+use super::{CLEAN_SOURCES, FIELDS, THRESHOLD, crosses, review, sentence};
 use crate::JobError;
 use crate::error::Exit;
 use crate::kinds::{JobKind, Key, StepOutcome, StepRun, Table, Takes, batch};
@@ -177,15 +177,16 @@ fn tables(grouped: &Grouped<'_>, found: &NearTexts, threshold: f64) -> Result<(V
         ..Verdict::default()
     };
     let (entities, classes, by_cause) = grouped.entities(&members, id.as_ref());
-    let tables = vec![
+    let mut tables = vec![
         grouped.golden_rows(&members, &found.kept)?,
         entities,
         Table::one("pairs", pairs(grouped, &found.pairs, id.as_ref())?),
         Table::one("comparisons", comparisons(&[])),
         Table::one("conflicts", Conflicts::default().table()),
         classes,
-        Table::one("verdict", verdict.table(grouped)),
     ];
+    tables.extend(review::nothing(grouped, id.as_ref())?);
+    tables.push(Table::one("verdict", verdict.table(grouped)));
     Ok((tables, by_cause))
 }
 
