@@ -292,6 +292,7 @@ fn takes(takes: &Takes) -> String {
         Takes::IntegerList(low, high) => format!("whole number, {low} to {}, or a list", bound(*high)),
         Takes::Column => "column".to_owned(),
         Takes::ColumnList => "column, or a list".to_owned(),
+        Takes::ColumnChoices(words) => format!("table of columns, each {}", words.join(" | ")),
         Takes::Keys(keys) => format!("table of {}", keys.iter().map(|key| key.name).collect::<Vec<_>>().join(", ")),
         Takes::Sample => "number of rows, or a share below 1".to_owned(),
         Takes::Table(_) | Takes::TableIfAny(_) => "step, source or file".to_owned(),

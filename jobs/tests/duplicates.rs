@@ -121,6 +121,99 @@ fn answered(review: &str, says: &dyn Fn(bool) -> &'static str) -> String {
     format!("{header}\n{}", lines.map(answer).collect::<String>())
 }
 
+/// Cells of the shipped customers by column, in the order of the files' names.
+fn customers() -> BTreeMap<String, Vec<String>> {
+    let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in ["customers_crm.csv", "customers_web.csv"] {
+        let text = fs::read_to_string(repository("datasets/samples").join(file)).unwrap();
+        let names: Vec<&str> = text.lines().next().unwrap().split(',').collect();
+        for line in text.lines().skip(1) {
+            names.iter().zip(line.split(',')).for_each(|(name, cell)| columns.entry((*name).to_owned()).or_default().push(cell.to_owned()));
+            columns.entry("file".to_owned()).or_default().push(file.to_owned());
+        }
+    }
+    columns
+}
+
+#[test]
+fn golden_cells_follow_the_rule_of_their_column() {
+    let job = Job::new();
+    let rules =
+        "golden = { given_name = \"longest\", street = \"most_recent\", phone = \"trusted\", town = \"trusted\", email = \"weighted\" }";
+    let spec = shipped("dedupe.toml").replace("[step.people]", "file_column = \"file\"\n[step.people]");
+    let files = ["web", "crm"].map(|name| repository(&format!("datasets/samples/customers_{name}.csv")).display().to_string());
+    let keys = format!("exclude = [\"town\"]\nsource_column = \"file\"\ntime = \"born\"\ntrusted = {files:?}\n{rules}\n");
+    let run = job.run(&format!("{spec}{keys}"), "rules");
+    let (golden, entities, conflicts) =
+        (run.table_of("people", "golden"), run.table_of("people", "entities"), run.table_of("people", "conflicts"));
+    let rows = customers();
+    let mut members: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    counts(&entities, "entity_id").into_iter().enumerate().for_each(|(row, entity)| members.entry(entity).or_default().push(row));
+    // What a rule prefers, the greatest first; cells compare as the golden ones do, without case and spaces around.
+    let greatest = |column: &str, of: &dyn Fn(usize) -> String| {
+        let cells = texts(&golden, column);
+        let mut n_chosen = 0;
+        for (entity, rows_of) in members.values().enumerate() {
+            let present: Vec<usize> = rows_of.iter().copied().filter(|row| !rows[column][*row].is_empty()).collect();
+            let Some(most) = present.iter().map(|row| of(*row)).max() else {
+                assert!(cells[entity].is_empty(), "{column} of {entity}");
+                continue;
+            };
+            let allowed: BTreeSet<String> =
+                present.iter().filter(|row| of(**row) == most).map(|row| rows[column][*row].trim().to_lowercase()).collect();
+            let all: BTreeSet<String> = present.iter().map(|row| rows[column][*row].trim().to_lowercase()).collect();
+            assert!(
+                allowed.contains(&cells[entity].trim().to_lowercase()),
+                "{column} of {entity}: {} is not of {allowed:?}",
+                cells[entity]
+            );
+            n_chosen += usize::from(allowed.len() < all.len());
+        }
+        n_chosen
+    };
+    let length = |column: &'static str| {
+        let rows = &rows;
+        move |row: usize| format!("{:04}", rows[column][row].trim().len())
+    };
+    assert!(greatest("given_name", &length("given_name")) > 50, "longer names were kept");
+    assert!(greatest("street", &|row| rows["born"][row].clone()) > 5, "later streets were kept");
+    let of_web = |row: usize| u8::from(rows["file"][row] == "customers_web.csv").to_string();
+    assert!(
+        greatest("phone", &of_web) > 5 && greatest("town", &of_web) > 5,
+        "what the web shop says was kept, also of a column that is not compared"
+    );
+    // Provenance: the row is of the source that is named, and holds the cell.
+    let sources = texts(&conflicts, "source");
+    for (row, source) in counts(&conflicts, "row").into_iter().zip(&sources) {
+        assert!(source.ends_with(&rows["file"][usize::try_from(row).unwrap()]), "{source}");
+    }
+    let rules: BTreeSet<String> = texts(&conflicts, "rule").into_iter().collect();
+    assert_eq!(rules.into_iter().collect::<Vec<_>>(), ["longest", "most_frequent", "most_recent", "trusted", "weighted"]);
+}
+
+#[test]
+fn rules_that_lack_something_are_refused() {
+    let job = Job::new();
+    let fails = |keys: &str, out: &str| job.try_run(&format!("{}{keys}\n", shipped("dedupe.toml")), out).err().unwrap();
+    for (at, (keys, said)) in [
+        ("golden = { phone = \"most_recent\" }", "`most_recent` of column `phone` needs `time`"),
+        ("golden = { phone = \"trusted\" }", "`trusted` of column `phone` needs `trusted`"),
+        ("golden = { phone = \"weighted\" }", "`weighted` of column `phone` needs `source_column`"),
+        ("golden = { fone = \"longest\" }", "did you mean `phone`?"),
+        ("golden = { phone = \"longets\" }", "did you mean `longest`?"),
+        ("golden = { phone = 3 }", "takes a word for column `phone`, not a whole number"),
+        ("golden = \"longest\"", "`golden` takes a table of columns with a word each"),
+        ("source_column = \"town\"\ntrusted = [\"Pisa\", \"Piza\"]\ngolden = { phone = \"trusted\" }", "names `Piza`, which is no source"),
+        ("exact = {}\ngolden = { phone = \"longest\" }", "`golden` beside `exact` says nothing"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let refused = fails(keys, &format!("rules{at}"));
+        assert!(refused.contains(said), "{refused}");
+    }
+}
+
 #[test]
 fn answers_of_people_measure_the_entities() {
     let job = Job::new();

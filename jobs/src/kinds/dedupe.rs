@@ -18,6 +18,7 @@ use crate::terminal::count;
 mod edges;
 mod exact;
 mod given;
+mod golden;
 mod grouped;
 mod records;
 mod review;
@@ -41,6 +42,10 @@ const WITHIN: &str = "within";
 /// Key of the probability from which records are one.
 const THRESHOLD: &str = "threshold";
 
+/// Key of the rules of golden records.
+const GOLDEN: &str = "golden";
+/// Key of the order in which sources are believed.
+const TRUSTED: &str = "trusted";
 /// Key of the pairs that people are asked about.
 const REVIEW: &str = "review";
 /// Key of the answers.
@@ -108,6 +113,22 @@ const EXACT_KEY: Key = Key {
     about: "Takes only copies for duplicates: rows with the same cells in all compared columns; `exact = {}` compares letter by letter",
 };
 
+const GOLDEN_KEY: Key = Key {
+    name: GOLDEN,
+    takes: Takes::ColumnChoices(golden::RULES),
+    default: None,
+    about: "Which cell of an entity a column of `golden` keeps: the one that most records have where absent, that of the latest record, the longest, that of the source trusted most, or that with most votes of sources that agree with others",
+};
+
+const TRUSTED_KEY: Key = Key {
+    name: TRUSTED,
+    takes: Takes::TextList,
+    default: None,
+    about: "Sources in the order in which they are believed, for columns whose rule is `trusted`; others come last",
+};
+
+const TIME_KEY: Key = Key { about: "Column of time: which record is the latest, for columns whose rule is `most_recent`", ..keys::TIME };
+
 const REVIEW_KEY: Key = Key {
     name: REVIEW,
     takes: Takes::Integer(0, 100_000),
@@ -125,7 +146,7 @@ const CHECKED_KEY: Key = Key {
 const TABLES: &[TableDoc] = &[
     TableDoc {
         name: "golden",
-        about: "every entity: of each column the cell that most of its records have, where none leads the one most common in the column; of texts, copies and edges one row as it is",
+        about: "every entity: of each column the cell that most of its records have, where none leads the one most common in the column, or that of its rule in `golden`; of texts, copies and edges one row as it is",
     },
     TableDoc {
         name: "entities",
@@ -139,7 +160,10 @@ const TABLES: &[TableDoc] = &[
         name: "comparisons",
         about: "every level of every compared column: share among matches and among other pairs, weight (bits), the column beside which it counts",
     },
-    TableDoc { name: "conflicts", about: "cells on which the records of an entity differ: what was kept, from which row, how many agree" },
+    TableDoc {
+        name: "conflicts",
+        about: "cells on which the records of an entity differ: what was kept, by which rule, from which row and source, how many agree",
+    },
     TableDoc {
         name: "duplicate_classes",
         about: "why rows are duplicates: copies in one document, in one source, across sources, or nearly the same; rows and entities of each",
@@ -178,6 +202,9 @@ impl JobKind for Dedupe {
             TEXT_KEY,
             EDGES_KEY,
             THRESHOLD_KEY,
+            GOLDEN_KEY,
+            TIME_KEY,
+            TRUSTED_KEY,
             REVIEW_KEY,
             CHECKED_KEY,
         ];
@@ -224,6 +251,9 @@ impl JobKind for Link {
             TEXT_KEY,
             EDGES_KEY,
             THRESHOLD_KEY,
+            GOLDEN_KEY,
+            TIME_KEY,
+            TRUSTED_KEY,
             REVIEW_KEY,
             CHECKED_KEY,
         ];
@@ -260,10 +290,13 @@ fn check(step: &StepSpec, input: &Schema, problems: &mut Problems) {
         problems.add(id.span.clone(), message, "taken", "give it another name with `rename` of the source");
     }
     if let Some(other) = [EDGES, EXACT, TEXT].into_iter().find(|key| step.is_written(key)) {
-        for key in [REVIEW, CHECKED].into_iter().filter(|key| step.is_written(key)) {
-            let message = format!("`{key}` beside `{other}` says nothing: there are no probabilities to check");
-            problems.add(step.span(key), message, "of records", "remove one of the two");
+        let no_probabilities = [REVIEW, CHECKED].map(|key| (key, "there are no probabilities to check"));
+        let no_rules = [GOLDEN, TRUSTED, keys::TIME.name].map(|key| (key, "one row of each entity is kept as it is"));
+        for (key, why) in no_probabilities.into_iter().chain(no_rules).filter(|(key, _)| step.is_written(key)) {
+            problems.add(step.span(key), format!("`{key}` beside `{other}` says nothing: {why}"), "of records", "remove one of the two");
         }
+    } else {
+        golden::check(step, problems);
     }
     if step.is_written(EDGES) {
         edges::check(step, problems);

@@ -93,6 +93,8 @@ pub enum Takes {
     Column,
     /// A list of columns of the input, or one.
     ColumnList,
+    /// A table of columns of the input with one of these words each, as in `{ email = "most_recent" }`.
+    ColumnChoices(&'static [&'static str]),
     /// A list of whole numbers in a closed range, or one.
     IntegerList(i64, i64),
     /// A number of rows (whole) or a share (0 to 1 exclusive).

@@ -27,6 +27,11 @@ pub fn check_columns(step: &StepSpec, input: &str, schema: &Schema, elsewhere: &
                     check_column(column, input, schema, elsewhere, problems);
                 }
             }
+            Takes::ColumnChoices(_) => {
+                for (column, _) in step.values.choices(key.name) {
+                    check_column(column, input, schema, elsewhere, problems);
+                }
+            }
             _ => {}
         }
     }

@@ -39,6 +39,8 @@ pub enum Value {
     Sample(Sample),
     /// Keys of its own.
     Keys(Values),
+    /// Columns with a word each.
+    Choices(Vec<(Spanned<String>, String)>),
 }
 
 /// A value, and where it was written.
@@ -151,6 +153,15 @@ impl Values {
         }
     }
 
+    /// Returns columns with a word each; none where there is no such table.
+    #[must_use]
+    pub fn choices(&self, key: &str) -> &[(Spanned<String>, String)] {
+        match self.field(key).map(|field| &field.value) {
+            Some(Value::Choices(choices)) => choices,
+            _ => &[],
+        }
+    }
+
     /// Returns the part of the rows to keep.
     #[must_use]
     pub fn sample(&self, key: &str) -> Option<Sample> {
@@ -228,6 +239,7 @@ impl<'a> Reading<'a> {
             (Takes::Text | Takes::Column | Takes::Table(_) | Takes::TableIfAny(_), Tree::Text(text)) => self.text(key, node, text),
             (Takes::Choice(words), Tree::Text(text)) => self.choice(key, node, words, text),
             (Takes::Keys(keys), Tree::Table(table)) => Some(Value::Keys(self.keys(key, keys, table, &node.span))),
+            (Takes::ColumnChoices(words), Tree::Table(table)) => Some(self.column_choices(key, words, table)),
             (Takes::Flag, Tree::Flag(flag)) => Some(Value::Flag(*flag)),
             (Takes::Integer(from, to), Tree::Integer(number)) if (from..=to).contains(number) => Some(Value::Integer(*number)),
             (Takes::Integer(from, to), Tree::Integer(_) | Tree::Huge) => {
@@ -293,6 +305,22 @@ impl<'a> Reading<'a> {
         let message = format!("`{}` is not a value of `{}`", short(text), key.name);
         self.problems.add(node.span.clone(), message, "no such value", did_you_mean(text, "values", words.iter().copied()));
         None
+    }
+
+    fn column_choices(&mut self, key: &Key, words: &[&str], table: &Table) -> Value {
+        let mut choices = Vec::with_capacity(table.entries.len());
+        for (column, node) in &table.entries {
+            if let Tree::Text(text) = &node.value {
+                if self.choice(key, node, words, text).is_some() {
+                    choices.push((column.clone(), text.clone()));
+                }
+            } else {
+                let noun = node.value.noun();
+                let message = format!("`{}` takes a word for column `{}`, not {noun}", key.name, short(&column.value));
+                self.problems.add(node.span.clone(), message, noun, format!("write one of {}", listed(words)));
+            }
+        }
+        Value::Choices(choices)
     }
 
     fn bytes_text(&mut self, key: &Key, node: &Node, text: &str) -> Option<Value> {

@@ -30,6 +30,7 @@ pub(super) fn sample_literal(key: &Key) -> String {
             "where" => "\"amount > 0\"",
             _ => "\"NAME\"",
         },
+        (None, Takes::ColumnChoices(words)) => return format!("{{ COLUMN = {} }}", quoted(words.first().copied().unwrap_or_default())),
         (None, Takes::Keys(keys)) => {
             let entry = |key: &Key| format!("{} = {}", key.name, sample_literal(key));
             return format!("{{ {} }}", keys.iter().map(entry).collect::<Vec<_>>().join(", "));
@@ -57,7 +58,7 @@ pub(super) fn default_of(key: &Key) -> Option<Value> {
     let bare = || default.trim_matches('"').to_owned();
     match key.takes {
         Takes::Text | Takes::Choice(_) | Takes::Column | Takes::Table(_) | Takes::TableIfAny(_) => Some(Value::Text(bare())),
-        Takes::Keys(_) => None,
+        Takes::Keys(_) | Takes::ColumnChoices(_) => None,
         Takes::Flag => default.parse().ok().map(Value::Flag),
         Takes::Integer(..) => default.parse().ok().map(Value::Integer),
         Takes::Number(..) => default.parse().ok().map(Value::Number),
@@ -82,6 +83,7 @@ pub(super) const fn wanted(takes: Takes) -> &'static str {
         Takes::Table(_) | Takes::TableIfAny(_) => "the name of a step or source, or the path of a file",
         Takes::Choice(_) => "one of a few words",
         Takes::Keys(_) => "a table of keys",
+        Takes::ColumnChoices(_) => "a table of columns with a word each",
         Takes::Flag => "`true` or `false`",
         Takes::Integer(..) => "a whole number",
         Takes::Number(..) => "a number",

@@ -355,6 +355,12 @@ impl StepSpec {
         self.values.list(key)
     }
 
+    /// Returns columns with a word each; empty where there are none.
+    #[must_use]
+    pub fn choices(&self, key: &str) -> &[(Spanned<String>, String)] {
+        self.values.choices(key)
+    }
+
     /// Returns the keys of a table within; none where it was not written.
     #[must_use]
     pub fn keys(&self, key: &str) -> Option<&Values> {

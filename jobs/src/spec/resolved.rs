@@ -64,6 +64,10 @@ fn literal(value: &Value) -> String {
             let entries: Vec<String> = values.iter().map(|(key, field)| format!("{key} = {}", literal(&field.value))).collect();
             format!("{{ {} }}", entries.join(", "))
         }
+        Value::Choices(choices) => {
+            let entries: Vec<String> = choices.iter().map(|(name, word)| format!("{} = {}", key_text(&name.value), quoted(word))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
         Value::Integers(items) => format!("{items:?}"),
         Value::List(items) => {
             let items: Vec<String> = items.iter().map(|item| quoted(&item.value)).collect();

@@ -69,6 +69,7 @@ fn property(key: &Key) -> Value {
             json!({ "anyOf": [{ "type": "array", "items": item, "minItems": 1, "uniqueItems": true }, item] })
         }
         Takes::TextList | Takes::ColumnList => json!({ "anyOf": [list, text] }),
+        Takes::ColumnChoices(words) => json!({ "type": "object", "additionalProperties": { "enum": words } }),
         Takes::Keys(keys) => object(keys.iter(), key.about),
         Takes::Sample => json!({ "type": "number", "minimum": 0 }),
     };

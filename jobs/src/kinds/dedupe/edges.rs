@@ -6,8 +6,9 @@ use arrow::datatypes::{DataType, Float64Type};
 use gristmill_engine::dedupe::{ColumnBuilder, Edge, EdgeGroups, EdgeOptions, RecordColumn, entities_of_edges};
 
 use super::given::{self, Given};
+use super::golden::Conflicts;
 use super::grouped::{Grouped, Origin, OriginReading, Verdict};
-use super::tables::{Conflicts, comparisons};
+use super::tables::comparisons;
 use super::{CLEAN_SOURCES, EDGES, EXACT, FIELDS, SOURCE_COLUMN, TEXT, THRESHOLD, crosses, review, sentence};
 use crate::JobError;
 use crate::kinds::{JobKind, StepOutcome, StepRun, Table, batch};

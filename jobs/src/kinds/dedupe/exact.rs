@@ -6,8 +6,9 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use gristmill_engine::dedupe::{ExactOptions, RowClasses, RowHashes};
 
+use super::golden::Conflicts;
 use super::grouped::{Grouped, Origin, OriginReading, Verdict, compared};
-use super::tables::{Conflicts, comparisons};
+use super::tables::comparisons;
 use super::{CLEAN_SOURCES, TEXT, THRESHOLD, review, sentence};
 use crate::JobError;
 use crate::kinds::{JobKind, Key, StepOutcome, StepRun, Table, Takes, batch};

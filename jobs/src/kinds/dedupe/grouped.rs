@@ -111,7 +111,7 @@ fn sources(column: &RecordColumn, crosses: bool) -> Result<Vec<u16>, String> {
 }
 
 impl Origin {
-    fn name(&self, row: u32) -> Option<&str> {
+    pub(super) fn name(&self, row: u32) -> Option<&str> {
         self.names.get(usize::from(self.source[row as usize])).map(String::as_str)
     }
 }

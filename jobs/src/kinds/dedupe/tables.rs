@@ -2,19 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, Float64Array, RecordBatch, StringArray, StringBuilder, UInt32Array, UInt64Array};
-use arrow::compute::take;
+use arrow::array::{ArrayRef, Float32Array, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field};
-use arrow::error::ArrowError;
-use gristmill_engine::dedupe::{Estimate, MISSING, Pair, RecordColumn, Records, Resolution, Said};
-use rayon::prelude::*;
+use gristmill_engine::dedupe::{Estimate, Pair, Records, Resolution, Said};
 
-use super::grouped::{Grouped, Members, OriginReading, Verdict};
+use super::golden::Golden;
+use super::grouped::{Grouped, Verdict};
 use super::review::{self, Asked};
 use super::{SOURCE_COLUMN, THRESHOLD, sentence};
 use crate::JobError;
 use crate::kinds::{Table, batch};
-use crate::pass;
 use crate::terminal::counted;
 
 /// A resolution and what it was made of.
@@ -27,46 +24,14 @@ pub(super) struct Found<'a> {
 /// Pairs from 50 % below which weights learnt without labels mean little.
 const FEW_MATCHES: usize = 20;
 
-/// The cell that an entity keeps.
-struct Kept {
-    /// Row that it is taken from; the entity's first where none has a cell.
-    row: u32,
-    /// Different cells, and records that have one.
-    n_cells: u32,
-    n_present: u32,
-    /// Records that have the cell that is kept.
-    n_agree: u32,
-}
-
-impl Kept {
-    /// The cell that most records have, of the first such record. Of cells that as many have: no initial, then the one that is most common in
-    /// the whole column (an error is rare), then the longest, then the first in the alphabet.
-    fn of(rows: &[u32], column: &RecordColumn) -> Self {
-        if let [row] = rows {
-            let n = u32::from(column.codes[*row as usize] != MISSING);
-            return Self { row: *row, n_cells: n, n_present: n, n_agree: n };
-        }
-        let mut codes: Vec<u32> = rows.iter().map(|row| column.codes[*row as usize]).filter(|code| *code != MISSING).collect();
-        codes.sort_unstable();
-        let runs: Vec<(u32, u32)> = codes.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32)).collect();
-        let rank = |(code, n): &(u32, u32)| {
-            let text = &column.texts[*code as usize];
-            (*n, text.len() > 1, column.counts[*code as usize], text.len(), std::cmp::Reverse(*code))
-        };
-        let best = runs.iter().max_by_key(|run| rank(run));
-        let Some(&(code, n_agree)) = best else { return Self { row: rows[0], n_cells: 0, n_present: 0, n_agree: 0 } };
-        let row = rows.iter().copied().find(|row| column.codes[*row as usize] == code).unwrap_or(rows[0]);
-        Self { row, n_cells: runs.len() as u32, n_present: codes.len() as u32, n_agree }
-    }
-}
-
 impl Found<'_> {
     /// Returns the tables in the order of the kind's.
     pub(super) fn tables(&self) -> Result<(Vec<Table>, Option<String>), JobError> {
         let members = self.grouped.members();
         let id = self.grouped.carried_id()?;
         let mut asked = Asked::new(&self.found.drawn);
-        let (golden, conflicts) = self.golden(&members, &mut asked)?;
+        let golden = Golden { grouped: &self.grouped, compared: &self.records.columns, members: &members };
+        let [golden, conflicts] = golden.tables(&mut asked)?;
         let (entities, classes, by_cause) = self.grouped.entities(&members, id.as_ref());
         let mut tables = vec![
             golden,
@@ -80,38 +45,6 @@ impl Found<'_> {
         tables.push(Table::one("strata", review::strata(&self.found.strata)));
         tables.push(Table::one("verdict", self.verdict()));
         Ok((tables, by_cause))
-    }
-
-    /// Every column of the input, one row for each entity; on the way the cells of pairs that people are asked about.
-    fn golden(&self, members: &Members, asked: &mut Asked<'_>) -> Result<(Table, Table), JobError> {
-        let Grouped { step, on, .. } = self.grouped;
-        let schema = on.source.schema();
-        let sizes: UInt32Array = (0..members.len()).map(|entity| members.rows(entity).len() as u32).collect();
-        let mut columns: Vec<(Field, ArrayRef)> = vec![
-            (Field::new("entity_id", DataType::UInt64, false), Arc::new((0..members.len() as u64).collect::<UInt64Array>())),
-            (Field::new("cluster_size", DataType::UInt32, false), Arc::new(sizes)),
-        ];
-        let mut conflicts = Conflicts::default();
-        for (at, field) in schema.fields().iter().enumerate() {
-            let known = self.records.columns.iter().find(|column| column.name == *field.name());
-            let of_entity = |entity: usize| {
-                let rows = members.rows(entity);
-                known.map_or(Kept { row: rows[0], n_cells: 1, n_present: 1, n_agree: 1 }, |column| Kept::of(rows, column))
-            };
-            let kept: Vec<Kept> = (0..members.len()).into_par_iter().map(of_entity).collect();
-            let rows: UInt64Array = kept.iter().map(|kept| u64::from(kept.row)).collect();
-            let cells = pass::carry(at, on.memory_bytes / 4, step, on)?;
-            let failed = |error: ArrowError| self.grouped.data(&error.to_string());
-            let golden = take(&cells, &rows, None).map_err(failed)?;
-            if !step.id.as_ref().is_some_and(|id| id.value == *field.name()) && !OriginReading::is_of(step, field.name()) {
-                asked.add(field, &cells).map_err(failed)?;
-            }
-            if let Some(column) = known {
-                conflicts.add(column, &kept);
-            }
-            columns.push((field.as_ref().clone().with_nullable(true), golden));
-        }
-        Ok((Table::one("golden", batch(columns)), Table::one("conflicts", conflicts.table())))
     }
 
     fn pairs(&self, id: Option<&(Field, ArrayRef)>) -> Result<RecordBatch, JobError> {
@@ -237,51 +170,4 @@ pub(super) fn comparisons(said: &[Said]) -> RecordBatch {
         (Field::new("weight_bits", DataType::Float64, false), number(2)),
         (Field::new("beside", DataType::Utf8, true), Arc::new(beside)),
     ])
-}
-
-/// Cells on which records of an entity differ.
-#[derive(Default)]
-pub(super) struct Conflicts {
-    entity: Vec<u64>,
-    column: StringBuilder,
-    kept: StringBuilder,
-    row: Vec<u64>,
-    n_cells: Vec<u32>,
-    n_agree: Vec<u32>,
-    n_present: Vec<u32>,
-}
-
-impl Conflicts {
-    fn add(&mut self, column: &RecordColumn, kept: &[Kept]) {
-        for (entity, kept) in kept.iter().enumerate().filter(|(_, kept)| kept.n_cells > 1) {
-            self.entity.push(entity as u64);
-            self.column.append_value(&column.name);
-            self.kept.append_value(&column.texts[column.codes[kept.row as usize] as usize]);
-            self.row.push(u64::from(kept.row));
-            self.n_cells.push(kept.n_cells);
-            self.n_agree.push(kept.n_agree);
-            self.n_present.push(kept.n_present);
-        }
-    }
-
-    pub(super) fn table(self) -> RecordBatch {
-        let whole = |name: &str, cells: Vec<u64>| -> (Field, ArrayRef) {
-            (Field::new(name, DataType::UInt64, false), Arc::new(UInt64Array::from(cells)))
-        };
-        let small = |name: &str, cells: Vec<u32>| -> (Field, ArrayRef) {
-            (Field::new(name, DataType::UInt32, false), Arc::new(UInt32Array::from(cells)))
-        };
-        let text = |name: &str, mut cells: StringBuilder| -> (Field, ArrayRef) {
-            (Field::new(name, DataType::Utf8, false), Arc::new(cells.finish()))
-        };
-        batch(vec![
-            whole("entity_id", self.entity),
-            text("column", self.column),
-            text("kept", self.kept),
-            whole("row", self.row),
-            small("n_different", self.n_cells),
-            small("n_agree", self.n_agree),
-            small("n_present", self.n_present),
-        ])
-    }
 }

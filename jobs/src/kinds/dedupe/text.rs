@@ -6,8 +6,9 @@ use arrow::datatypes::{DataType, Schema};
 use gristmill_engine::columns::is_text;
 use gristmill_engine::dedupe::{NearPair, NearTexts, NoTexts, Shingles, TextOptions, TextSets, Unit, near_texts};
 
+use super::golden::Conflicts;
 use super::grouped::{Grouped, Origin, OriginReading, Verdict, compared};
-use super::tables::{Conflicts, comparisons};
+use super::tables::comparisons;
 use super::{CLEAN_SOURCES, FIELDS, THRESHOLD, crosses, review, sentence};
 use crate::JobError;
 use crate::error::Exit;
