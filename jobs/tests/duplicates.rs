@@ -215,6 +215,58 @@ fn rules_that_lack_something_are_refused() {
 }
 
 #[test]
+fn entities_keep_their_numbers_from_an_earlier_run() {
+    let job = Job::new();
+    let rows = reversed();
+    let (header, rest) = rows.split_once('\n').unwrap();
+    let part: Vec<&str> = rest.lines().enumerate().filter(|(row, _)| row % 5 > 0).map(|(_, line)| line).collect();
+    job.write("part.csv", format!("{header}\n{}\n", part.join("\n")));
+    job.write("rows.csv", &rows);
+    let spec = |file: &str, keys: &str| {
+        format!(
+            "name = \"daily\"\nseed = 7\n[source.customers]\npath = \"{file}\"\n[step.people]\nkind = \"dedupe\"\nfrom = \"customers\"\nid = \"customer_id\"\n{keys}"
+        )
+    };
+    let monday = job.run(&spec("part.csv", ""), "monday");
+    assert_eq!(monday.table_of("people", "changes").num_rows(), 0);
+    let baseline = format!("baseline = \"{}\"\n", job.path("monday/people/entities.parquet").display());
+    let again = job.run(&spec("part.csv", &baseline), "again");
+    for table in ["entities", "golden", "conflicts"] {
+        assert_eq!(again.table_of("people", table), monday.table_of("people", table), "{table}");
+    }
+    assert_eq!(again.table_of("people", "changes").num_rows(), 0, "nothing changed");
+    let tuesday = job.run(&spec("rows.csv", &baseline), "tuesday");
+    let (before, after) = (monday.table_of("people", "entities"), tuesday.table_of("people", "entities"));
+    let of: BTreeMap<String, u64> = texts(&before, "customer_id").into_iter().zip(counts(&before, "entity_id")).collect();
+    let changes = tuesday.table_of("people", "changes");
+    let events: Vec<(String, u64, u64)> = (0..changes.num_rows())
+        .map(|row| (texts(&changes, "event")[row].clone(), counts(&changes, "entity_id")[row], counts(&changes, "n_records")[row]))
+        .collect();
+    let n = |event: &str| events.iter().filter(|(name, ..)| name == event).map(|(.., n)| n).sum::<u64>();
+    assert_eq!(n("new") + n("grown"), (after.num_rows() - before.num_rows()) as u64, "{events:?}");
+    assert!(n("new") > 50 && n("grown") > 50, "{events:?}");
+    // Records that are of another entity than they were are those that the log tells of.
+    let moved = texts(&after, "customer_id")
+        .into_iter()
+        .zip(counts(&after, "entity_id"))
+        .filter(|(id, entity)| of.get(id).is_some_and(|old| old != entity));
+    assert_eq!(moved.count() as u64, n("merged") + n("split"));
+    let fresh = *of.values().max().unwrap() + 1;
+    let new: BTreeSet<u64> = events.iter().filter(|(name, ..)| name == "new").map(|(_, entity, _)| *entity).collect();
+    assert!(new.iter().all(|entity| *entity >= fresh), "a number of an earlier entity was given again");
+    // Golden records and entities go by the same numbers.
+    let golden: BTreeSet<u64> = counts(&tuesday.table_of("people", "golden"), "entity_id").into_iter().collect();
+    assert_eq!(golden, counts(&after, "entity_id").into_iter().collect());
+    // It is what a run without a baseline finds, by other numbers.
+    assert_eq!(said(&after), said(&job.run(&spec("rows.csv", ""), "alone").table_of("people", "entities")));
+    let refused = job.try_run(&spec("rows.csv", &baseline).replace("id = \"customer_id\"\n", ""), "nameless").err().unwrap();
+    assert!(refused.contains("`baseline` needs `id`"), "{refused}");
+    job.write("twice.csv", "customer_id,entity_id\ncrm-00000,1\ncrm-00000,2\n");
+    let refused = job.try_run(&spec("rows.csv", "baseline = \"twice.csv\"\n"), "twice").err().unwrap();
+    assert!(refused.contains("`baseline` has 2 rows whose `customer_id` is crm-00000"), "{refused}");
+}
+
+#[test]
 fn answers_of_people_measure_the_entities() {
     let job = Job::new();
     let run = job.run(&shipped("dedupe.toml"), "customers");

@@ -15,11 +15,13 @@ use crate::JobError;
 use crate::spec::{Problems, StepSpec, keys};
 use crate::terminal::count;
 
+mod baseline;
 mod edges;
 mod exact;
 mod given;
 mod golden;
 mod grouped;
+mod plain;
 mod records;
 mod review;
 mod tables;
@@ -46,6 +48,8 @@ const THRESHOLD: &str = "threshold";
 const GOLDEN: &str = "golden";
 /// Key of the order in which sources are believed.
 const TRUSTED: &str = "trusted";
+/// Key of the entities of an earlier run.
+const BASELINE: &str = "baseline";
 /// Key of the pairs that people are asked about.
 const REVIEW: &str = "review";
 /// Key of the answers.
@@ -129,6 +133,13 @@ const TRUSTED_KEY: Key = Key {
 
 const TIME_KEY: Key = Key { about: "Column of time: which record is the latest, for columns whose rule is `most_recent`", ..keys::TIME };
 
+const BASELINE_KEY: Key = Key {
+    name: BASELINE,
+    takes: Takes::TableIfAny("entities"),
+    default: None,
+    about: "Entities of an earlier run, `entities.parquet`: those that are still there keep their `entity_id`, and table `changes` says what became of the others",
+};
+
 const REVIEW_KEY: Key = Key {
     name: REVIEW,
     takes: Takes::Integer(0, 100_000),
@@ -177,6 +188,10 @@ const TABLES: &[TableDoc] = &[
         about: "pairs by probability, inside entities and outside: how many, expected share of matches, how many were checked and match",
     },
     TableDoc {
+        name: "changes",
+        about: "with `baseline`, what became of its entities: merged, split, grown, shrunk, new or gone, and how many records",
+    },
+    TableDoc {
         name: "verdict",
         about: "how it was looked for, records, entities, pairs looked at, expected matches, precision, recall and F1 with intervals, whether there is enough to go by: one row",
     },
@@ -205,6 +220,7 @@ impl JobKind for Dedupe {
             GOLDEN_KEY,
             TIME_KEY,
             TRUSTED_KEY,
+            BASELINE_KEY,
             REVIEW_KEY,
             CHECKED_KEY,
         ];
@@ -254,6 +270,7 @@ impl JobKind for Link {
             GOLDEN_KEY,
             TIME_KEY,
             TRUSTED_KEY,
+            BASELINE_KEY,
             REVIEW_KEY,
             CHECKED_KEY,
         ];
@@ -305,6 +322,7 @@ fn check(step: &StepSpec, input: &Schema, problems: &mut Problems) {
     } else if let Some(how) = step.keys(TEXT) {
         text::check(how, step, input, problems);
     }
+    baseline::check(step, problems);
     for field in step.list(FIELDS) {
         let role = if step.id.as_ref().is_some_and(|id| id.value == field.value) {
             "id"

@@ -1,17 +1,16 @@
 //! Pairs and scores that are given.
 
-use arrow::array::{AsArray, UInt64Array};
+use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
-use gristmill_engine::dedupe::{ColumnBuilder, Edge, EdgeGroups, EdgeOptions, RecordColumn, entities_of_edges};
+use gristmill_engine::dedupe::{ColumnBuilder, Edge, EdgeOptions, RecordColumn, entities_of_edges};
 
 use super::given::{self, Given};
-use super::golden::Conflicts;
 use super::grouped::{Grouped, Origin, OriginReading, Verdict};
-use super::tables::comparisons;
-use super::{CLEAN_SOURCES, EDGES, EXACT, FIELDS, SOURCE_COLUMN, TEXT, THRESHOLD, crosses, review, sentence};
+use super::plain::{self, FoundPairs};
+use super::{CLEAN_SOURCES, EDGES, EXACT, FIELDS, SOURCE_COLUMN, TEXT, THRESHOLD, crosses, sentence};
 use crate::JobError;
-use crate::kinds::{JobKind, StepOutcome, StepRun, Table, batch};
+use crate::kinds::{JobKind, StepOutcome, StepRun};
 use crate::pass;
 use crate::spec::{Problems, StepSpec};
 use crate::terminal::counted;
@@ -111,8 +110,22 @@ pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Resu
     }
     // What the rows hold was not looked at: each is its own.
     let content: Vec<u32> = (0..nodes.n_rows as u32).collect();
-    let grouped = Grouped { step, on, origin: &nodes.origin, content: &content, entity: &entity, n_entities: found.n_entities };
-    let (tables, by_cause) = tables(&grouped, &found, &options, &row_of)?;
+    let grouped =
+        Grouped { step, on, origin: &nodes.origin, content: &content, entity: &entity, n_entities: found.n_entities, numbers: None };
+    let strong = found.edges.iter().filter(|edge| edge.score >= options.threshold).count() as u64;
+    let verdict = Verdict {
+        method: "edges",
+        verdict: if strong == 0 { "no_duplicates" } else { "resolved" },
+        reason: format!("{} with a score of {} or more", counted(strong, "edge"), options.threshold),
+        n_candidates: Some(found.edges.len() as u64),
+        threshold: Some(options.threshold),
+        clean_sources: found.is_clean,
+        ..Verdict::default()
+    };
+    let kept: Vec<u32> = found.kept.iter().map(|place| row_of(*place)).collect();
+    let mut pairs: Vec<(u32, u32, f64)> = found.edges.iter().map(|edge| (row_of(edge.a), row_of(edge.b), edge.score)).collect();
+    pairs.sort_by(|one, other| other.2.total_cmp(&one.2));
+    let (tables, by_cause) = plain::tables(&grouped, &kept, FoundPairs::of(pairs.iter().copied()), verdict)?;
     let mut notes = vec![
         format!("{}.", sentence(nodes.n_rows as u64, found.n_entities as u64)),
         format!(
@@ -126,42 +139,4 @@ pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Resu
     }
     notes.extend(by_cause);
     Ok(StepOutcome { tables, n_rows: nodes.n_rows as u64, n_columns: 0, notes, ..StepOutcome::on_cpu(kind) })
-}
-
-fn tables(
-    grouped: &Grouped<'_>,
-    found: &EdgeGroups,
-    options: &EdgeOptions,
-    row_of: &dyn Fn(u32) -> u32,
-) -> Result<(Vec<Table>, Option<String>), JobError> {
-    let members = grouped.members();
-    let id = grouped.carried_id()?;
-    let strong = found.edges.iter().filter(|edge| edge.score >= options.threshold).count() as u64;
-    let verdict = Verdict {
-        method: "edges",
-        verdict: if strong == 0 { "no_duplicates" } else { "resolved" },
-        reason: format!("{} with a score of {} or more", counted(strong, "edge"), options.threshold),
-        n_candidates: Some(found.edges.len() as u64),
-        threshold: Some(options.threshold),
-        clean_sources: found.is_clean,
-        ..Verdict::default()
-    };
-    let kept: Vec<u32> = found.kept.iter().map(|place| row_of(*place)).collect();
-    let (entities, classes, by_cause) = grouped.entities(&members, id.as_ref());
-    let mut pairs: Vec<(u32, u32, f64)> = found.edges.iter().map(|edge| (row_of(edge.a), row_of(edge.b), edge.score)).collect();
-    pairs.sort_by(|one, other| other.2.total_cmp(&one.2));
-    let row = |of: fn(&(u32, u32, f64)) -> u32| pairs.iter().map(|pair| u64::from(of(pair))).collect::<UInt64Array>();
-    let score = pairs.iter().map(|pair| pair.2).collect();
-    let pairs = batch(grouped.pairs(row(|pair| pair.0.min(pair.1)), row(|pair| pair.0.max(pair.1)), score, id.as_ref())?);
-    let mut tables = vec![
-        grouped.golden_rows(&members, &kept)?,
-        entities,
-        Table::one("pairs", pairs),
-        Table::one("comparisons", comparisons(&[])),
-        Table::one("conflicts", Conflicts::default().table()),
-        classes,
-    ];
-    tables.extend(review::nothing(grouped, id.as_ref())?);
-    tables.push(Table::one("verdict", verdict.table(grouped)));
-    Ok((tables, by_cause))
 }

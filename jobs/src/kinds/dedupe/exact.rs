@@ -1,17 +1,16 @@
 //! Rows that are the same, cell by cell.
 
-use arrow::array::{Array, ArrayRef, UInt64Array};
+use arrow::array::{Array, ArrayRef};
 use arrow::compute::concat;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use gristmill_engine::dedupe::{ExactOptions, RowClasses, RowHashes};
 
-use super::golden::Conflicts;
 use super::grouped::{Grouped, Origin, OriginReading, Verdict, compared};
-use super::tables::comparisons;
-use super::{CLEAN_SOURCES, TEXT, THRESHOLD, review, sentence};
+use super::plain::{self, FoundPairs};
+use super::{CLEAN_SOURCES, TEXT, THRESHOLD, sentence};
 use crate::JobError;
-use crate::kinds::{JobKind, Key, StepOutcome, StepRun, Table, Takes, batch};
+use crate::kinds::{JobKind, Key, StepOutcome, StepRun, Takes};
 use crate::pass;
 use crate::spec::{Problems, StepSpec, Values};
 use crate::terminal::count;
@@ -111,15 +110,12 @@ pub(super) fn run(kind: &dyn JobKind, how: &Values, step: &StepSpec, on: &StepRu
     let Read { classes, origin, n_columns, n_rows } = Read::new(how, step, on)?;
     let (group, n_groups) = classes.groups();
     drop(classes);
-    let grouped = Grouped { step, on, origin: &origin, content: &group, entity: &group, n_entities: n_groups };
+    let grouped = Grouped { step, on, origin: &origin, content: &group, entity: &group, n_entities: n_groups, numbers: None };
     let members = grouped.members();
-    let id = grouped.carried_id()?;
     let copies: Vec<(u32, u32)> = (0..n_groups)
         .flat_map(|group| members.rows(group)[1..].iter().map(move |copy| (group, *copy)))
         .map(|(group, copy)| (members.rows(group)[0], copy))
         .collect();
-    let row = |of: fn(&(u32, u32)) -> u32| copies.iter().map(|pair| u64::from(of(pair))).collect::<UInt64Array>();
-    let score = copies.iter().map(|_| 1.0).collect();
     let n_copies = copies.len() as u64;
     let verdict = Verdict {
         method: "exact",
@@ -134,19 +130,10 @@ pub(super) fn run(kind: &dyn JobKind, how: &Values, step: &StepSpec, on: &StepRu
         ..Verdict::default()
     };
     let kept: Vec<u32> = (0..n_groups).map(|group| members.rows(group)[0]).collect();
-    let (entities, duplicate_classes, by_cause) = grouped.entities(&members, id.as_ref());
+    let pairs = FoundPairs::of(copies.iter().map(|(a, b)| (*a, *b, 1.0)));
+    let (tables, by_cause) = plain::tables(&grouped, &kept, pairs, verdict)?;
     let mut notes = vec![format!("{}.", sentence(n_rows as u64, n_groups as u64))];
     notes.extend(by_cause);
-    let mut tables = vec![
-        grouped.golden_rows(&members, &kept)?,
-        entities,
-        Table::one("pairs", batch(grouped.pairs(row(|pair| pair.0), row(|pair| pair.1), score, id.as_ref())?)),
-        Table::one("comparisons", comparisons(&[])),
-        Table::one("conflicts", Conflicts::default().table()),
-        duplicate_classes,
-    ];
-    tables.extend(review::nothing(&grouped, id.as_ref())?);
-    tables.push(Table::one("verdict", verdict.table(&grouped)));
     Ok(StepOutcome { tables, n_rows: n_rows as u64, n_columns: n_columns as u64, notes, ..StepOutcome::on_cpu(kind) })
 }
 

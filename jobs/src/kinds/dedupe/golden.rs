@@ -201,7 +201,10 @@ impl Golden<'_> {
         let precedence = Precedence::of(self.grouped)?;
         let sizes: UInt32Array = (0..n).map(|entity| self.members.rows(entity).len() as u32).collect();
         let mut columns: Vec<(Field, ArrayRef)> = vec![
-            (Field::new("entity_id", DataType::UInt64, false), Arc::new((0..n as u64).collect::<UInt64Array>())),
+            (
+                Field::new("entity_id", DataType::UInt64, false),
+                Arc::new((0..n as u32).map(|entity| self.grouped.number(entity)).collect::<UInt64Array>()),
+            ),
             (Field::new("cluster_size", DataType::UInt32, false), Arc::new(sizes)),
         ];
         let mut conflicts = Conflicts::default();
@@ -285,7 +288,7 @@ pub(super) struct Conflicts {
 impl Conflicts {
     fn add(&mut self, column: &RecordColumn, kept: &[Kept], rule: Rule, grouped: &Grouped<'_>) {
         for (entity, kept) in kept.iter().enumerate().filter(|(_, kept)| kept.n_cells > 1) {
-            self.entity.push(entity as u64);
+            self.entity.push(grouped.number(entity as u32));
             self.column.append_value(&column.name);
             self.rule.append_value(rule.word());
             self.kept.append_value(&column.texts[column.codes[kept.row as usize] as usize]);

@@ -150,6 +150,8 @@ pub(super) struct Grouped<'a> {
     pub(super) content: &'a [u32],
     pub(super) entity: &'a [u32],
     pub(super) n_entities: usize,
+    /// Number of every entity in the tables; none where they count from 0.
+    pub(super) numbers: Option<&'a [u64]>,
 }
 
 /// Rows of every entity, entities in order.
@@ -186,6 +188,11 @@ impl Members {
 }
 
 impl Grouped<'_> {
+    /// Returns the number of an entity.
+    pub(super) fn number(&self, entity: u32) -> u64 {
+        self.numbers.map_or(u64::from(entity), |numbers| numbers[entity as usize])
+    }
+
     pub(super) fn members(&self) -> Members {
         Members::of(self.entity, self.n_entities)
     }
@@ -208,7 +215,7 @@ impl Grouped<'_> {
     pub(super) fn entities(&self, members: &Members, id: Option<&(Field, ArrayRef)>) -> (Table, Table, Option<String>) {
         let causes = self.causes(members);
         let n = self.entity.len();
-        let entity: UInt64Array = self.entity.iter().map(|entity| u64::from(*entity)).collect();
+        let entity: UInt64Array = self.entity.iter().map(|entity| self.number(*entity)).collect();
         let size: UInt32Array = self.entity.iter().map(|entity| members.rows(*entity as usize).len() as u32).collect();
         let mut columns: Vec<(Field, ArrayRef)> =
             vec![(Field::new("row", DataType::UInt64, false), Arc::new((0..n as u64).collect::<UInt64Array>()))];
@@ -324,7 +331,7 @@ impl Grouped<'_> {
             let rows: Vec<usize> = (done..done + n_rows).filter(|row| is_kept[*row]).collect();
             let mask: BooleanArray = is_kept[done..done + n_rows].iter().copied().map(Some).collect();
             done += n_rows;
-            let entity: UInt64Array = rows.iter().map(|row| u64::from(self.entity[*row])).collect();
+            let entity: UInt64Array = rows.iter().map(|row| self.number(self.entity[*row])).collect();
             let size: UInt32Array = rows.iter().map(|row| members.rows(self.entity[*row] as usize).len() as u32).collect();
             let mut cells: Vec<ArrayRef> = vec![Arc::new(entity), Arc::new(size)];
             for pieces in block {

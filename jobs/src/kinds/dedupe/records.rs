@@ -186,7 +186,8 @@ pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Resu
         return Err(JobError::Data { step: step.name.value.clone(), message: message.to_owned() });
     };
     let content = contents(&rows.records);
-    let grouped = Grouped { step, on, origin: &rows.origin, content: &content, entity: &found.entity, n_entities: found.n_entities };
+    let grouped =
+        Grouped { step, on, origin: &rows.origin, content: &content, entity: &found.entity, n_entities: found.n_entities, numbers: None };
     let said = Found { grouped, records: &rows.records, found: &found };
     let (tables, by_cause) = said.tables()?;
     let mut notes = said.notes();

@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, Float32Array, Float64Array, RecordBatch, StringArra
 use arrow::datatypes::{DataType, Field};
 use gristmill_engine::dedupe::{Estimate, Pair, Records, Resolution, Said};
 
+use super::baseline::Numbers;
 use super::golden::Golden;
 use super::grouped::{Grouped, Verdict};
 use super::review::{self, Asked};
@@ -26,13 +27,15 @@ const FEW_MATCHES: usize = 20;
 
 impl Found<'_> {
     /// Returns the tables in the order of the kind's.
-    pub(super) fn tables(&self) -> Result<(Vec<Table>, Option<String>), JobError> {
+    pub(super) fn tables(&self) -> Result<(Vec<Table>, Vec<String>), JobError> {
         let members = self.grouped.members();
         let id = self.grouped.carried_id()?;
+        let numbers = Numbers::of(&self.grouped, &members, id.as_ref())?;
+        let grouped = &Grouped { numbers: numbers.of_entity.as_deref(), ..self.grouped };
         let mut asked = Asked::new(&self.found.drawn);
-        let golden = Golden { grouped: &self.grouped, compared: &self.records.columns, members: &members };
+        let golden = Golden { grouped, compared: &self.records.columns, members: &members };
         let [golden, conflicts] = golden.tables(&mut asked)?;
-        let (entities, classes, by_cause) = self.grouped.entities(&members, id.as_ref());
+        let (entities, classes, by_cause) = grouped.entities(&members, id.as_ref());
         let mut tables = vec![
             golden,
             entities,
@@ -41,10 +44,11 @@ impl Found<'_> {
             conflicts,
             classes,
         ];
-        tables.extend(asked.tables(&self.grouped, id.as_ref())?);
+        tables.extend(asked.tables(grouped, id.as_ref())?);
         tables.push(Table::one("strata", review::strata(&self.found.strata)));
+        tables.push(numbers.table());
         tables.push(Table::one("verdict", self.verdict()));
-        Ok((tables, by_cause))
+        Ok((tables, by_cause.into_iter().chain(numbers.said()).collect()))
     }
 
     fn pairs(&self, id: Option<&(Field, ArrayRef)>) -> Result<RecordBatch, JobError> {

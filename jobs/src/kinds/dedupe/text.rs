@@ -1,18 +1,17 @@
 //! Whole texts, compared by their shingles.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Schema};
 use gristmill_engine::columns::is_text;
-use gristmill_engine::dedupe::{NearPair, NearTexts, NoTexts, Shingles, TextOptions, TextSets, Unit, near_texts};
+use gristmill_engine::dedupe::{NearTexts, NoTexts, Shingles, TextOptions, TextSets, Unit, near_texts};
 
-use super::golden::Conflicts;
 use super::grouped::{Grouped, Origin, OriginReading, Verdict, compared};
-use super::tables::comparisons;
-use super::{CLEAN_SOURCES, FIELDS, THRESHOLD, crosses, review, sentence};
+use super::plain::{self, FoundPairs};
+use super::{CLEAN_SOURCES, FIELDS, THRESHOLD, crosses, sentence};
 use crate::JobError;
 use crate::error::Exit;
-use crate::kinds::{JobKind, Key, StepOutcome, StepRun, Table, Takes, batch};
+use crate::kinds::{JobKind, Key, StepOutcome, StepRun, Takes};
 use crate::pass;
 use crate::spec::{Problems, StepSpec, Values};
 use crate::terminal::{count, counted};
@@ -157,44 +156,23 @@ pub(super) fn run(kind: &dyn JobKind, how: &Values, step: &StepSpec, on: &StepRu
     };
     let Texts { sets, origin, n_columns } = texts;
     drop(sets);
-    let grouped = Grouped { step, on, origin: &origin, content: &found.set, entity: &found.group, n_entities: found.n_groups };
-    let (tables, by_cause) = tables(&grouped, &found, options.threshold)?;
-    let mut notes = notes(&grouped, &found, how);
-    notes.extend(by_cause);
-    Ok(StepOutcome { tables, n_rows: found.group.len() as u64, n_columns: n_columns as u64, notes, ..StepOutcome::on_cpu(kind) })
-}
-
-fn tables(grouped: &Grouped<'_>, found: &NearTexts, threshold: f64) -> Result<(Vec<Table>, Option<String>), JobError> {
-    let members = grouped.members();
-    let id = grouped.carried_id()?;
+    let grouped =
+        Grouped { step, on, origin: &origin, content: &found.set, entity: &found.group, n_entities: found.n_groups, numbers: None };
     let verdict = Verdict {
         method: "text",
         verdict: if found.pairs.is_empty() { "no_duplicates" } else { "resolved" },
-        reason: reason(found, threshold),
+        reason: reason(&found, options.threshold),
         n_candidates: Some(found.n_verified),
         n_unseen: Some(0),
-        threshold: Some(threshold),
+        threshold: Some(options.threshold),
         expected_matches: Some(found.pairs.len() as f64),
         ..Verdict::default()
     };
-    let (entities, classes, by_cause) = grouped.entities(&members, id.as_ref());
-    let mut tables = vec![
-        grouped.golden_rows(&members, &found.kept)?,
-        entities,
-        Table::one("pairs", pairs(grouped, &found.pairs, id.as_ref())?),
-        Table::one("comparisons", comparisons(&[])),
-        Table::one("conflicts", Conflicts::default().table()),
-        classes,
-    ];
-    tables.extend(review::nothing(grouped, id.as_ref())?);
-    tables.push(Table::one("verdict", verdict.table(grouped)));
-    Ok((tables, by_cause))
-}
-
-fn pairs(grouped: &Grouped<'_>, pairs: &[NearPair], id: Option<&(arrow::datatypes::Field, ArrayRef)>) -> Result<RecordBatch, JobError> {
-    let row = |of: fn(&NearPair) -> u32| pairs.iter().map(|pair| u64::from(of(pair))).collect::<UInt64Array>();
-    let score = pairs.iter().map(|pair| pair.jaccard).collect();
-    Ok(batch(grouped.pairs(row(|pair| pair.a), row(|pair| pair.b), score, id)?))
+    let pairs = FoundPairs::of(found.pairs.iter().map(|pair| (pair.a, pair.b, pair.jaccard)));
+    let (tables, by_cause) = plain::tables(&grouped, &found.kept, pairs, verdict)?;
+    let mut notes = notes(&grouped, &found, how);
+    notes.extend(by_cause);
+    Ok(StepOutcome { tables, n_rows: found.group.len() as u64, n_columns: n_columns as u64, notes, ..StepOutcome::on_cpu(kind) })
 }
 
 fn reason(found: &NearTexts, threshold: f64) -> String {
