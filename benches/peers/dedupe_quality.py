@@ -3,7 +3,7 @@
 
 A set is a folder with records.parquet (rec_id, source, columns of its own) and truth.parquet: (rec_id, entity) or (l, r). No label is shown to
 the engine. Scores: precision, recall and F1 over pairs, B-cubed where the truth is clusters; beside them the F1 that the engine expects of
-itself, CPU seconds and peak memory of the whole run.
+itself with its interval, CPU seconds and peak memory of the whole run.
 
 usage: dedupe_quality.py --binary target/release/gristmill --data FOLDER [SET ...]
 """
@@ -58,7 +58,8 @@ def run(binary, folder):
         events = [json.loads(line) for line in open(f"{at}/out/events.jsonl")]
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     peak = max((event.get("peak_rss_bytes") or 0 for event in events), default=0)
-    expected = None if pd.isna(verdict.expected_f1) else round(float(verdict.expected_f1), 4)
+    known = not pd.isna(verdict.expected_f1)
+    expected = [round(float(verdict[name]), 4) for name in ("expected_f1", "expected_f1_lo", "expected_f1_hi")] if known else None
     return {**score(records, truth, entities), "expected_F1": expected, "cpu_s": round(cpu, 2), "peak_mb": round(peak / 1e6)}
 
 

@@ -91,7 +91,8 @@ impl Set {
     fn resolve(&self, answers: Vec<Answer>) -> Resolution {
         let most_pairs = (120 * self.records.len() as u64).max(8_000_000);
         let crosses = self.records.n_sources > 1;
-        let options = DedupeOptions { crosses, is_clean: None, threshold: 0.5, most_pairs, n_review: 200, answers, seed: 1 };
+        let options =
+            DedupeOptions { crosses, is_clean: None, threshold: 0.5, most_pairs, n_review: 200, answers, explain: Vec::new(), seed: 1 };
         dedupe(&self.records, &options, &|| false).unwrap()
     }
 

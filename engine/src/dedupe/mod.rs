@@ -22,6 +22,7 @@ mod compare;
 mod definition;
 mod edges;
 mod exact;
+mod explain;
 mod group;
 mod hash;
 mod quality;
@@ -37,6 +38,7 @@ mod weigh;
 
 pub use edges::{Edge, EdgeGroups, EdgeOptions, entities_of_edges};
 pub use exact::{ExactOptions, RowClasses, RowHashes};
+pub use explain::{Explained, Part, Weakest};
 pub use quality::{Estimate, Expected};
 pub use records::{ColumnBuilder, Content, MISSING, RecordColumn, Records};
 pub use review::{Answer, Drawn, Stratum};
@@ -65,6 +67,8 @@ pub struct DedupeOptions {
     pub n_review: usize,
     /// What people said of pairs of records: it does not change the entities, and says how good they are.
     pub answers: Vec<Answer>,
+    /// Pairs of records to explain, whether they match or not.
+    pub explain: Vec<(u32, u32)>,
     /// Seed of the pairs that are drawn.
     pub seed: u64,
 }
@@ -122,6 +126,10 @@ pub struct Resolution {
     pub strata: Vec<Stratum>,
     /// Pairs to look at, drawn from the strata; every beginning of the list is drawn from all of them.
     pub drawn: Vec<Drawn>,
+    /// Of every entity of two or more records the pair that holds it together, the weakest first.
+    pub weakest: Vec<Weakest>,
+    /// The pairs that were to be explained, in that order.
+    pub explained: Vec<Explained>,
     /// What a person should know about the columns.
     pub notes: Vec<String>,
 }
@@ -134,7 +142,10 @@ pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() ->
     let order = records.canonical_order();
     let (shaped, notes) = shape::shaped(records.ordered(&order), options.crosses);
     let work = Work::of(&shaped, options, stopped)?;
-    let found = work.resolve(options, &in_order(&options.answers, &order), stopped)?;
+    let place = if options.answers.is_empty() && options.explain.is_empty() { Vec::new() } else { places(&order) };
+    let at = |row: u32| place[row as usize];
+    let answers: Vec<Answer> = options.answers.iter().map(|answer| Answer { a: at(answer.a), b: at(answer.b), ..*answer }).collect();
+    let found = work.resolve(options, &answers, stopped)?;
     let (numbers, n_entities) = group::numbered(&found.entity);
     let mut entity = vec![0; order.len()];
     order.iter().zip(numbers).for_each(|(row, number)| entity[*row as usize] = number);
@@ -150,9 +161,19 @@ pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() ->
         let (a, b) = ends(pair.a, pair.b);
         Drawn { a, b, ..pair }
     };
+    let back_weakest = |pair: Weakest| {
+        let (a, b) = ends(pair.a, pair.b);
+        Weakest { a, b, ..pair }
+    };
+    let asked = |a: u32, b: u32| {
+        let is_turned = at(a) > at(b);
+        let mut explained = explain::explained(&work, &found.weights, (at(a), at(b)));
+        explained.parts.iter_mut().filter(|_| is_turned).for_each(|part| part.cells.reverse());
+        explained
+    };
     let pairs = best_first(&found.scored, LEAST_SHOWN);
     let adds_of = |at: usize| {
-        let adds = |pair: &&Scored| found.weights.adds(at, &shaped, &work.comparisons, pair.pattern, (pair.a, pair.b));
+        let adds = |pair: &&Scored| found.weights.adds(at, &shaped, &work.comparisons, pair.pattern, (pair.a, pair.b)) as f32;
         pairs.par_iter().map(adds).collect()
     };
     let adds = (0..work.comparisons.len()).map(adds_of).collect();
@@ -170,18 +191,17 @@ pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() ->
         expected: found.expected,
         strata: found.review.strata,
         drawn: found.review.drawn.into_iter().map(back_drawn).collect(),
+        weakest: found.weakest.into_iter().map(back_weakest).collect(),
+        explained: options.explain.iter().map(|(a, b)| Explained { a: *a, b: *b, ..asked(*a, *b) }).collect(),
         notes,
     })
 }
 
-/// Returns the answers with records by their place in the order of the cells.
-fn in_order(answers: &[Answer], order: &[u32]) -> Vec<Answer> {
-    if answers.is_empty() {
-        return Vec::new();
-    }
+/// Returns where every row stands in an order.
+fn places(order: &[u32]) -> Vec<u32> {
     let mut place = vec![0; order.len()];
     order.iter().enumerate().for_each(|(at, row)| place[*row as usize] = at as u32);
-    answers.iter().map(|answer| Answer { a: place[answer.a as usize], b: place[answer.b as usize], ..*answer }).collect()
+    place
 }
 
 /// Probability from which a pair is told.
@@ -220,6 +240,7 @@ struct Found {
     is_clean: Option<bool>,
     expected: Expected,
     review: Review,
+    weakest: Vec<Weakest>,
 }
 
 impl<'a> Work<'a> {
@@ -321,7 +342,8 @@ impl<'a> Work<'a> {
         let looked = Looked { entity: &entity, scored: &scored, unscored: &unscored, shares: &shares };
         let review = looked.review(&judged, options.n_review, answers, options.seed);
         let expected = review.expected.unwrap_or_else(|| judged.expected());
-        Some(Found { weights, scored, entity, is_clean, expected, review })
+        let weakest = explain::weakest(&entity, &scored, &unscored);
+        Some(Found { weights, scored, entity, is_clean, expected, review, weakest })
     }
 
     fn fit(&self, options: &DedupeOptions, has_rivals: bool) -> Weights {

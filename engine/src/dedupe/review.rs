@@ -216,28 +216,40 @@ fn spread(drawn: &mut Vec<Drawn>, n_strata: usize, seed: u64) {
 /// Estimates what is wrong from the answers.
 fn estimate(judged: &Judged, strata: &[Stratum], alone: Wrong, n_checked: u64) -> Expected {
     let (mut value, mut less, mut more) = (alone, Wrong::default(), Wrong::default());
+    let (mut n_apart, mut n_missing) = (0, 0);
     for stratum in strata.iter().filter(|stratum| stratum.n_pairs > 0) {
         let (n, k) = (stratum.n_checked as f64, stratum.n_matches as f64);
         let (p, lo, hi) = wilson(k + stratum.expected, n + 1.0);
-        // As long as no answer says otherwise, all of them may match, or none.
+        // As long as no answer says otherwise, all of them may match, or none; that holds for all strata together, too.
         let (lo, hi) = (if k > 0.0 { lo } else { 0.0 }, if k < n { hi } else { 1.0 });
         let rest = (stratum.n_pairs as f64 - n).max(0.0);
         let (matches, lower, higher) = (k + rest * p, rest * (p - lo), rest * (hi - p));
         if stratum.same_entity {
+            n_apart += stratum.n_checked - stratum.n_matches;
             value.inside += stratum.n_pairs as f64 - matches;
             less.inside += higher * higher;
             more.inside += lower * lower;
         } else {
+            n_missing += stratum.n_matches;
             value.outside += matches;
             less.outside += lower * lower;
             more.outside += higher * higher;
         }
     }
+    // Pairs are whole: what is a part of one may be none.
+    let whole = |sign: f64, count: f64| if sign < 0.0 { count.floor() } else { count.ceil() };
     let by = |sign: f64, squares: Wrong| Wrong {
-        inside: (value.inside + sign * squares.inside.sqrt()).clamp(0.0, judged.n_inside),
-        outside: (value.outside + sign * squares.outside.sqrt()).max(alone.outside),
+        inside: whole(sign, value.inside + sign * squares.inside.sqrt()).clamp(0.0, judged.n_inside),
+        outside: whole(sign, value.outside + sign * squares.outside.sqrt()).max(alone.outside),
     };
-    checked(judged, n_checked, value, by(-1.0, less), by(1.0, more))
+    let mut lower = by(-1.0, less);
+    if n_apart == 0 {
+        lower.inside = 0.0;
+    }
+    if n_missing == 0 {
+        lower.outside = alone.outside;
+    }
+    checked(judged, n_checked, value, lower, by(1.0, more))
 }
 
 /// Returns a share of `n` and both ends of its interval.

@@ -60,8 +60,16 @@ fn records(rows: &[Vec<Option<String>>]) -> Records {
     Records { columns, source: vec![0; rows.len()], n_sources: 1, id: Some(id) }
 }
 
-const OPTIONS: DedupeOptions =
-    DedupeOptions { crosses: false, is_clean: None, threshold: 0.5, most_pairs: 8_000_000, n_review: 200, answers: Vec::new(), seed: 1 };
+const OPTIONS: DedupeOptions = DedupeOptions {
+    crosses: false,
+    is_clean: None,
+    threshold: 0.5,
+    most_pairs: 8_000_000,
+    n_review: 200,
+    answers: Vec::new(),
+    explain: Vec::new(),
+    seed: 1,
+};
 
 fn resolved(records: &Records) -> Resolution {
     dedupe(records, &OPTIONS, &|| false).expect("not stopped, and there are columns")
@@ -274,6 +282,37 @@ fn answers_narrow_the_interval_and_wrong_ones_move_it() {
     assert!((after.lo..=after.hi).contains(&f1), "{f1} is not within {after:?}");
     let wrong = asked(&|a, b| truth[a] != truth[b]).expected.f1.expect("pairs");
     assert!(wrong.hi < after.lo, "{wrong:?} of answers turned round, {after:?} of right ones");
+}
+
+#[test]
+fn pairs_are_explained_whether_they_match_or_not() {
+    let (rows, truth) = people(300, 29);
+    let records = records(&rows);
+    let found = resolved(&records);
+    let likely = found.pairs.iter().find(|pair| truth[pair.a as usize] == truth[pair.b as usize]).expect("some are there twice");
+    let apart = (1..rows.len()).find(|row| truth[*row] != truth[0] && rows[*row][1] != rows[0][1]).expect("people differ") as u32;
+    let explain = vec![(likely.b, likely.a), (apart, 0)];
+    let options = DedupeOptions { explain, ..OPTIONS };
+    let asked = dedupe(&records, &options, &|| false).expect("not stopped");
+    let [one, other] = &asked.explained[..] else { panic!("{:?}", asked.explained) };
+    assert_eq!((one.a, one.b), (likely.b, likely.a), "as it was asked");
+    assert_eq!(one.probability.to_bits(), likely.probability.to_bits());
+    assert!(one.is_candidate && other.probability < 0.01, "{other:?}");
+    for said in [one, other] {
+        let bits = asked.prior + said.parts.iter().map(|part| part.bits).sum::<f64>();
+        let p = 1.0 / (1.0 + (-bits).exp2());
+        assert!((p - said.probability).abs() < 1e-9, "{p} against {}", said.probability);
+        let given = asked.comparisons.iter().position(|said| said.column == "given").expect("it is compared");
+        let cell = |row: u32| rows[row as usize][0].clone();
+        assert_eq!(said.parts[given].cells, [cell(said.a), cell(said.b)], "each record's own cell");
+    }
+    let most = found.weakest.iter().map(|pair| pair.probability).fold(0.0, f64::max);
+    assert!(found.weakest.windows(2).all(|pair| pair[0].probability <= pair[1].probability) && most > 0.9);
+    let sizes = found.entity.iter().fold(BTreeMap::new(), |mut sizes, entity| {
+        *sizes.entry(entity).or_insert(0) += 1;
+        sizes
+    });
+    assert_eq!(found.weakest.len(), sizes.values().filter(|n| **n > 1).count());
 }
 
 #[test]

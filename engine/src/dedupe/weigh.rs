@@ -97,8 +97,8 @@ impl Weights {
     }
 
     /// Returns what a comparison adds (bits).
-    pub(super) fn adds(&self, at: usize, records: &Records, comparisons: &[Comparison], pattern: Pattern, pair: (u32, u32)) -> f32 {
-        (self.of_cells(at, records, &comparisons[at], pattern, pair) / LN_2) as f32
+    pub(super) fn adds(&self, at: usize, records: &Records, comparisons: &[Comparison], pattern: Pattern, pair: (u32, u32)) -> f64 {
+        self.of_cells(at, records, &comparisons[at], pattern, pair) / LN_2
     }
 
     /// Returns what one comparison adds: of equal texts more where they are rare, of words as much as their cosine lies between two levels.

@@ -18,6 +18,7 @@ use crate::terminal::count;
 mod baseline;
 mod edges;
 mod exact;
+mod explain;
 mod given;
 mod golden;
 mod grouped;
@@ -50,6 +51,8 @@ const GOLDEN: &str = "golden";
 const TRUSTED: &str = "trusted";
 /// Key of the entities of an earlier run.
 const BASELINE: &str = "baseline";
+/// Key of the pairs to explain.
+const EXPLAIN: &str = "explain";
 /// Key of the pairs that people are asked about.
 const REVIEW: &str = "review";
 /// Key of the answers.
@@ -154,6 +157,13 @@ const CHECKED_KEY: Key = Key {
     about: "Answers of people: columns `a_id`, `b_id` (or `a`, `b` by row) and `match` (yes or no, none where nobody looked); they measure how good the entities are",
 };
 
+const EXPLAIN_KEY: Key = Key {
+    name: EXPLAIN,
+    takes: Takes::TableIfAny("weakest"),
+    default: None,
+    about: "Pairs to explain, columns `a_id`, `b_id` (or `a`, `b` by row): table `explained` says why they are one entity, or why not",
+};
+
 const TABLES: &[TableDoc] = &[
     TableDoc {
         name: "golden",
@@ -186,6 +196,14 @@ const TABLES: &[TableDoc] = &[
     TableDoc {
         name: "strata",
         about: "pairs by probability, inside entities and outside: how many, expected share of matches, how many were checked and match",
+    },
+    TableDoc {
+        name: "weakest",
+        about: "every entity of two records or more, the weakest first: the pair that holds it together, the least and the mean probability of its pairs",
+    },
+    TableDoc {
+        name: "explained",
+        about: "with `explain`, of every pair the prior and each column: both cells, how alike they are, what that adds in bits and the sum so far; whether a key brought them together, and why they are one or apart",
     },
     TableDoc {
         name: "changes",
@@ -223,6 +241,7 @@ impl JobKind for Dedupe {
             BASELINE_KEY,
             REVIEW_KEY,
             CHECKED_KEY,
+            EXPLAIN_KEY,
         ];
         KEYS
     }
@@ -273,6 +292,7 @@ impl JobKind for Link {
             BASELINE_KEY,
             REVIEW_KEY,
             CHECKED_KEY,
+            EXPLAIN_KEY,
         ];
         KEYS
     }
@@ -307,7 +327,7 @@ fn check(step: &StepSpec, input: &Schema, problems: &mut Problems) {
         problems.add(id.span.clone(), message, "taken", "give it another name with `rename` of the source");
     }
     if let Some(other) = [EDGES, EXACT, TEXT].into_iter().find(|key| step.is_written(key)) {
-        let no_probabilities = [REVIEW, CHECKED].map(|key| (key, "there are no probabilities to check"));
+        let no_probabilities = [REVIEW, CHECKED, EXPLAIN].map(|key| (key, "there are no probabilities"));
         let no_rules = [GOLDEN, TRUSTED, keys::TIME.name].map(|key| (key, "one row of each entity is kept as it is"));
         for (key, why) in no_probabilities.into_iter().chain(no_rules).filter(|(key, _)| step.is_written(key)) {
             problems.add(step.span(key), format!("`{key}` beside `{other}` says nothing: {why}"), "of records", "remove one of the two");

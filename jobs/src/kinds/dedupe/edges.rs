@@ -93,7 +93,7 @@ fn edges(nodes: &Nodes, given: &Given<'_>, step: &StepSpec, on: &StepRun<'_>) ->
 
 /// Runs a step whose pairs are given.
 pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
-    let given = Given::of(EDGES, "score", step, on)?;
+    let given = Given::of(EDGES, Some("score"), step, on)?;
     let nodes = Nodes::read(given.is_by_id, step, on)?;
     let edges = edges(&nodes, &given, step, on)?;
     let row_of = |place: u32| nodes.id.as_ref().map_or(place, |(_, row_of)| row_of[place as usize]);

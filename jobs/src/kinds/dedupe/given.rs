@@ -34,8 +34,8 @@ pub(super) struct Given<'a> {
 }
 
 impl<'a> Given<'a> {
-    /// Finds columns `a_id`, `b_id` or `a`, `b`, and `value`, of the table that `key` names.
-    pub(super) fn of(key: &'static str, value: &str, step: &'a StepSpec, on: &'a StepRun<'a>) -> Result<Self, JobError> {
+    /// Finds columns `a_id`, `b_id` or `a`, `b`, of the table that `key` names, and `value` where something is said of the pairs.
+    pub(super) fn of(key: &'static str, value: Option<&str>, step: &'a StepSpec, on: &'a StepRun<'a>) -> Result<Self, JobError> {
         let found = ends(key, value, &on.other(key).schema(), step);
         let (is_by_id, columns) = found.map_err(|message| JobError::Data { step: step.name.value.clone(), message })?;
         Ok(Self { key, columns, is_by_id, step, on })
@@ -97,15 +97,19 @@ fn place(
 }
 
 /// Returns whether records go by `id`, and the columns of both and of what is said.
-fn ends(key: &str, value: &str, schema: &Schema, step: &StepSpec) -> Result<(bool, [usize; 3]), String> {
+fn ends(key: &str, value: Option<&str>, schema: &Schema, step: &StepSpec) -> Result<(bool, [usize; 3]), String> {
     let find = |name: &str| schema.index_of(name).ok();
     let names = || schema.fields().iter().map(|field| format!("`{}`", field.name())).collect::<Vec<_>>().join(", ");
-    let Some(value) = find(value) else {
-        return Err(format!("`{key}` has no column `{value}`; it has {}: `rename` of its source can name one so", names()));
+    let value = match value.map(|value| (value, find(value))) {
+        Some((value, None)) => {
+            return Err(format!("`{key}` has no column `{value}`; it has {}: `rename` of its source can name one so", names()));
+        }
+        Some((_, Some(at))) => Some(at),
+        None => None,
     };
     match (find("a_id").zip(find("b_id")).filter(|_| step.id.is_some()), find("a").zip(find("b"))) {
-        (Some((a, b)), _) => Ok((true, [a, b, value])),
-        (None, Some((a, b))) => Ok((false, [a, b, value])),
+        (Some((a, b)), _) => Ok((true, [a, b, value.unwrap_or(a)])),
+        (None, Some((a, b))) => Ok((false, [a, b, value.unwrap_or(a)])),
         (None, None) => {
             let help = if step.id.is_some() { "" } else { "; `a_id` and `b_id` count where the step has an `id`" };
             Err(format!("`{key}` needs columns `a_id` and `b_id`, or `a` and `b`; it has {}{help}", names()))

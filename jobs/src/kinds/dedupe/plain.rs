@@ -5,8 +5,8 @@ use arrow::array::{Float64Array, UInt64Array};
 use super::baseline::Numbers;
 use super::golden::Conflicts;
 use super::grouped::{Grouped, Verdict};
-use super::review;
 use super::tables::comparisons;
+use super::{explain, review};
 use crate::JobError;
 use crate::kinds::{Table, batch};
 
@@ -45,6 +45,7 @@ pub(super) fn tables(
         classes,
     ];
     tables.extend(review::nothing(grouped, id.as_ref())?);
+    tables.extend(explain::nothing(grouped, &members, id.as_ref())?);
     tables.push(numbers.table());
     tables.push(Table::one("verdict", verdict.table(grouped)));
     Ok((tables, by_cause.into_iter().chain(numbers.said()).collect()))

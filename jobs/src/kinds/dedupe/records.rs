@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::grouped::{Grouped, Origin, OriginReading};
 use super::tables::Found;
-use super::{CLEAN_SOURCES, FIELDS, REVIEW, THRESHOLD, crosses, review};
+use super::{CLEAN_SOURCES, FIELDS, REVIEW, THRESHOLD, crosses, explain, review};
 use crate::JobError;
 use crate::error::Exit;
 use crate::kinds::{JobKind, StepOutcome, StepRun};
@@ -176,6 +176,7 @@ pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Resu
         most_pairs: (PAIRS_A_RECORD * n_rows).max(LEAST_PAIRS).min(room),
         n_review: step.integer(REVIEW).and_then(|n| usize::try_from(n).ok()).unwrap_or(0),
         answers: review::answers(&rows.records, step, on)?,
+        explain: explain::pairs(&rows.records, step, on)?,
         seed: on.seed,
     };
     let Some(found) = dedupe(&rows.records, &options, on.stopped) else {
@@ -189,9 +190,9 @@ pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Resu
     let grouped =
         Grouped { step, on, origin: &rows.origin, content: &content, entity: &found.entity, n_entities: found.n_entities, numbers: None };
     let said = Found { grouped, records: &rows.records, found: &found };
-    let (tables, by_cause) = said.tables()?;
+    let (tables, of_tables) = said.tables()?;
     let mut notes = said.notes();
-    notes.extend(by_cause);
+    notes.extend(of_tables);
     Ok(StepOutcome {
         tables,
         n_rows,

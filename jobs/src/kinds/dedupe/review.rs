@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array, new_null_array};
 use arrow::compute::{cast, take};
 use arrow::csv::WriterBuilder;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, Float64Type};
 use arrow::error::ArrowError;
 use gristmill_engine::columns::is_text;
 use gristmill_engine::dedupe::{Answer, Drawn, Records, Stratum};
@@ -27,7 +27,7 @@ pub(super) fn answers(records: &Records, step: &StepSpec, on: &StepRun<'_>) -> R
         return Ok(Vec::new());
     }
     let data = |message: String| JobError::Data { step: step.name.value.clone(), message };
-    let given = Given::of(CHECKED, MATCH, step, on)?;
+    let given = Given::of(CHECKED, Some(MATCH), step, on)?;
     let id = records.id.as_ref().filter(|_| given.is_by_id);
     let row_of = id.map(|column| given::rows_by_name(CHECKED, column)).transpose().map_err(data)?;
     let nodes = given::Nodes { id, n_rows: records.len() };
@@ -118,6 +118,7 @@ pub(super) fn nothing(grouped: &Grouped<'_>, id: Option<&(Field, ArrayRef)>) -> 
 /// Writes columns as CSV that a spreadsheet opens as what it is: a text that would be run there has a quote before it.
 fn as_csv(columns: Vec<(Field, ArrayRef)>) -> Result<Vec<u8>, ArrowError> {
     let columns = columns.into_iter().map(|(field, cells)| {
+        let cells = if field.data_type().is_floating() { whole_numbers(&cells)?.unwrap_or(cells) } else { cells };
         let words = cast(&cells, &DataType::Utf8)?;
         let is_risky = |word: &str| is_text(field.data_type()) && word.starts_with(['=', '+', '-', '@', '\t', '\r']);
         let safe = |word: Option<&str>| word.map(|word| if is_risky(word) { format!("'{word}") } else { word.to_owned() });
@@ -128,6 +129,16 @@ fn as_csv(columns: Vec<(Field, ArrayRef)>) -> Result<Vec<u8>, ArrowError> {
     let mut text = Vec::new();
     WriterBuilder::new().with_header(true).build(&mut text).write(&table)?;
     Ok(text)
+}
+
+/// Returns numbers without a fraction as whole ones: a column of codes with missing cells may have been read as numbers with one.
+fn whole_numbers(cells: &ArrayRef) -> Result<Option<ArrayRef>, ArrowError> {
+    /// Beyond which numbers have gaps.
+    const MOST: f64 = 9_007_199_254_740_992.0;
+    let numbers = cast(cells, &DataType::Float64)?;
+    let is_whole = |x: f64| x.abs() <= MOST && x.fract().abs() < f64::EPSILON;
+    let are_whole = numbers.as_primitive::<Float64Type>().iter().flatten().all(is_whole);
+    are_whole.then(|| cast(&numbers, &DataType::Int64)).transpose()
 }
 
 /// Pairs by probability.

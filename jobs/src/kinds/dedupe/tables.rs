@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field};
 use gristmill_engine::dedupe::{Estimate, Pair, Records, Resolution, Said};
 
 use super::baseline::Numbers;
+use super::explain::{self, Why};
 use super::golden::Golden;
 use super::grouped::{Grouped, Verdict};
 use super::review::{self, Asked};
@@ -46,9 +47,19 @@ impl Found<'_> {
         ];
         tables.extend(asked.tables(grouped, id.as_ref())?);
         tables.push(Table::one("strata", review::strata(&self.found.strata)));
+        let why = Why {
+            grouped,
+            explained: &self.found.explained,
+            comparisons: &self.found.comparisons,
+            prior: self.found.prior,
+            is_clean: self.found.is_clean == Some(true),
+            threshold: grouped.step.number(THRESHOLD).unwrap_or(0.5),
+        };
+        tables.push(explain::weakest(grouped, &members, &self.found.weakest, id.as_ref())?);
+        tables.push(why.table(id.as_ref())?);
         tables.push(numbers.table());
         tables.push(Table::one("verdict", self.verdict()));
-        Ok((tables, by_cause.into_iter().chain(numbers.said()).collect()))
+        Ok((tables, by_cause.into_iter().chain(numbers.said()).chain(why.said(id.as_ref())).collect()))
     }
 
     fn pairs(&self, id: Option<&(Field, ArrayRef)>) -> Result<RecordBatch, JobError> {
