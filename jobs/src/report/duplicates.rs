@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::data::StepData;
+use super::reasons::{self, Ends, ExplainedPair, ExplainedView, WeakEntity, WeakView};
 use super::tables::{Batch, TableError, each_batch};
 use super::text::{self, Html, count, counted, name};
 
@@ -69,6 +70,10 @@ pub struct DuplicateData {
     pub scores: [u64; N_BARS],
     /// Pairs nearest to the cut, the nearest first.
     pub border: Vec<BorderPair>,
+    /// Entities that hang together least, the weakest first.
+    pub weakest: Vec<WeakEntity>,
+    /// Pairs that were to be explained.
+    pub explained: Vec<ExplainedPair>,
     /// Rows and entities of each cause of duplicates.
     pub classes: Vec<(String, u64, u64)>,
     /// Entities by how many records they have.
@@ -91,6 +96,8 @@ pub(super) fn read(dir: &Path) -> Result<DuplicateData, TableError> {
         border(batch, &mut data);
         Ok(())
     })?;
+    each_batch(&dir.join("weakest.parquet"), |batch| reasons::weakest(batch, &mut data.weakest))?;
+    each_batch(&dir.join("explained.parquet"), |batch| reasons::explained(batch, &mut data.explained))?;
     each_batch(&dir.join("duplicate_classes.parquet"), |batch| {
         batch.require(&["class", "n_rows", "n_entities"])?;
         let (class, n_rows, n_entities) = (batch.text("class"), batch.count("n_rows"), batch.count("n_entities"));
@@ -112,11 +119,7 @@ pub(super) fn read(dir: &Path) -> Result<DuplicateData, TableError> {
 /// Keeps the pairs that are nearest to the cut.
 fn border(batch: &Batch<'_>, data: &mut DuplicateData) {
     let score = batch.number("score");
-    let end = |side: &str| {
-        let (id, row) = (batch.text(&format!("{side}_id")), batch.text(side));
-        move |at: usize| id.at(at).or_else(|| row.at(at)).unwrap_or_default().to_owned()
-    };
-    let (a, b, is_one) = (end("a"), end("b"), batch.flag("same_entity"));
+    let (ends, is_one) = (Ends::of(batch), batch.flag("same_entity"));
     let threshold = data.threshold;
     let distance = |score: f64| (score - threshold).abs();
     for row in 0..batch.n_rows() {
@@ -125,7 +128,7 @@ fn border(batch: &Batch<'_>, data: &mut DuplicateData) {
             continue;
         }
         let at = data.border.partition_point(|kept| distance(kept.score) <= distance(score));
-        data.border.insert(at, BorderPair { ends: [a(row), b(row)], score, is_one: is_one.at(row) == Some(true) });
+        data.border.insert(at, BorderPair { ends: ends.at(row), score, is_one: is_one.at(row) == Some(true) });
         data.border.truncate(AT_THE_BORDER);
     }
 }
@@ -200,6 +203,8 @@ pub(super) struct DuplicatesView {
     /// Heading, what is to be known, and the histogram; none where every pair is a copy.
     pub(super) scores: Option<(&'static str, &'static str, Html)>,
     pub(super) border: Vec<(Html, Html, String, &'static str)>,
+    pub(super) weakest: Vec<WeakView>,
+    pub(super) explained: Vec<ExplainedView>,
     pub(super) classes: Vec<(&'static str, String, String)>,
     pub(super) sizes: Vec<(String, String, String)>,
 }
@@ -245,6 +250,8 @@ impl DuplicatesView {
             is_of_records: data.method == "records",
             scores: scores(data),
             border: data.border.iter().filter(|_| data.method != "exact").map(border_line).collect(),
+            weakest: data.weakest.iter().map(WeakView::new).collect(),
+            explained: data.explained.iter().map(ExplainedView::new).collect(),
             classes: data.classes.iter().map(|(class, rows, entities)| (cause(class), count(*rows), count(*entities))).collect(),
             sizes: sizes(&data.sizes),
         })

@@ -19,6 +19,7 @@ mod looks;
 mod order;
 mod pairs;
 mod profile;
+mod reasons;
 mod rules;
 mod sections;
 mod segments;
