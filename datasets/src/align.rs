@@ -190,7 +190,8 @@ fn join(column: &mut Column, field: &Field, is_text: bool, path: &Path) -> Resul
     Ok(())
 }
 
-fn common_type(a: &DataType, b: &DataType) -> Option<DataType> {
+/// Returns the narrowest type that holds both.
+pub(crate) fn common_type(a: &DataType, b: &DataType) -> Option<DataType> {
     use DataType::{Binary, Date32, Date64, Dictionary, Float16, Float32, Float64, Int64, LargeBinary, LargeUtf8};
     use DataType::{Null, Timestamp, UInt64, Utf8};
     match (a, b) {

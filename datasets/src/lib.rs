@@ -38,8 +38,10 @@ mod source;
 pub mod synth;
 mod table;
 mod text;
+mod union;
 
 pub use error::{Cause, ReadError};
 pub use fence::quiet_panics;
 pub use open::open;
 pub use source::{Format, Rename, Sample, Scan, Sink, Source, SourceFile, SourceOptions};
+pub use union::union;

@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, AsArray, Date32Array, Float64Array, Int32Array, Int
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use common::{columns, error, numbers, options, read, texts, write_parquet};
-use gristmill_datasets::{Cause, ReadError, Rename, Sample, open};
+use gristmill_datasets::{Cause, ReadError, Rename, Sample, Source, open, union};
 use tempfile::tempdir;
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
@@ -94,6 +94,37 @@ fn files_are_aligned_by_name_and_numbers_are_widened() {
     assert_eq!(texts(&found[1]), [Some("a"), Some("b"), None]);
     let notes = source.notes().join("\n");
     assert!(notes.contains("`y` (in 1 of 2)") && notes.contains("`x` (Int32 to Float64)"), "{notes}");
+}
+
+#[test]
+fn sources_follow_one_another_and_rows_know_theirs() {
+    let folder = tempdir().unwrap();
+    let a = batch(vec![("x", Arc::new(Int32Array::from(vec![1, 2, 3]))), ("y", Arc::new(StringArray::from(vec!["p", "q", "r"])))]);
+    let b = batch(vec![("z", Arc::new(Int32Array::from(vec![7]))), ("x", Arc::new(Float64Array::from(vec![0.5])))]);
+    write_parquet(&folder.path().join("a.parquet"), &a, 2);
+    write_parquet(&folder.path().join("b.parquet"), &b, 2);
+    let one = |file: &str| -> Arc<dyn Source> { Arc::from(open(&options(folder.path(), &[file])).unwrap()) };
+    let both = || vec![("left".to_owned(), one("a.parquet")), ("right".to_owned(), one("b.parquet"))];
+    let whole = union(both(), "source").unwrap();
+    let names: Vec<String> = whole.schema().fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type())).collect();
+    assert_eq!(names, ["x: Float64", "y: Utf8", "z: Int32", "source: Utf8"]);
+    assert_eq!((whole.n_rows(), whole.files().len()), (Some(4), 2));
+    for max_rows in [1, 2, 100] {
+        let found = columns(whole.as_ref(), &[3, 0, 2, 1, 0], max_rows);
+        assert_eq!(texts(&found[0]), [Some("left"), Some("left"), Some("left"), Some("right")]);
+        assert_eq!(numbers(&found[1]), [Some(1.0), Some(2.0), Some(3.0), Some(0.5)]);
+        assert_eq!(numbers(&found[2]), [None, None, None, Some(7.0)]);
+        assert_eq!(texts(&found[3]), [Some("p"), Some("q"), Some("r"), None]);
+        assert_eq!(&found[4], &found[1]);
+        // Columns that a source lacks have rows all the same.
+        assert_eq!(numbers(&columns(whole.as_ref(), &[2], max_rows)[0]).len(), 4);
+    }
+    let taken = union(both(), "x").err().unwrap();
+    assert!(taken.to_string().contains("`left` has a column `x`"), "{taken}");
+    let c = batch(vec![("x", Arc::new(StringArray::from(vec!["one"])))]);
+    write_parquet(&folder.path().join("c.parquet"), &c, 2);
+    let apart = union(vec![("left".to_owned(), one("a.parquet")), ("third".to_owned(), one("c.parquet"))], "source").err().unwrap();
+    assert!(matches!(&apart, ReadError::SchemaMismatch { column, .. } if column == "x"), "{apart}");
 }
 
 #[test]

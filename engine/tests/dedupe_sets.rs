@@ -14,8 +14,8 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use gristmill_datasets::{SourceOptions, open};
 use gristmill_engine::dedupe::{
-    Answer, ColumnBuilder, DedupeOptions, Drawn, Estimate, RecordColumn, Records, Resolution, Shingles, TextOptions, TextSets, Unit,
-    dedupe, near_texts,
+    Answer, ColumnBuilder, DedupeOptions, Drawn, Estimate, Grouping, RecordColumn, Records, Resolution, Shingles, TextOptions, TextSets,
+    Unit, dedupe, near_texts,
 };
 
 /// The least F1 of each set, a little below what was reached, and the best of the peers that was measured.
@@ -91,8 +91,17 @@ impl Set {
     fn resolve(&self, answers: Vec<Answer>) -> Resolution {
         let most_pairs = (120 * self.records.len() as u64).max(8_000_000);
         let crosses = self.records.n_sources > 1;
-        let options =
-            DedupeOptions { crosses, is_clean: None, threshold: 0.5, most_pairs, n_review: 200, answers, explain: Vec::new(), seed: 1 };
+        let options = DedupeOptions {
+            crosses,
+            is_clean: None,
+            threshold: 0.5,
+            grouping: Grouping::AverageLink,
+            most_pairs,
+            n_review: 200,
+            answers,
+            explain: Vec::new(),
+            seed: 1,
+        };
         dedupe(&self.records, &options, &|| false).unwrap()
     }
 

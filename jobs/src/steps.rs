@@ -294,8 +294,15 @@ impl<'a> Steps<'a> {
 
     /// Opens the rows of a step, and checks the step against them where they were not known before.
     fn open_rows(&self, step: &PlannedStep) -> Result<Arc<dyn Source>, JobError> {
-        let source = self.open(&step.input)?;
-        if matches!(step.input, Input::Source(_)) {
+        let source = match &step.input {
+            Input::All(inputs) => {
+                let tables = inputs.iter().map(|input| self.open(input)).collect::<Result<_, JobError>>()?;
+                plan::together(&step.spec, tables)
+                    .map_err(|error| JobError::Read { source_name: step.spec.from.value.name.clone(), error: Box::new(error) })?
+            }
+            alone => self.open(alone)?,
+        };
+        if step.input.tables().is_empty() {
             return Ok(source);
         }
         let problems = plan::check_input(&step.spec, &source.schema());
@@ -314,6 +321,7 @@ impl<'a> Steps<'a> {
         let (step_name, table) = match input {
             Input::Source(index) => return Ok(Arc::clone(&plan.sources[*index].source)),
             Input::Table { step, table } => (step, table),
+            Input::All(_) => return Err(JobError::Bug("tables are opened one by one".to_owned())),
         };
         let path = self.asked.dir.path.join(outputs::table_path(step_name, table));
         let options = plan::table_options(&path, spec.seed, self.asked.memory_bytes);
@@ -440,10 +448,7 @@ fn needs(step: &PlannedStep) -> impl Iterator<Item = &str> {
 
 /// Returns the tables of earlier steps that a step reads.
 fn tables(step: &PlannedStep) -> impl Iterator<Item = (&str, &str)> {
-    std::iter::once(&step.input).chain(step.others.iter().map(|(_, input)| input)).filter_map(|input| match input {
-        Input::Table { step, table } => Some((step.as_str(), table.as_str())),
-        Input::Source(_) => None,
-    })
+    std::iter::once(&step.input).chain(step.others.iter().map(|(_, input)| input)).flat_map(Input::tables)
 }
 
 fn first_manifest(asked: &Asked<'_>, earlier: Option<&Manifest>) -> Manifest {

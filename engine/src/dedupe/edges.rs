@@ -1,6 +1,6 @@
 //! Entities from pairs and scores that somebody else made.
 
-use super::group::{self, Link, Linkage};
+use super::group::{self, Grouping, Link, Linkage};
 
 /// Two records, and how sure it is that they are one thing.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,6 +21,8 @@ pub struct EdgeOptions {
     pub threshold: f64,
     /// Source of every record, where only edges between sources count.
     pub source: Option<Vec<u16>>,
+    /// How records become entities, unless two clean sources are paired one to one.
+    pub grouping: Grouping,
     /// Whether a source holds each thing once; where absent it is taken to, unless one strong edge in 20 lies within a source.
     pub is_clean: Option<bool>,
 }
@@ -62,7 +64,11 @@ pub fn entities_of_edges(n: usize, edges: &[Edge], options: &EdgeOptions) -> Edg
         // A mean is compared with a cut: what pairs without an edge count can be taken from both.
         let absent = absent(&links, options.threshold);
         let above: Vec<Link> = links.iter().map(|link| Link { closeness: link.closeness - absent, ..*link }).collect();
-        group::average_link(n, &above, Linkage { least: 0.0, cut: options.threshold - absent, source, closeness: None })
+        group::linked(
+            n,
+            &above,
+            Linkage { least: 0.0, cut: options.threshold - absent, source, closeness: None, grouping: options.grouping },
+        )
     };
     let (entity, n_entities) = group::numbered(&first);
     let edges: Vec<Edge> = links.into_iter().map(|link| Edge { a: link.a, b: link.b, score: link.closeness }).collect();
@@ -104,7 +110,7 @@ mod tests {
 
     fn groups(n: usize, edges: &[(u32, u32, f64)], source: Option<Vec<u16>>) -> EdgeGroups {
         let edges: Vec<Edge> = edges.iter().map(|&(a, b, score)| Edge { a, b, score }).collect();
-        entities_of_edges(n, &edges, &EdgeOptions { threshold: 0.5, source, is_clean: None })
+        entities_of_edges(n, &edges, &EdgeOptions { threshold: 0.5, source, grouping: Grouping::AverageLink, is_clean: None })
     }
 
     #[test]

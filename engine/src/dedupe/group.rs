@@ -1,10 +1,12 @@
-//! From pairs to entities: average link inside the components of likely pairs, or one to one between two clean sources; never bare
+//! From pairs to entities: average link or correlation clustering inside the components of likely pairs, or one to one between two clean sources; never bare
 //! transitive closure.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use rayon::prelude::*;
+
+use super::correlation::Component;
 
 /// How much two records belong together, 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,7 +20,17 @@ pub(super) struct Link {
 pub(super) type Closeness<'a> = dyn Fn(u32, u32) -> f64 + Sync + 'a;
 
 /// Root and record of the records of a component, and its links.
-type Component<'a> = (&'a [(u32, u32)], &'a [&'a Link]);
+type Linked<'a> = (&'a [(u32, u32)], &'a [&'a Link]);
+
+/// How the records of a component are parted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Grouping {
+    /// Average link (Sokal and Michener 1958).
+    #[default]
+    AverageLink,
+    /// Correlation clustering, from average link on (Bansal, Blum and Chawla 2004).
+    Correlation,
+}
 
 /// How links become entities.
 #[derive(Clone, Copy)]
@@ -31,6 +43,7 @@ pub(super) struct Linkage<'a> {
     pub(super) source: Option<&'a [u16]>,
     /// Gives the closeness of any two records of a small component; without it pairs that are not among the links have closeness 0.
     pub(super) closeness: Option<&'a Closeness<'a>>,
+    pub(super) grouping: Grouping,
 }
 
 /// Returns the entity of every record, numbered by first record: of pairs of two sources, the best first, each whose records have no other yet.
@@ -47,8 +60,8 @@ pub(super) fn one_to_one(n: usize, best_first: impl Iterator<Item = (u32, u32)>)
     entity
 }
 
-/// Returns the entity of every record, numbered by first record: components of links are parted by average link (Sokal and Michener 1958).
-pub(super) fn average_link(n: usize, links: &[Link], linkage: Linkage<'_>) -> Vec<u32> {
+/// Returns the entity of every record, numbered by first record: components of links are parted by average link, or from there on by correlation clustering.
+pub(super) fn linked(n: usize, links: &[Link], linkage: Linkage<'_>) -> Vec<u32> {
     let mut parent: Vec<u32> = (0..n as u32).collect();
     for link in links.iter().filter(|link| link.closeness >= linkage.least) {
         let (a, b) = (root(&mut parent, link.a), root(&mut parent, link.b));
@@ -67,15 +80,18 @@ pub(super) fn average_link(n: usize, links: &[Link], linkage: Linkage<'_>) -> Ve
     let mut inner: Vec<&Link> = links.iter().filter(|link| roots[link.a as usize] == roots[link.b as usize]).collect();
     inner.par_sort_by_key(|link| roots[link.a as usize]);
     let of_root = inner.chunk_by(|one, other| roots[one.a as usize] == roots[other.a as usize]);
-    let components: Vec<Component<'_>> = members.chunk_by(|one, other| one.0 == other.0).zip(of_root).collect();
-    let parted = |(members, links): &Component<'_>| -> Vec<Vec<u32>> {
+    let components: Vec<Linked<'_>> = members.chunk_by(|one, other| one.0 == other.0).zip(of_root).collect();
+    let parted = |(members, links): &Linked<'_>| -> Vec<Vec<u32>> {
         let records: Vec<u32> = members.iter().map(|(_, record)| *record).collect();
         let mut links = within(&records, links, linkage.closeness);
         if let Some(source) = linkage.source {
             links.retain(|(one, other, _)| source[records[*one as usize] as usize] != source[records[*other as usize] as usize]);
         }
         let source_of = |place: u32| linkage.source.map(|source| source[records[place as usize] as usize]);
-        let groups = part(records.len(), &links, linkage.cut, &source_of);
+        let mut groups = part(records.len(), &links, linkage.cut, &source_of);
+        if linkage.grouping == Grouping::Correlation {
+            groups = Component { n: records.len(), links: &links, cut: linkage.cut, source: &source_of }.improved(groups);
+        }
         groups.into_iter().map(|group| group.into_iter().map(|place| records[place as usize]).collect()).collect()
     };
     let groups: Vec<Vec<Vec<u32>>> = components.par_iter().map(parted).collect();

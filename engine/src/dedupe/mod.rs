@@ -18,6 +18,7 @@ use rayon::prelude::*;
 mod bags;
 mod block;
 mod compare;
+mod correlation;
 #[cfg(test)]
 mod definition;
 mod edges;
@@ -39,6 +40,7 @@ mod weigh;
 pub use edges::{Edge, EdgeGroups, EdgeOptions, entities_of_edges};
 pub use exact::{ExactOptions, RowClasses, RowHashes};
 pub use explain::{Explained, Part, Weakest};
+pub use group::Grouping;
 pub use quality::{Estimate, Expected};
 pub use records::{ColumnBuilder, Content, MISSING, RecordColumn, Records};
 pub use review::{Answer, Drawn, Stratum};
@@ -61,6 +63,8 @@ pub struct DedupeOptions {
     pub is_clean: Option<bool>,
     /// Probability from which records are one entity, 0 to 1.
     pub threshold: f64,
+    /// How records become entities, unless two clean sources are paired one to one.
+    pub grouping: Grouping,
     /// Candidates that may be held: where more records share a key, each keeps those with which it shares most.
     pub most_pairs: u64,
     /// Pairs to draw for people to look at, about.
@@ -333,8 +337,9 @@ impl<'a> Work<'a> {
                 cut: options.threshold,
                 source: (is_clean == Some(true)).then_some(&*self.records.source),
                 closeness: Some(&closeness),
+                grouping: options.grouping,
             };
-            group::average_link(n, &links, linkage)
+            group::linked(n, &links, linkage)
         };
         let unscored = quality::unscored(&entity, &scored, &score);
         let shares = Shares::of(n, &scored, is_clean_pair);

@@ -153,7 +153,9 @@ impl Judged {
         };
         let of_part = |pairs: &[Scored]| {
             let mut bent = Bent::default();
-            pairs.iter().for_each(|pair| add(&mut bent, (pair.a, pair.b, pair.log_odds)));
+            for pair in pairs {
+                add(&mut bent, (pair.a, pair.b, pair.log_odds));
+            }
             bent
         };
         let parts: Vec<Bent> = scored.par_chunks(PAIRS_AT_ONCE).map(of_part).collect();
@@ -164,7 +166,9 @@ impl Judged {
                 sum.outside += own.outside;
             }
         }
-        unscored.iter().for_each(|pair| add(&mut bent, *pair));
+        for pair in unscored {
+            add(&mut bent, *pair);
+        }
         let inside = || {
             let scored = scored.iter().map(|pair| (pair.a, pair.b)).filter(|(a, b)| entity[*a as usize] == entity[*b as usize]);
             scored.chain(unscored.iter().map(|(a, b, _)| (*a, *b)))
@@ -222,7 +226,9 @@ impl Judged {
 /// Counts what is wrong when all pairs of two entities stand or fall together: see the module page.
 fn together(entity: &[u32], scored: &[Scored], unscored: &[(u32, u32, f64)]) -> Wrong {
     let mut sizes = vec![0_u32; entity.len()];
-    entity.iter().for_each(|entity| sizes[*entity as usize] += 1);
+    for entity in entity {
+        sizes[*entity as usize] += 1;
+    }
     let size = |record: u32| f64::from(sizes[entity[record as usize] as usize]);
     let is_inside = |pair: &(u32, u32, f64)| entity[pair.0 as usize] == entity[pair.1 as usize];
     let all = || scored.iter().map(|pair| (pair.a, pair.b, pair.log_odds));
@@ -332,8 +338,10 @@ pub(super) fn checked(judged: &Judged, n_checked: u64, value: Wrong, lower: Wron
             let by = |other: Option<f64>| other.map_or(0.0, |other| other - mid);
             libm::hypot(by(of(inside, value.outside)), by(of(value.inside, outside)))
         };
-        let lo = (mid - side(higher.inside, higher.outside + missed)).max(0.0);
-        let hi = (mid + side(lower.inside, lower.outside)).min(1.0);
+        // Pairs are whole: the nearest such counts are not to be missed by a part of one.
+        let nearest = of(value.inside.round(), value.outside.round()).unwrap_or(mid);
+        let lo = (mid - side(higher.inside, higher.outside + missed)).min(nearest).max(0.0);
+        let hi = (mid + side(lower.inside, lower.outside)).max(nearest).min(1.0);
         Some(Estimate { value: mid, lo, hi })
     };
     Expected {

@@ -129,7 +129,9 @@ impl Looked<'_> {
                 Some(place)
             })
             .collect();
-        drawn.iter_mut().for_each(|pair| pair.stratum = place[pair.stratum]);
+        for pair in &mut drawn {
+            pair.stratum = place[pair.stratum];
+        }
         strata.retain(|stratum| stratum.n_pairs > 0);
         Review { strata, drawn, expected }
     }
@@ -202,7 +204,9 @@ fn spread(drawn: &mut Vec<Drawn>, n_strata: usize, seed: u64) {
     let mut keyed: Vec<(u64, Drawn)> = drawn.iter().map(|pair| (wide(&mut stream), *pair)).collect();
     keyed.sort_by_key(|(key, pair)| (pair.stratum, *key));
     let mut of_stratum = vec![0.0; n_strata];
-    keyed.iter().for_each(|(_, pair)| of_stratum[pair.stratum] += 1.0);
+    for (_, pair) in &keyed {
+        of_stratum[pair.stratum] += 1.0;
+    }
     let mut seen = vec![0.5; n_strata];
     let mut placed: Vec<(f64, Drawn)> = Vec::with_capacity(keyed.len());
     for (_, pair) in keyed {
@@ -282,7 +286,9 @@ mod tests {
         for seed in 0..2_000 {
             let drawn = ordinals(20, 5, seed, 3);
             assert!(drawn.len() == 5 && drawn.windows(2).all(|pair| pair[0] < pair[1]));
-            drawn.iter().for_each(|at| seen[usize::try_from(*at).unwrap()] += 1);
+            for at in drawn {
+                seen[usize::try_from(at).expect("20 is a place")] += 1;
+            }
         }
         // 500 of each are expected, with a standard deviation of 19.
         assert!(seen.iter().all(|n| (400..600).contains(n)), "{seen:?}");

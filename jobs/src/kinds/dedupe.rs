@@ -9,6 +9,7 @@
 //! See `engine::dedupe` for the methods. Golden records are taken from the rows of the input by a second reading, and keep their types.
 
 use arrow::datatypes::Schema;
+use gristmill_engine::dedupe::Grouping;
 
 use super::{JobKind, Key, StepOutcome, StepRun, TableDoc, Takes};
 use crate::JobError;
@@ -32,6 +33,8 @@ mod text;
 const FIELDS: &str = "fields";
 /// Key that names the column of sources.
 const SOURCE_COLUMN: &str = "source_column";
+/// Column of sources where `from` names several tables.
+const SOURCE: &str = "source";
 /// Key that says whether a source holds each thing once.
 const CLEAN_SOURCES: &str = "clean_sources";
 /// Key of pairs and scores that are given.
@@ -45,6 +48,10 @@ const WITHIN: &str = "within";
 /// Key of the probability from which records are one.
 const THRESHOLD: &str = "threshold";
 
+/// Key of how records become entities.
+const GROUPING: &str = "grouping";
+/// Words of that key.
+const GROUPINGS: &[&str] = &["average_link", "correlation"];
 /// Key of the rules of golden records.
 const GOLDEN: &str = "golden";
 /// Key of the order in which sources are believed.
@@ -58,7 +65,7 @@ const REVIEW: &str = "review";
 /// Key of the answers.
 const CHECKED: &str = "checked";
 
-/// Names that columns of the input cannot have: those that the tables add.
+/// Names of columns that the tables add: where the input has one, of an earlier step say, it is not compared and gets another name.
 const IS_TAKEN: &[&str] = &["entity_id", "cluster_size"];
 /// Names that `id` cannot have either.
 const IS_TAKEN_FROM_ID: &[&str] = &["row", "source"];
@@ -103,7 +110,7 @@ const SOURCE_COLUMN_KEY: Key = Key {
     name: SOURCE_COLUMN,
     takes: Takes::Column,
     default: None,
-    about: "Column that says which source a row is of; `file_column` of a source makes one of its files",
+    about: "Column that says which source a row is of; `file_column` of a source makes one of its files, and where `from` names several tables it is `source`",
 };
 
 const WITHIN_KEY: Key = Key {
@@ -118,6 +125,13 @@ const EXACT_KEY: Key = Key {
     takes: Takes::Keys(exact::KEYS),
     default: None,
     about: "Takes only copies for duplicates: rows with the same cells in all compared columns; `exact = {}` compares letter by letter",
+};
+
+const GROUPING_KEY: Key = Key {
+    name: GROUPING,
+    takes: Takes::Choice(GROUPINGS),
+    default: Some("\"average_link\""),
+    about: "How pairs become entities: average link, or from there on correlation clustering (records move to where they add most); two clean sources are paired one to one",
 };
 
 const GOLDEN_KEY: Key = Key {
@@ -235,6 +249,7 @@ impl JobKind for Dedupe {
             TEXT_KEY,
             EDGES_KEY,
             THRESHOLD_KEY,
+            GROUPING_KEY,
             GOLDEN_KEY,
             TIME_KEY,
             TRUSTED_KEY,
@@ -248,6 +263,10 @@ impl JobKind for Dedupe {
 
     fn tables(&self) -> &'static [TableDoc] {
         TABLES
+    }
+
+    fn tells_tables_apart_by(&self) -> Option<&'static str> {
+        Some(SOURCE)
     }
 
     fn check(&self, step: &StepSpec, input: &Schema, problems: &mut Problems) {
@@ -271,7 +290,7 @@ impl JobKind for Link {
     fn keys(&self) -> &'static [Key] {
         const KEYS: &[Key] = &[
             Key {
-                about: "Column that says which source a row is of (needed); `file_column` of a source makes one of its files",
+                about: "Column that says which source a row is of, needed where `from` names one table; `file_column` of a source makes one of its files",
                 ..SOURCE_COLUMN_KEY
             },
             Key { about: "Column that names a record, carried into the tables; it is not compared", ..keys::ID },
@@ -286,6 +305,7 @@ impl JobKind for Link {
             TEXT_KEY,
             EDGES_KEY,
             THRESHOLD_KEY,
+            GROUPING_KEY,
             GOLDEN_KEY,
             TIME_KEY,
             TRUSTED_KEY,
@@ -301,9 +321,13 @@ impl JobKind for Link {
         TABLES
     }
 
+    fn tells_tables_apart_by(&self) -> Option<&'static str> {
+        Some(SOURCE)
+    }
+
     fn check(&self, step: &StepSpec, input: &Schema, problems: &mut Problems) {
-        if !step.is_written(SOURCE_COLUMN) {
-            let help = "add `source_column = \"COLUMN\"`; with `file_column = \"file\"` in the source, every file is one. Within one table use `dedupe`";
+        if source_column(step).is_none() {
+            let help = "name two tables in `from`, or add `source_column = \"COLUMN\"`; with `file_column = \"file\"` in the source, every file is one. Within one table use `dedupe`";
             problems.add(step.span("kind"), "`link` needs `source_column`", "of which sources?", help);
         }
         check(step, input, problems);
@@ -315,11 +339,12 @@ impl JobKind for Link {
 }
 
 fn check(step: &StepSpec, input: &Schema, problems: &mut Problems) {
-    for name in IS_TAKEN {
-        if input.column_with_name(name).is_some() {
+    for name in IS_TAKEN.iter().filter(|name| input.column_with_name(name).is_some()) {
+        let carried = carried_name(name);
+        if input.column_with_name(&carried).is_some() {
             let message =
-                format!("`{}` has a column `{name}`, which is the name of a column that `{}` adds", step.from.value.name, step.kind.name());
-            problems.add(step.span("from"), message, "taken", "give it another name with `rename` of the source");
+                format!("`{}` has a column `{name}`, which would be carried as `{carried}`, and has that too", step.from.value.name);
+            problems.add(step.span("from"), message, "taken", "give one of them another name with `rename` of a source");
         }
     }
     if let Some(id) = step.id.as_ref().filter(|id| IS_TAKEN_FROM_ID.contains(&id.value.as_str())) {
@@ -346,7 +371,7 @@ fn check(step: &StepSpec, input: &Schema, problems: &mut Problems) {
     for field in step.list(FIELDS) {
         let role = if step.id.as_ref().is_some_and(|id| id.value == field.value) {
             "id"
-        } else if step.text(SOURCE_COLUMN) == Some(&field.value) {
+        } else if source_column(step) == Some(&field.value) {
             SOURCE_COLUMN
         } else if step.exclude.iter().any(|left| left.value == field.value) {
             "exclude"
@@ -371,6 +396,26 @@ fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutc
         (None, Some(how)) => text::run(kind, how, step, on),
         (None, None) => records::run(kind, step, on),
     }
+}
+
+/// Returns the name that a column of the input has in golden records.
+fn carried_name(name: &str) -> String {
+    if IS_TAKEN.contains(&name) { format!("{name}_before") } else { name.to_owned() }
+}
+
+/// Says whether a column is one that an earlier step added, and nobody asks to compare.
+fn is_added(step: &StepSpec, name: &str) -> bool {
+    IS_TAKEN.contains(&name) && !step.list(FIELDS).iter().any(|field| field.value == name)
+}
+
+/// Returns the column that says which source a row is of.
+fn source_column(step: &StepSpec) -> Option<&str> {
+    step.text(SOURCE_COLUMN).or((!step.also_from.is_empty()).then_some(SOURCE))
+}
+
+/// Returns how pairs become entities.
+fn grouping(step: &StepSpec) -> Grouping {
+    if step.text(GROUPING) == Some(GROUPINGS[1]) { Grouping::Correlation } else { Grouping::AverageLink }
 }
 
 /// Says whether only rows of different sources can be one.

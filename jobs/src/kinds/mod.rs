@@ -45,6 +45,10 @@ pub trait JobKind: Sync {
     fn keys(&self) -> &'static [Key];
     /// Returns the tables that it writes; the first is the main one.
     fn tables(&self) -> &'static [TableDoc];
+    /// Returns the name of the column that says which table a row is of, where `from` may name several; none where it names one.
+    fn tells_tables_apart_by(&self) -> Option<&'static str> {
+        None
+    }
     /// Adds what is wrong with the step, given the schema of its input.
     fn check(&self, step: &StepSpec, input: &Schema, problems: &mut Problems);
     /// Returns the least and the most seconds that the step is likely to take, for so many rows on so many threads; none where nobody has

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use arrow::datatypes::Schema;
-use gristmill_datasets::{Format, Source, SourceOptions};
+use gristmill_datasets::{Format, ReadError, Source, SourceOptions, union};
 
 use crate::JobError;
 use crate::error::Exit;
@@ -84,6 +84,31 @@ pub enum Input {
         /// Its table.
         table: String,
     },
+    /// Several of them, one after another.
+    All(Vec<Self>),
+}
+
+impl Input {
+    /// Returns the tables of other steps that it holds: step and table.
+    pub fn tables(&self) -> Vec<(&str, &str)> {
+        match self {
+            Self::Source(_) => Vec::new(),
+            Self::Table { step, table } => vec![(step, table)],
+            Self::All(inputs) => inputs.iter().flat_map(Self::tables).collect(),
+        }
+    }
+}
+
+/// Puts the tables of a step together; the column that tells them apart is that of its kind.
+///
+/// # Errors
+/// When a table has a column of that name, or types of a column have nothing in common.
+pub fn together(step: &StepSpec, tables: Vec<Arc<dyn Source>>) -> Result<Arc<dyn Source>, ReadError> {
+    let names = std::iter::once(&step.from).chain(&step.also_from).map(|from| match &from.value.table {
+        Some(table) => format!("{}.{table}", from.value.name),
+        None => from.value.name.clone(),
+    });
+    union(names.zip(tables).collect(), step.kind.tells_tables_apart_by().unwrap_or_default())
 }
 
 /// Why there is no plan.
@@ -158,12 +183,12 @@ pub fn table_options(path: &Path, seed: u64, memory_bytes: u64) -> SourceOptions
 }
 
 impl Plan {
-    /// Returns the source that a step reads; none where it reads another step's table.
+    /// Returns the source that a step reads; none where it reads another step's table, or several.
     #[must_use]
     pub fn source_of(&self, step: &PlannedStep) -> Option<&Arc<dyn Source>> {
         match step.input {
             Input::Source(index) => self.sources.get(index).map(|source| &source.source),
-            Input::Table { .. } => None,
+            Input::Table { .. } | Input::All(_) => None,
         }
     }
 }
@@ -172,15 +197,24 @@ impl Plan {
 fn check_steps(spec: &Spec, opened: &[Option<PlannedSource>], problems: &mut Problems) {
     let by_name: BTreeMap<&str, &PlannedSource> = opened.iter().flatten().map(|source| (source.name.as_str(), source)).collect();
     for step in &spec.steps {
-        let Some(source) = by_name.get(step.from.value.name.as_str()) else {
+        let from: Vec<&str> = std::iter::once(&step.from).chain(&step.also_from).map(|from| from.value.name.as_str()).collect();
+        let sources: Option<Vec<Arc<dyn Source>>> = from.iter().map(|name| Some(Arc::clone(&by_name.get(name)?.source))).collect();
+        let Some(mut sources) = sources else {
             check_exclude(step, problems);
             continue;
         };
+        let source = if sources.len() == 1 { Ok(sources.remove(0)) } else { together(step, sources) };
         let elsewhere = |column: &str| {
-            let mut others = by_name.values().filter(|other| other.name != source.name);
+            let mut others = by_name.values().filter(|other| !from.contains(&other.name.as_str()));
             others.find(|other| other.source.schema().column_with_name(column).is_some()).map(|other| other.name.clone())
         };
-        problems.append(check_step(step, &source.source.schema(), &elsewhere));
+        match source {
+            Ok(source) => problems.append(check_step(step, &source.schema(), &elsewhere)),
+            Err(error) => {
+                let help = "tables are put together by the names of their columns: `rename` of a source gives one another name";
+                problems.add(step.span("from"), error.to_string(), "cannot be put together", help);
+            }
+        }
     }
 }
 
@@ -200,9 +234,12 @@ fn check_step(step: &StepSpec, schema: &Schema, elsewhere: &dyn Fn(&str) -> Opti
 
 fn step(sources: &[PlannedSource], asked: &Spec, index: usize, n_threads: usize) -> PlannedStep {
     let (steps, spec) = (&asked.steps, asked.steps[index].clone());
-    let input = input(sources, steps, &spec.from.value, "");
+    let mut inputs: Vec<Input> =
+        std::iter::once(&spec.from).chain(&spec.also_from).map(|from| input(sources, steps, &from.value, "")).collect();
+    let input = if inputs.len() == 1 { inputs.remove(0) } else { Input::All(inputs) };
     let (rows, columns) = match &input {
         Input::Source(at) => (sources[*at].rows, Some(columns(&spec, &sources[*at].source.schema()))),
+        Input::All(inputs) => (rows_of(inputs, sources), columns_of(&spec, inputs, sources)),
         Input::Table { .. } => (None, None),
     };
     let seconds = match &input {
@@ -210,7 +247,7 @@ fn step(sources: &[PlannedSource], asked: &Spec, index: usize, n_threads: usize)
             let rows = rows::likely(&sources[*at], &asked.sources);
             rows.and_then(|rows| spec.kind.seconds(&spec, &sources[*at].source.schema(), rows, n_threads))
         }
-        Input::Table { .. } => None,
+        Input::Table { .. } | Input::All(_) => None,
     };
     let default = |key: &str| {
         let takes = spec.kind.keys().iter().find(|known| known.name == key).map(|known| known.takes);
@@ -220,6 +257,19 @@ fn step(sources: &[PlannedSource], asked: &Spec, index: usize, n_threads: usize)
     let others: Vec<_> = spec.others.iter().map(other).collect();
     let why = page::why(&spec, &input, &others, sources);
     PlannedStep { spec, input, others, rows, seconds, columns, why }
+}
+
+/// Returns the rows of several inputs, where all are known.
+fn rows_of(inputs: &[Input], sources: &[PlannedSource]) -> Option<u64> {
+    let rows = |input: &Input| if let Input::Source(at) = input { sources[*at].rows } else { None };
+    inputs.iter().map(rows).sum()
+}
+
+/// Returns the columns of several inputs put together, where all are known.
+fn columns_of(step: &StepSpec, inputs: &[Input], sources: &[PlannedSource]) -> Option<Vec<String>> {
+    let source = |input: &Input| if let Input::Source(at) = input { Some(Arc::clone(&sources[*at].source)) } else { None };
+    let whole = together(step, inputs.iter().map(source).collect::<Option<_>>()?).ok()?;
+    Some(columns(step, &whole.schema()))
 }
 
 /// Finds a table: a source, or one that a step writes, `default` or the main one where the step is named alone.

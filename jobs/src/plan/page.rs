@@ -58,7 +58,14 @@ fn input_json(input: &Input, name: &str) -> Value {
     match input {
         Input::Source(_) => json!({ "source": name }),
         Input::Table { step, table } => json!({ "step": step, "table": table }),
+        Input::All(inputs) => inputs.iter().map(|input| input_json(input, name)).collect(),
     }
+}
+
+fn from_json(step: &PlannedStep) -> Value {
+    let Input::All(inputs) = &step.input else { return input_json(&step.input, &step.spec.from.value.name) };
+    let names = std::iter::once(&step.spec.from).chain(&step.spec.also_from);
+    inputs.iter().zip(names).map(|(input, from)| input_json(input, &from.value.name)).collect()
 }
 
 fn step_json(step: &PlannedStep) -> Value {
@@ -67,7 +74,7 @@ fn step_json(step: &PlannedStep) -> Value {
     json!({
         "name": step.spec.name.value,
         "kind": step.spec.kind.name(),
-        "from": input_json(&step.input, &step.spec.from.value.name),
+        "from": from_json(step),
         "others": others.collect::<serde_json::Map<_, _>>(),
         "needs": step.spec.needs.iter().map(|need| need.value.as_str()).collect::<Vec<_>>(),
         "rows": step.rows,
@@ -79,14 +86,20 @@ fn step_json(step: &PlannedStep) -> Value {
 
 /// Says what a step reads and what it waits for.
 pub(super) fn why(step: &StepSpec, input: &Input, others: &[(&'static str, Input)], sources: &[PlannedSource]) -> String {
+    let one = |input: &Input| match input {
+        Input::Source(index) => format!("source `{}`, {}", sources[*index].name, size(&sources[*index])),
+        Input::Table { step, table } => format!("table `{table}` of step `{step}`, known once that has run"),
+        Input::All(_) => String::new(),
+    };
     let mut reads = match input {
-        Input::Source(index) => format!("reads source `{}`, {}", sources[*index].name, size(&sources[*index])),
-        Input::Table { step, table } => format!("reads table `{table}` of step `{step}`, known once that has run"),
+        Input::All(inputs) => format!("reads {}", inputs.iter().map(one).collect::<Vec<_>>().join("; and ")),
+        alone => format!("reads {}", one(alone)),
     };
     for (key, other) in others {
         reads.push_str(&match other {
             Input::Source(index) => format!("; `{key}`: {}", files_of(&sources[*index])),
             Input::Table { step, table } => format!("; `{key}`: table `{table}` of step `{step}`"),
+            Input::All(_) => String::new(),
         });
     }
     if step.needs.is_empty() {

@@ -228,12 +228,13 @@ fn step_spec(step: RawStep) -> Option<StepSpec> {
     };
     let others = graph::others(&step).into_iter().map(other).collect();
     let RawStep { name, kind, values } = step;
-    let from = values.list("from").first()?;
-    let from = Spanned::new(graph::table_name(&from.value), from.span.clone());
+    let mut tables = values.list("from").iter().map(|from| Spanned::new(graph::table_name(&from.value), from.span.clone()));
+    let (from, also_from) = (tables.next()?, tables.collect());
     Some(StepSpec {
         name,
         kind: kind?,
         from,
+        also_from,
         others,
         needs: values.list("needs").to_vec(),
         id: values.spanned_text(keys::ID.name),

@@ -128,15 +128,18 @@ fn check_from(
     step: &RawStep,
     edges: &mut Vec<(usize, Span)>,
 ) {
-    let [from, rest @ ..] = step.values.list("from") else { return };
-    if !rest.is_empty() {
+    let from = step.values.list("from");
+    let reads_one = step.kind.is_none_or(|kind| kind.tells_tables_apart_by().is_none());
+    if let ([first, _, ..], true) = (from, reads_one) {
         let kind = step.kind.map_or("a step", |kind| kind.name());
-        let message = format!("`from` names {} tables, but `{kind}` reads 1", rest.len() + 1);
-        let span = step.values.field("from").map_or_else(|| from.span.clone(), |field| field.span.clone());
+        let message = format!("`from` names {} tables, but `{kind}` reads 1", from.len());
+        let span = step.values.field("from").map_or_else(|| first.span.clone(), |field| field.span.clone());
         reading.problems.add(span, message, "more than one", "keep one of them, or list their files in one source");
         return;
     }
-    check_table_name(reading, raw, names, index, ("from", from), edges);
+    for table in from {
+        check_table_name(reading, raw, names, index, ("from", table), edges);
+    }
 }
 
 /// Checks the name of a table that a key of a step holds.
@@ -283,7 +286,11 @@ pub fn in_order(steps: &[StepSpec]) -> Vec<usize> {
     let index: BTreeMap<&str, usize> = steps.iter().enumerate().map(|(index, step)| (step.name.value.as_str(), index)).collect();
     let before = |step: &StepSpec| {
         let others = step.others.iter().map(|(_, other)| other.value.name.as_str());
-        let names = std::iter::once(step.from.value.name.as_str()).chain(others).chain(step.needs.iter().map(|need| need.value.as_str()));
+        let also = step.also_from.iter().map(|table| table.value.name.as_str());
+        let names = std::iter::once(step.from.value.name.as_str())
+            .chain(also)
+            .chain(others)
+            .chain(step.needs.iter().map(|need| need.value.as_str()));
         names.filter_map(|name| Some((*index.get(name)?, ()))).collect()
     };
     order(&steps.iter().map(before).collect::<Vec<_>>())

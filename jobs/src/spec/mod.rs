@@ -114,6 +114,8 @@ pub struct StepSpec {
     pub kind: &'static dyn JobKind,
     /// Where its rows come from.
     pub from: Spanned<TableName>,
+    /// Further tables whose rows follow, of kinds that tell tables apart.
+    pub also_from: Vec<Spanned<TableName>>,
     /// Tables that are read beside them, by the keys that name them.
     pub others: Vec<(&'static str, Spanned<TableName>)>,
     /// Steps that must be done before it.

@@ -8,7 +8,7 @@ use gristmill_engine::dedupe::{ColumnBuilder, Edge, EdgeOptions, RecordColumn, e
 use super::given::{self, Given};
 use super::grouped::{Grouped, Origin, OriginReading, Verdict};
 use super::plain::{self, FoundPairs};
-use super::{CLEAN_SOURCES, EDGES, EXACT, FIELDS, SOURCE_COLUMN, TEXT, THRESHOLD, crosses, sentence};
+use super::{CLEAN_SOURCES, EDGES, EXACT, FIELDS, TEXT, THRESHOLD, crosses, grouping, sentence, source_column};
 use crate::JobError;
 use crate::kinds::{JobKind, StepOutcome, StepRun};
 use crate::pass;
@@ -101,6 +101,7 @@ pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Resu
     let options = EdgeOptions {
         threshold: step.number(THRESHOLD).unwrap_or(0.5),
         source: crosses(step).then(|| by_place(&nodes.origin.source)),
+        grouping: grouping(step),
         is_clean: step.is_written(CLEAN_SOURCES).then(|| step.flag(CLEAN_SOURCES)),
     };
     let found = entities_of_edges(nodes.n_rows, &edges, &options);
@@ -134,7 +135,7 @@ pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Resu
         ),
     ];
     if found.is_clean == Some(true) {
-        let column = step.text(SOURCE_COLUMN).unwrap_or_default();
+        let column = source_column(step).unwrap_or_default();
         notes.push(format!("Each source of `{column}` is taken to hold each thing once; `clean_sources = false` says otherwise."));
     }
     notes.extend(by_cause);

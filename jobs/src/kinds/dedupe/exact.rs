@@ -8,7 +8,7 @@ use gristmill_engine::dedupe::{ExactOptions, RowClasses, RowHashes};
 
 use super::grouped::{Grouped, Origin, OriginReading, Verdict, compared};
 use super::plain::{self, FoundPairs};
-use super::{CLEAN_SOURCES, TEXT, THRESHOLD, sentence};
+use super::{CLEAN_SOURCES, GROUPING, TEXT, THRESHOLD, sentence};
 use crate::JobError;
 use crate::kinds::{JobKind, Key, StepOutcome, StepRun, Takes};
 use crate::pass;
@@ -34,7 +34,7 @@ pub(super) const KEYS: &[Key] = &[
 
 /// Adds what is wrong with the keys beside `exact`.
 pub(super) fn check(step: &StepSpec, problems: &mut Problems) {
-    for key in [THRESHOLD, CLEAN_SOURCES, TEXT].into_iter().filter(|key| step.is_written(key)) {
+    for key in [THRESHOLD, CLEAN_SOURCES, GROUPING, TEXT].into_iter().filter(|key| step.is_written(key)) {
         let message = format!("`{key}` beside `exact` says nothing: rows are the same or not");
         problems.add(step.span(key), message, "not of `exact`", "remove one of the two");
     }

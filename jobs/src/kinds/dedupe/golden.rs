@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::grouped::{Grouped, Members, OriginReading};
 use super::review::Asked;
-use super::{GOLDEN, SOURCE_COLUMN, TRUSTED};
+use super::{GOLDEN, SOURCE_COLUMN, TRUSTED, carried_name, source_column};
 use crate::JobError;
 use crate::kinds::{Table, batch};
 use crate::pass;
@@ -56,7 +56,7 @@ impl Rule {
 /// Adds what the rules lack.
 pub(super) fn check(step: &StepSpec, problems: &mut Problems) {
     for (column, word) in step.choices(GOLDEN) {
-        let is_lacking = |key: &str| !step.is_written(key);
+        let is_lacking = |key: &str| if key == SOURCE_COLUMN { source_column(step).is_none() } else { !step.is_written(key) };
         let (lacks, help) = match word.as_str() {
             "most_recent" if is_lacking(keys::TIME.name) => ("time", "add `time = \"COLUMN\"`: which record is the latest?"),
             "trusted" if is_lacking(TRUSTED) => (TRUSTED, "add `trusted = [\"SOURCE\", ...]`: which source is believed before which?"),
@@ -225,7 +225,8 @@ impl Golden<'_> {
             }
             drop(other);
             let rows: UInt64Array = kept.iter().map(|kept| u64::from(kept.row)).collect();
-            columns.push((field.as_ref().clone().with_nullable(true), take(&cells, &rows, None).map_err(failed)?));
+            let field_of = field.as_ref().clone().with_name(carried_name(name)).with_nullable(true);
+            columns.push((field_of, take(&cells, &rows, None).map_err(failed)?));
             if !is_id && !OriginReading::is_of(step, name) {
                 asked.add(field, &cells).map_err(failed)?;
             }

@@ -8,7 +8,7 @@ use arrow::compute::{cast, concat, filter, take};
 use arrow::datatypes::{DataType, Field, Schema};
 use gristmill_engine::dedupe::{ColumnBuilder, Estimate, MISSING, RecordColumn};
 
-use super::{FIELDS, SOURCE_COLUMN, WITHIN, crosses};
+use super::{FIELDS, SOURCE_COLUMN, WITHIN, carried_name, crosses, is_added, source_column};
 use crate::JobError;
 use crate::kinds::{Rows, StepRun, Table, batch};
 use crate::pass;
@@ -24,7 +24,7 @@ pub(super) fn compared(step: &StepSpec, schema: &Schema) -> Vec<usize> {
     let is_asked = |name: &String| {
         let is_other = step.id.as_ref().is_some_and(|id| id.value == *name) || OriginReading::is_of(step, name);
         let is_named = fields.is_empty() || fields.iter().any(|field| field.value == *name);
-        is_named && !is_other && !step.exclude.iter().any(|left| left.value == *name)
+        is_named && !is_other && !is_added(step, name) && !step.exclude.iter().any(|left| left.value == *name)
     };
     (0..schema.fields().len()).filter(|at| is_asked(schema.field(*at).name())).collect()
 }
@@ -47,14 +47,14 @@ pub(super) struct OriginReading<'a> {
 
 impl<'a> OriginReading<'a> {
     pub(super) fn new(step: &'a StepSpec, schema: &Schema) -> Self {
-        let named = [SOURCE_COLUMN, WITHIN].into_iter();
-        let column = |key: &'static str| Some((schema.index_of(step.text(key)?).ok()?, key, ColumnBuilder::default()));
+        let named = [(SOURCE_COLUMN, source_column(step)), (WITHIN, step.text(WITHIN))].into_iter();
+        let column = |(key, name): (&'static str, Option<&str>)| Some((schema.index_of(name?).ok()?, key, ColumnBuilder::default()));
         Self { step, columns: named.filter_map(column).collect() }
     }
 
     /// Says whether the step names this column for where rows are from.
     pub(super) fn is_of(step: &StepSpec, column: &str) -> bool {
-        step.text(SOURCE_COLUMN) == Some(column)
+        source_column(step) == Some(column)
     }
 
     /// Returns the columns to read, by place in the schema.
@@ -81,7 +81,8 @@ impl<'a> OriginReading<'a> {
     pub(super) fn finish(self, n_rows: usize) -> Result<Origin, String> {
         let mut origin = Origin { names: Vec::new(), source: vec![0; n_rows], document: None };
         for (_, key, builder) in self.columns {
-            let column = builder.finish_exact(self.step.text(key).unwrap_or_default());
+            let name = if key == WITHIN { self.step.text(WITHIN) } else { source_column(self.step) };
+            let column = builder.finish_exact(name.unwrap_or_default());
             if key == WITHIN {
                 origin.document = Some(column.codes);
             } else {
@@ -319,7 +320,7 @@ impl Grouped<'_> {
     pub(super) fn golden_rows(&self, members: &Members, kept: &[u32]) -> Result<Table, JobError> {
         let input = self.on.source.schema();
         let mut fields = vec![Field::new("entity_id", DataType::UInt64, false), Field::new("cluster_size", DataType::UInt32, false)];
-        fields.extend(input.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)));
+        fields.extend(input.fields().iter().map(|field| field.as_ref().clone().with_name(carried_name(field.name())).with_nullable(true)));
         let mut writer = self.on.writer(self.step, "golden", Arc::new(Schema::new(fields.clone())))?;
         let mut is_kept = vec![false; self.entity.len()];
         for row in kept {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::grouped::{Grouped, Origin, OriginReading};
 use super::tables::Found;
-use super::{CLEAN_SOURCES, FIELDS, REVIEW, THRESHOLD, crosses, explain, review};
+use super::{CLEAN_SOURCES, FIELDS, REVIEW, THRESHOLD, crosses, explain, grouping, is_added, review};
 use crate::JobError;
 use crate::error::Exit;
 use crate::kinds::{JobKind, StepOutcome, StepRun};
@@ -111,7 +111,7 @@ fn roles(step: &StepSpec, schema: &Schema) -> (Vec<Reading>, Vec<LeftOut>) {
         let name = field.name();
         let role = if step.id.as_ref().is_some_and(|id| id.value == *name) {
             Role::Id
-        } else if OriginReading::is_of(step, name) {
+        } else if OriginReading::is_of(step, name) || is_added(step, name) {
             continue;
         } else {
             let fields = step.list(FIELDS);
@@ -173,6 +173,7 @@ pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Resu
         crosses: crosses(step),
         is_clean: step.is_written(CLEAN_SOURCES).then(|| step.flag(CLEAN_SOURCES)),
         threshold: step.number(THRESHOLD).unwrap_or(0.5),
+        grouping: grouping(step),
         most_pairs: (PAIRS_A_RECORD * n_rows).max(LEAST_PAIRS).min(room),
         n_review: step.integer(REVIEW).and_then(|n| usize::try_from(n).ok()).unwrap_or(0),
         answers: review::answers(&rows.records, step, on)?,

@@ -11,7 +11,7 @@ use super::explain::{self, Why};
 use super::golden::Golden;
 use super::grouped::{Grouped, Verdict};
 use super::review::{self, Asked};
-use super::{SOURCE_COLUMN, THRESHOLD, sentence};
+use super::{THRESHOLD, sentence, source_column};
 use crate::JobError;
 use crate::kinds::{Table, batch};
 use crate::terminal::counted;
@@ -140,7 +140,7 @@ impl Found<'_> {
             ));
         }
         if found.is_clean == Some(true) {
-            let column = self.grouped.step.text(SOURCE_COLUMN).unwrap_or_default();
+            let column = source_column(self.grouped.step).unwrap_or_default();
             notes.push(format!("Each source of `{column}` is taken to hold each thing once; `clean_sources = false` says otherwise."));
         }
         if found.n_unseen > 0 {

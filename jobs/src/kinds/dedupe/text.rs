@@ -8,7 +8,7 @@ use gristmill_engine::dedupe::{NearTexts, NoTexts, Shingles, TextOptions, TextSe
 
 use super::grouped::{Grouped, Origin, OriginReading, Verdict, compared};
 use super::plain::{self, FoundPairs};
-use super::{CLEAN_SOURCES, FIELDS, THRESHOLD, crosses, sentence};
+use super::{CLEAN_SOURCES, FIELDS, GROUPING, THRESHOLD, crosses, sentence};
 use crate::JobError;
 use crate::error::Exit;
 use crate::kinds::{JobKind, Key, StepOutcome, StepRun, Takes};
@@ -46,6 +46,10 @@ pub(super) fn check(how: &Values, step: &StepSpec, input: &Schema, problems: &mu
     if step.is_written(CLEAN_SOURCES) {
         let message = "`clean_sources` beside `text` says nothing: every pair of texts counts";
         problems.add(step.span(CLEAN_SOURCES), message, "of records", "remove the line");
+    }
+    if step.is_written(GROUPING) {
+        let message = "`grouping` beside `text` says nothing: of the texts kept no two are a pair, whatever the groups";
+        problems.add(step.span(GROUPING), message, "of records", "remove the line");
     }
     for field in step.list(FIELDS) {
         if let Some((_, column)) = input.column_with_name(&field.value).filter(|(_, column)| !is_text(column.data_type())) {
