@@ -4,6 +4,9 @@
 //! Fit      expectation-maximisation over distinct patterns of levels (Winkler 1988). Pairs that were never formed count as differing ones:
 //!          `u` is what all pairs show less what the matches show, so that blocking does not bend it, and many duplicates do not either.
 //! Names    where two cells are equal, `u` is the frequency of that very text (Newcombe and Kennedy 1962)
+//! Guard    a fit that took something else for matches, neighbours say, where true ones are few: columns that say more than half of all there is
+//!          differ in most of its matches. It is fitted again, and pairs whose cells say less than half of what equal ones would (the log of how
+//!          many random pairs are as alike) cannot match while it is
 //! Order    a better level never weighs less than a worse one: levels that would are one (pool adjacent violators)
 
 use std::f64::consts::LN_2;
@@ -228,6 +231,27 @@ impl Chance {
     }
 }
 
+impl Chance {
+    /// Returns what it says that two cells are as alike as a level, or more (nats); where no two cells are, as if one pair were.
+    fn says(&self, at: usize, level: usize) -> f64 {
+        let share: f64 = self.share[at][..=level].iter().sum();
+        -share.clamp(1.0 / (self.n_both[at] + 1.0), 1.0).ln()
+    }
+
+    /// Returns what a pair's cells say, as a share of what equal ones would; 0 where it has none.
+    fn agree_in(&self, pattern: Pattern) -> f64 {
+        let (mut agree, mut all) = (0.0, 0.0);
+        for at in 0..self.share.len() {
+            let level = usize::from(pattern.level(at));
+            if level < self.share[at].len() {
+                all += self.says(at, 0);
+                agree += self.says(at, level);
+            }
+        }
+        if all > 0.0 { agree / all } else { 0.0 }
+    }
+}
+
 #[cfg(test)]
 impl Chance {
     /// What all pairs show, counted one by one.
@@ -256,6 +280,23 @@ pub(super) fn fit(
     rivals: Option<&Rivals<'_>>,
     expected: f64,
 ) -> Weights {
+    let weights = fit_within(comparisons, chance, patterns, rivals, expected, &[]);
+    if !weights.has_lost_matches(chance) {
+        return weights;
+    }
+    let may_match: Vec<bool> = patterns.iter().map(|(pattern, _)| chance.agree_in(*pattern) >= 0.5).collect();
+    fit_within(comparisons, chance, patterns, rivals, expected, &may_match)
+}
+
+/// Fits the model; a pattern of which `may_match` says no cannot match meanwhile. Where that is empty, all can.
+fn fit_within(
+    comparisons: &[Comparison],
+    chance: &Chance,
+    patterns: &[(Pattern, u64)],
+    rivals: Option<&Rivals<'_>>,
+    expected: f64,
+    may_match: &[bool],
+) -> Weights {
     let start = |comparison: &Comparison| {
         let n = comparison.n_levels();
         let shares: Vec<f64> = (0..n).map(|level| 0.5_f64.powi(level as i32 * 2)).collect();
@@ -273,18 +314,25 @@ pub(super) fn fit(
         depends: vec![None; comparisons.len()],
     };
     weights.level_weights();
-    weights.iterate(comparisons, chance, patterns, rivals);
-    weights.depend(comparisons, chance, patterns, rivals);
+    weights.iterate(comparisons, chance, patterns, rivals, may_match);
+    weights.depend(comparisons, chance, patterns, rivals, may_match);
     weights
 }
 
 impl Weights {
     /// Expectation and maximisation in turn.
-    fn iterate(&mut self, comparisons: &[Comparison], chance: &Chance, patterns: &[(Pattern, u64)], rivals: Option<&Rivals<'_>>) {
+    fn iterate(
+        &mut self,
+        comparisons: &[Comparison],
+        chance: &Chance,
+        patterns: &[(Pattern, u64)],
+        rivals: Option<&Rivals<'_>>,
+        may_match: &[bool],
+    ) {
         const MOST_ITERATIONS: usize = 500;
         const CLOSE: f64 = 1e-7;
         for iteration in 1..=MOST_ITERATIONS {
-            let expected = self.expected(patterns, rivals);
+            let expected = self.expected(patterns, rivals, may_match);
             let mut of_level: Vec<Vec<f64>> = comparisons.iter().map(|comparison| vec![0.0; comparison.n_levels()]).collect();
             for ((pattern, _), p) in patterns.iter().zip(&expected) {
                 for (at, levels) in of_level.iter_mut().enumerate() {
@@ -306,8 +354,9 @@ impl Weights {
     }
 
     /// Returns how many pairs of each pattern match.
-    fn expected(&self, patterns: &[(Pattern, u64)], rivals: Option<&Rivals<'_>>) -> Vec<f64> {
-        let odds: Vec<f64> = patterns.iter().map(|(pattern, _)| libm::exp(self.of_pattern(*pattern).min(300.0))).collect();
+    fn expected(&self, patterns: &[(Pattern, u64)], rivals: Option<&Rivals<'_>>, may_match: &[bool]) -> Vec<f64> {
+        let mut odds: Vec<f64> = patterns.iter().map(|(pattern, _)| libm::exp(self.of_pattern(*pattern).min(300.0))).collect();
+        odds.iter_mut().zip(may_match).filter(|(_, may)| !**may).for_each(|(odds, _)| *odds = 0.0);
         match rivals {
             Some(rivals) => rivals.expected(&odds),
             None => odds.iter().zip(patterns).map(|(odds, (_, count))| *count as f64 * odds / (1.0 + odds)).collect(),
@@ -316,8 +365,15 @@ impl Weights {
 
     /// Finds what each comparison depends on: the tree of largest mutual information among pairs that match and among pairs that do not
     /// (Chow and Liu 1968), and the weights beside it.
-    fn depend(&mut self, comparisons: &[Comparison], chance: &Chance, patterns: &[(Pattern, u64)], rivals: Option<&Rivals<'_>>) {
-        let matching = self.expected(patterns, rivals);
+    fn depend(
+        &mut self,
+        comparisons: &[Comparison],
+        chance: &Chance,
+        patterns: &[(Pattern, u64)],
+        rivals: Option<&Rivals<'_>>,
+        may_match: &[bool],
+    ) {
+        let matching = self.expected(patterns, rivals, may_match);
         let n = comparisons.len();
         let mut links = Vec::new();
         for one in 0..n {
@@ -473,6 +529,16 @@ pub(super) fn probability(log_odds: f64) -> f64 {
 }
 
 impl Weights {
+    /// Says whether what it took for matches differs in most of what columns say.
+    fn has_lost_matches(&self, chance: &Chance) -> bool {
+        /// Share of the matches that may be quite different in a column.
+        const MOST: f64 = 0.6;
+        let says = |at: usize| chance.says(at, 0);
+        let differs = |at: &usize| self.m[*at].last().is_some_and(|share| *share > MOST);
+        let all: f64 = (0..self.m.len()).map(says).sum();
+        2.0 * (0..self.m.len()).filter(differs).map(says).sum::<f64>() > all
+    }
+
     fn learn(&mut self, chance: &Chance, of_level: &[Vec<f64>], n_matches: f64) {
         self.n_matches = n_matches;
         let n_matches = n_matches.max(1.0);
