@@ -145,7 +145,12 @@ impl Why<'_> {
             parts.sort_by(|one, other| other.1.abs().total_cmp(&one.1.abs()));
             let parts: Vec<String> = parts.iter().take(NAMED).map(|(column, bits)| format!("{column} {bits:+.1}")).collect();
             let (a, b) = (name(pair.a), name(pair.b));
-            format!("{a} and {b} match with probability {:.3} ({}; bits: {}).", pair.probability, self.reason(pair), parts.join(", "))
+            format!(
+                "Records {a} and {b} match with probability {:.3} ({}; bits: {}).",
+                pair.probability,
+                self.reason(pair),
+                parts.join(", ")
+            )
         };
         self.explained.iter().take(TOLD).map(line).collect()
     }
