@@ -29,6 +29,7 @@ mod hash;
 mod quality;
 mod records;
 mod review;
+mod rivals;
 mod shape;
 mod strings;
 #[cfg(test)]
@@ -52,7 +53,8 @@ use compare::Comparison;
 use group::{Link, Linkage};
 use quality::{Judged, Shares};
 use review::{Looked, Review};
-use weigh::{Chance, Pattern, Rivals, Weights};
+use rivals::Rivals;
+use weigh::{Chance, Pattern, Weights};
 
 /// What is asked.
 #[derive(Debug, Clone)]
