@@ -107,6 +107,17 @@ pub static ASSIGN: Shader = Shader {
     variants: &[Variant { name: "tile_64", constants: &[("TILE", 64)] }],
 };
 
+/// The keys of the bands of every text's `MinHash` signature.
+pub static SIGNATURES: Shader = Shader {
+    name: "signatures",
+    path: "dedupe/signatures.wgsl",
+    parts: &[INDEX, HASH, include_str!("dedupe/signatures.wgsl")],
+    variants: &[
+        Variant { name: "slots_128", constants: &[("SLOTS_A_LANE", 1)] },
+        Variant { name: "slots_256", constants: &[("SLOTS_A_LANE", 2)] },
+    ],
+};
+
 /// Counts loop trips, to tell drivers that end loops early.
 pub static LOOP_COUNT: Shader =
     Shader { name: "loop_count", path: "selftest/loop_count.wgsl", parts: &[include_str!("selftest/loop_count.wgsl")], variants: PLAIN };
@@ -116,4 +127,5 @@ pub static HASHES: Shader =
     Shader { name: "hash", path: "selftest/hash.wgsl", parts: &[INDEX, HASH, include_str!("selftest/hash.wgsl")], variants: PLAIN };
 
 /// Every shader.
-pub static SHADERS: &[&Shader] = &[&GRAM, &ARRANGE, &SHUFFLE, &PERMUTED_GRAM, &ROW_PAIRS, &KENDALL, &ASSIGN, &LOOP_COUNT, &HASHES];
+pub static SHADERS: &[&Shader] =
+    &[&GRAM, &ARRANGE, &SHUFFLE, &PERMUTED_GRAM, &ROW_PAIRS, &KENDALL, &ASSIGN, &SIGNATURES, &LOOP_COUNT, &HASHES];

@@ -29,6 +29,7 @@ pub mod progress;
 pub mod report;
 pub mod run;
 pub mod run_dir;
+mod shelf;
 pub mod signals;
 pub mod spec;
 mod spill;

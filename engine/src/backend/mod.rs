@@ -333,6 +333,7 @@ pub fn contracts() -> Vec<&'static Contract> {
         &kendall::gpu::ROW_PAIRS,
         &kendall::gpu::KENDALL,
         &crate::cluster::gpu::ASSIGN,
+        &crate::dedupe::gpu::SIGNATURES,
         &selftest::LOOP_COUNT,
         &selftest::HASH,
     ]

@@ -46,7 +46,8 @@ pub use quality::{Estimate, Expected};
 pub use records::{ColumnBuilder, Content, MISSING, RecordColumn, Records};
 pub use review::{Answer, Drawn, Stratum};
 pub use strings::{LONGEST, jaro_winkler, osa};
-pub use text::{NearPair, NearTexts, NoTexts, Parts, Shingles, TextOptions, TextSets, Unit, near_texts};
+pub(crate) use text::signatures::gpu;
+pub use text::{Bands, NearPair, NearTexts, NoTexts, Parts, Shelf, ShelvedTexts, Shingles, TextOptions, TextSets, Unit, near_texts};
 pub use texts::Texts;
 
 use compare::Comparison;

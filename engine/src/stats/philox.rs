@@ -34,6 +34,8 @@ pub(crate) enum Purpose {
     Pairs = 7,
     /// Which pairs of records people are asked about.
     Review = 8,
+    /// The orders of shingles whose first ones make a signature.
+    Signatures = 9,
 }
 
 /// A stream of random words, keyed by seed, purpose and two indices.

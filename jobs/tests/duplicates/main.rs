@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, reason = "a test that leaves out a part says so")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod beyond;
 #[path = "../common/mod.rs"]
 mod common;
 mod kept;

@@ -102,6 +102,11 @@ impl Classes {
         Self { texts, starts }
     }
 
+    /// Returns classes of which the texts and where each begins are known.
+    pub(super) const fn given(texts: Vec<u32>, starts: Vec<u32>) -> Self {
+        Self { texts, starts }
+    }
+
     /// Returns every text that has a word, class by class.
     pub(super) fn texts(&self) -> &[u32] {
         &self.texts
@@ -121,11 +126,20 @@ impl Classes {
         class
     }
 
-    fn len(&self) -> usize {
+    /// Returns the class of the first text of every class; `u32::MAX` is of the others.
+    pub(super) fn of_first(&self, n: usize) -> Vec<u32> {
+        let mut class = vec![u32::MAX; n];
+        for number in 0..self.len() as u32 {
+            class[self.members(number)[0] as usize] = number;
+        }
+        class
+    }
+
+    pub(super) const fn len(&self) -> usize {
         self.starts.len() - 1
     }
 
-    fn members(&self, class: u32) -> &[u32] {
+    pub(super) fn members(&self, class: u32) -> &[u32] {
         &self.texts[self.starts[class as usize] as usize..self.starts[class as usize + 1] as usize]
     }
 }
@@ -267,7 +281,7 @@ impl<'a> Index<'a> {
 }
 
 /// Writes the pairs of texts that a class has with itself and with those near it; stops where they are more than `most`.
-fn expand(class: u32, near: &[(u32, f64)], classes: &Classes, source: Option<&[u16]>, most: usize, pairs: &mut Vec<NearPair>) {
+pub(super) fn expand(class: u32, near: &[(u32, f64)], classes: &Classes, source: Option<&[u16]>, most: usize, pairs: &mut Vec<NearPair>) {
     let counts = |a: u32, b: u32| source.is_none_or(|source| source[a as usize] != source[b as usize]);
     let own = classes.members(class);
     for (at, &a) in own.iter().enumerate() {

@@ -15,14 +15,19 @@
 
 use rayon::prelude::*;
 
+mod bands;
 mod join;
+mod shelved;
 mod shingles;
+pub(crate) mod signatures;
 
 #[cfg(test)]
 mod definition;
 #[cfg(test)]
 mod tests;
 
+pub use bands::Bands;
+pub use shelved::{Shelf, ShelvedTexts};
 pub use shingles::{Parts, Shingles, TextSets, Unit};
 
 use join::{Classes, Joined};
@@ -62,17 +67,21 @@ pub struct NearTexts {
     pub pairs: Vec<NearPair>,
     /// Pairs whose sets were held against each other.
     pub n_verified: u64,
+    /// Pairs at the threshold or above that are expected not to be among them; 0 where every one is found.
+    pub n_missed: f64,
     /// Texts without a word.
     pub n_empty: u64,
 }
 
 /// Why there is no result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum NoTexts {
     /// The work was stopped.
     Stopped,
     /// More pairs reach the threshold than may be held.
     TooManyPairs,
+    /// The shelf cannot be read.
+    Shelf(std::io::Error),
 }
 
 /// Finds every pair of texts at the threshold or above, and groups them.
@@ -88,29 +97,38 @@ pub fn near_texts(
     stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<NearTexts, NoTexts> {
     let classes = Classes::of(sets);
-    let Joined { mut pairs, n_verified } = join::join(sets, &classes, source, options, stopped)?;
-    let n_empty = (sets.len() - classes.texts().len()) as u64;
-    pairs.par_sort_unstable_by(|one, other| other.jaccard.total_cmp(&one.jaccard).then((one.a, one.b).cmp(&(other.a, other.b))));
-    let (group, kept) = stars(sets, &order(sets, &classes), &pairs);
-    Ok(NearTexts { group, n_groups: kept.len(), kept, set: classes.of_text(sets.len()), pairs, n_verified, n_empty })
+    let Joined { pairs, n_verified } = join::join(sets, &classes, source, options, stopped)?;
+    Ok(finished(sets.len(), &classes, &|text| sets.set(text).len(), pairs, n_verified))
 }
 
-/// Returns the texts in an order that what they say gives; those without a word come last.
-fn order(sets: &TextSets, classes: &Classes) -> Vec<u32> {
-    let empty = (0..sets.len() as u32).filter(|text| sets.set(*text).is_empty());
-    classes.texts().iter().copied().chain(empty).collect()
+/// Sorts the pairs of so many texts, and groups the texts; `size` says how many shingles each has.
+fn finished(n: usize, classes: &Classes, size: &dyn Fn(u32) -> usize, mut pairs: Vec<NearPair>, n_verified: u64) -> NearTexts {
+    let n_empty = (n - classes.texts().len()) as u64;
+    pairs.par_sort_unstable_by(|one, other| other.jaccard.total_cmp(&one.jaccard).then((one.a, one.b).cmp(&(other.a, other.b))));
+    // An order that what the texts say gives; those without a word come last.
+    let empty = (0..n as u32).filter(|text| size(*text) == 0);
+    let order: Vec<u32> = classes.texts().iter().copied().chain(empty).collect();
+    let (group, kept) = stars(size, &order, &pairs);
+    NearTexts { group, n_groups: kept.len(), kept, set: classes.of_text(n), pairs, n_verified, n_missed: 0.0, n_empty }
 }
 
 /// Groups texts as stars (Aslam, Pelekhov and Rus 2004): of the texts that are near none kept yet, the one with the greatest sum of likenesses
 /// is kept, and each other text is of the one kept that it is most like.
-fn stars(sets: &TextSets, order: &[u32], pairs: &[NearPair]) -> (Vec<u32>, Vec<u32>) {
+fn stars(size: &dyn Fn(u32) -> usize, order: &[u32], pairs: &[NearPair]) -> (Vec<u32>, Vec<u32>) {
     let near = Neighbours::of(order.len(), pairs);
-    let mut ranked: Vec<(u32, f64)> = order.iter().map(|text| (*text, near.of_text(*text).map(|(_, likeness)| likeness).sum())).collect();
+    let (mut star, mut best) = ((0..order.len() as u32).collect::<Vec<u32>>(), vec![0.0; order.len()]);
+    // A text that is near none stands for itself.
+    let mut ranked: Vec<(u32, f64)> = Vec::new();
+    for &text in order {
+        let sum: f64 = near.of_text(text).map(|(_, likeness)| likeness).sum();
+        if sum > 0.0 {
+            star[text as usize] = OPEN;
+            ranked.push((text, sum));
+        }
+    }
     // Where sums and lengths tie, what the texts say decides, and not the order of the rows.
-    ranked.sort_by(|one, other| other.1.total_cmp(&one.1).then(sets.set(other.0).len().cmp(&sets.set(one.0).len())));
+    ranked.sort_by(|one, other| other.1.total_cmp(&one.1).then(size(other.0).cmp(&size(one.0))));
     const OPEN: u32 = u32::MAX;
-    let mut star = vec![OPEN; order.len()];
-    let mut best = vec![0.0; order.len()];
     for (text, _) in ranked {
         if star[text as usize] != OPEN {
             continue;

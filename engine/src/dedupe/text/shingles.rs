@@ -1,5 +1,7 @@
 //! From texts to sets of shingles.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::dedupe::hash::{ByteHash, after};
@@ -39,7 +41,7 @@ pub struct TextSets {
 
 /// Sets of up to `BLOCK` texts, one after the other.
 #[derive(Debug, Clone, Default)]
-struct Block {
+pub(super) struct Block {
     hashes: Vec<u64>,
     ends: Vec<u32>,
 }
@@ -48,6 +50,15 @@ impl Block {
     fn set(&self, at: usize) -> &[u64] {
         let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
         &self.hashes[start..self.ends[at] as usize]
+    }
+
+    /// Returns the shingles of all sets, one after the other.
+    pub(super) fn hashes(&self) -> &[u64] {
+        &self.hashes
+    }
+
+    pub(super) fn sets(&self) -> impl Iterator<Item = &[u64]> {
+        (0..self.ends.len()).map(|at| self.set(at))
     }
 }
 
@@ -72,10 +83,17 @@ impl TextSets {
             last.hashes.extend_from_slice(&more.hashes);
             last.ends.extend(more.ends.iter().map(|end| start + end));
         }
-        let starts: Vec<usize> = (room..n).step_by(BLOCK).collect();
-        self.blocks.par_extend(starts.into_par_iter().map(|start| block(self.how, start..(start + BLOCK).min(n), parts)));
+        self.blocks.par_extend(blocks(room..n).into_par_iter().map(|texts| block(self.how, texts, parts)));
         self.n_texts += n;
         self.n_shingles = self.blocks.iter().map(|block| block.hashes.len() as u64).sum();
+    }
+
+    pub(super) const fn how(&self) -> Shingles {
+        self.how
+    }
+
+    pub(super) fn into_blocks(self) -> Vec<Block> {
+        self.blocks
     }
 
     /// Returns how many texts there are.
@@ -128,7 +146,12 @@ pub(super) fn common(a: &[u64], b: &[u64]) -> usize {
     n
 }
 
-fn block(how: Shingles, texts: std::ops::Range<usize>, parts: &Parts<'_>) -> Block {
+/// Cuts texts into blocks.
+pub(super) fn blocks(texts: Range<usize>) -> Vec<Range<usize>> {
+    texts.clone().step_by(BLOCK).map(|start| start..(start + BLOCK).min(texts.end)).collect()
+}
+
+pub(super) fn block(how: Shingles, texts: Range<usize>, parts: &Parts<'_>) -> Block {
     let mut block = Block { hashes: Vec::new(), ends: Vec::with_capacity(texts.len()) };
     let mut units = Units::default();
     for text in texts {

@@ -3,24 +3,28 @@ use proptest::prelude::*;
 use super::*;
 use crate::stats::{Purpose, Stream};
 
-const WORDS: Shingles = Shingles { unit: Unit::Word, k: 3 };
+pub(super) const WORDS: Shingles = Shingles { unit: Unit::Word, k: 3 };
 
-fn sets(texts: &[Option<String>], how: Shingles) -> TextSets {
-    let mut sets = TextSets::new(how);
-    // In pieces of odd sizes, as files give them.
+/// Hands texts over in pieces of odd sizes, as files give them.
+pub(super) fn pushed(texts: &[Option<String>], mut push: impl FnMut(usize, &Parts<'_>)) {
     let mut at = 0;
     for piece in [1, 700, 3, 2_048, 5_000].into_iter().cycle() {
         let n = piece.min(texts.len() - at);
-        sets.push(n, &|text, put| {
+        push(n, &|text, put| {
             if let Some(text) = &texts[at + text] {
                 put(text);
             }
         });
         at += n;
         if at == texts.len() {
-            return sets;
+            return;
         }
     }
+}
+
+pub(super) fn sets(texts: &[Option<String>], how: Shingles) -> TextSets {
+    let mut sets = TextSets::new(how);
+    pushed(texts, |n, parts| sets.push(n, parts));
     sets
 }
 
@@ -29,13 +33,13 @@ fn found(texts: &[Option<String>], how: Shingles, threshold: f64) -> NearTexts {
     near_texts(&sets(texts, how), None, &options, &|| false).expect("few pairs, and nobody stops it")
 }
 
-fn by_text(mut pairs: Vec<NearPair>) -> Vec<NearPair> {
+pub(super) fn by_text(mut pairs: Vec<NearPair>) -> Vec<NearPair> {
     pairs.sort_by_key(|pair| (pair.a, pair.b));
     pairs
 }
 
 /// Texts of a few hundred words' vocabulary, some of them copies with words changed, left out or added.
-fn texts(n: usize, seed: u64) -> Vec<Option<String>> {
+pub(super) fn texts(n: usize, seed: u64) -> Vec<Option<String>> {
     let mut stream = Stream::new(seed, Purpose::Pairs, 2, 0);
     let mut below = |n: usize| ((u64::from(stream.word()) * n as u64) >> 32) as usize;
     let mut texts: Vec<Vec<usize>> = Vec::new();
@@ -138,8 +142,9 @@ fn only_pairs_of_two_sources_count() {
 fn too_many_pairs_and_a_stop_are_told() {
     let texts: Vec<Option<String>> = (0..200).map(|_| Some("all of us say the same".to_owned())).collect();
     let options = TextOptions { threshold: 0.8, most_pairs: 1_000 };
-    assert_eq!(near_texts(&sets(&texts, WORDS), None, &options, &|| false), Err(NoTexts::TooManyPairs));
-    assert_eq!(near_texts(&sets(&texts, WORDS), None, &TextOptions { most_pairs: 100_000, ..options }, &|| true), Err(NoTexts::Stopped));
+    assert!(matches!(near_texts(&sets(&texts, WORDS), None, &options, &|| false), Err(NoTexts::TooManyPairs)));
+    let room = TextOptions { most_pairs: 100_000, ..options };
+    assert!(matches!(near_texts(&sets(&texts, WORDS), None, &room, &|| true), Err(NoTexts::Stopped)));
 }
 
 #[test]

@@ -157,7 +157,7 @@ pub(super) struct Grouped<'a> {
 
 /// Rows of every entity, entities in order.
 pub(super) struct Members {
-    starts: Vec<usize>,
+    starts: Vec<u32>,
     rows: Vec<u32>,
 }
 
@@ -173,14 +173,14 @@ impl Members {
         let mut next = starts.clone();
         let mut rows = vec![0; entities.len()];
         for (row, entity) in entities.iter().enumerate() {
-            rows[next[*entity as usize]] = row as u32;
+            rows[next[*entity as usize] as usize] = row as u32;
             next[*entity as usize] += 1;
         }
         Self { starts, rows }
     }
 
     pub(super) fn rows(&self, entity: usize) -> &[u32] {
-        &self.rows[self.starts[entity]..self.starts[entity + 1]]
+        &self.rows[self.starts[entity] as usize..self.starts[entity + 1] as usize]
     }
 
     pub(super) fn len(&self) -> usize {
@@ -213,24 +213,37 @@ impl Grouped<'_> {
     }
 
     /// Every row and its entity, of how many rows each cause made duplicates, and that in a sentence where copies are among them.
-    pub(super) fn entities(&self, members: &Members, id: Option<&(Field, ArrayRef)>) -> (Table, Table, Option<String>) {
+    pub(super) fn entities(&self, members: &Members, id: Option<&(Field, ArrayRef)>) -> Result<(Table, Table, Option<String>), JobError> {
+        /// Rows that are put into columns at a time.
+        const AT_ONCE: usize = 1 << 16;
         let causes = self.causes(members);
-        let n = self.entity.len();
-        let entity: UInt64Array = self.entity.iter().map(|entity| self.number(*entity)).collect();
-        let size: UInt32Array = self.entity.iter().map(|entity| members.rows(*entity as usize).len() as u32).collect();
-        let mut columns: Vec<(Field, ArrayRef)> =
-            vec![(Field::new("row", DataType::UInt64, false), Arc::new((0..n as u64).collect::<UInt64Array>()))];
+        let mut fields = vec![Field::new("row", DataType::UInt64, false)];
         if !self.origin.names.is_empty() {
-            let source: StringArray = (0..n as u32).map(|row| self.origin.name(row)).collect();
-            columns.push((Field::new("source", DataType::Utf8, true), Arc::new(source)));
+            fields.push(Field::new("source", DataType::Utf8, true));
         }
-        columns.extend(id.cloned());
-        columns.push((Field::new("entity_id", DataType::UInt64, false), Arc::new(entity)));
-        columns.push((Field::new("cluster_size", DataType::UInt32, false), Arc::new(size)));
-        let words: StringArray = causes.iter().map(|cause| cause.map(Cause::word)).collect();
-        columns.push((Field::new("duplicate", DataType::Utf8, true), Arc::new(words)));
-        let classes = Table::one("duplicate_classes", self.classes(&causes));
-        (Table::one("entities", batch(columns)), classes, self.said(&causes))
+        fields.extend(id.map(|(field, _)| field.clone()));
+        fields.extend([
+            Field::new("entity_id", DataType::UInt64, false),
+            Field::new("cluster_size", DataType::UInt32, false),
+            Field::new("duplicate", DataType::Utf8, true),
+        ]);
+        let mut writer = self.on.writer(self.step, "entities", Arc::new(Schema::new(fields.clone())))?;
+        for first in (0..self.entity.len()).step_by(AT_ONCE) {
+            let rows = first..(first + AT_ONCE).min(self.entity.len());
+            let entities = &self.entity[rows.clone()];
+            let mut columns: Vec<ArrayRef> = vec![Arc::new(rows.clone().map(|row| row as u64).collect::<UInt64Array>())];
+            if !self.origin.names.is_empty() {
+                columns.push(Arc::new(rows.clone().map(|row| self.origin.name(row as u32)).collect::<StringArray>()));
+            }
+            columns.extend(id.map(|(_, cells)| cells.slice(first, rows.len())));
+            columns.push(Arc::new(entities.iter().map(|entity| self.number(*entity)).collect::<UInt64Array>()));
+            let size = |entity: &u32| members.rows(*entity as usize).len() as u32;
+            columns.push(Arc::new(entities.iter().map(size).collect::<UInt32Array>()));
+            columns.push(Arc::new(causes[rows].iter().map(|cause| cause.map(Cause::word)).collect::<StringArray>()));
+            writer.push(&batch(fields.iter().cloned().zip(columns).collect()))?;
+        }
+        let entities = Table { name: "entities", rows: Rows::Written(writer.finish()?) };
+        Ok((entities, Table::one("duplicate_classes", self.classes(&causes)), self.said(&causes)))
     }
 
     /// Says of every row why it is a duplicate; none of the first row of an entity.

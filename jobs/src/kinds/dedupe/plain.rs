@@ -35,7 +35,7 @@ pub(super) fn tables(
     let id = grouped.carried_id()?;
     let numbers = Numbers::of(grouped, &members, id.as_ref())?;
     let grouped = &Grouped { numbers: numbers.of_entity.as_deref(), ..*grouped };
-    let (entities, classes, by_cause) = grouped.entities(&members, id.as_ref());
+    let (entities, classes, by_cause) = grouped.entities(&members, id.as_ref())?;
     let mut tables = vec![
         grouped.golden_rows(&members, kept)?,
         entities,

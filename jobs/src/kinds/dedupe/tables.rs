@@ -36,7 +36,7 @@ impl Found<'_> {
         let mut asked = Asked::new(&self.found.drawn);
         let golden = Golden { grouped, compared: &self.records.columns, members: &members };
         let [golden, conflicts] = golden.tables(&mut asked)?;
-        let (entities, classes, by_cause) = grouped.entities(&members, id.as_ref());
+        let (entities, classes, by_cause) = grouped.entities(&members, id.as_ref())?;
         let mut tables = vec![
             golden,
             entities,
