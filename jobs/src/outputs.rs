@@ -7,16 +7,17 @@
 //! Temp files start with `TEMP_PREFIX`: they vanish when a write fails, and `sweep` removes those that a killed
 //! process left. Tables are Parquet with zstd; neither clock nor host enters the bytes, and columns are encoded
 //! in parallel but laid down in the order of the schema, so the same rows give the same bytes.
-//! Cost      one encoded row group (`ROW_GROUP_ROWS` rows) is held in memory; hashing happens while writing.
+//! Cost      one row group (`ROW_GROUP_ROWS` rows, or `ROW_GROUP_BYTES`) is held in memory, twice while it is encoded; hashing happens while
+//!           writing.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, OffsetSizeTrait, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves};
@@ -35,6 +36,10 @@ pub const TEMP_PREFIX: &str = ".gristmill-";
 
 /// Rows that are encoded at a time; 20 columns of f64 are then 40 MiB.
 const ROW_GROUP_ROWS: usize = 1 << 18;
+/// Bytes of cells from which fewer are.
+const ROW_GROUP_BYTES: usize = 48 << 20;
+/// Rows whose bytes are counted at a time: a row group has a whole number of these.
+const PIECE_ROWS: usize = 1 << 10;
 /// Bytes gathered before the system is asked to write.
 const WRITE_BYTES: usize = 1 << 18;
 
@@ -315,7 +320,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Encodes rows in row groups of a fixed size, so that bytes do not depend on how rows were batched.
+/// Encodes rows in row groups whose size the rows alone decide, so that bytes do not depend on how they were batched.
 struct Encoder<W: Write + Send> {
     file: SerializedFileWriter<W>,
     columns: ArrowRowGroupWriterFactory,
@@ -323,6 +328,7 @@ struct Encoder<W: Write + Send> {
     /// Rows of the group under way.
     held: Vec<RecordBatch>,
     n_held: usize,
+    held_bytes: usize,
     n_groups: usize,
     rows: u64,
 }
@@ -330,18 +336,21 @@ struct Encoder<W: Write + Send> {
 impl<W: Write + Send> Encoder<W> {
     fn new(out: W, schema: SchemaRef) -> Result<Self, ParquetError> {
         let (file, columns) = ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties()))?.into_serialized_writer()?;
-        Ok(Self { file, columns, schema, held: Vec::new(), n_held: 0, n_groups: 0, rows: 0 })
+        Ok(Self { file, columns, schema, held: Vec::new(), n_held: 0, held_bytes: 0, n_groups: 0, rows: 0 })
     }
 
     fn push(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         self.rows += batch.num_rows() as u64;
         let mut at = 0;
         while at < batch.num_rows() {
-            let taken = (ROW_GROUP_ROWS - self.n_held).min(batch.num_rows() - at);
-            self.held.push(batch.slice(at, taken));
+            let taken = (PIECE_ROWS - self.n_held % PIECE_ROWS).min(batch.num_rows() - at);
+            let piece = batch.slice(at, taken);
+            self.held_bytes += piece.columns().iter().map(|column| cell_bytes(column.as_ref())).sum::<usize>();
+            self.held.push(piece);
             at += taken;
             self.n_held += taken;
-            if self.n_held == ROW_GROUP_ROWS {
+            let is_full = self.n_held == ROW_GROUP_ROWS || self.held_bytes >= ROW_GROUP_BYTES;
+            if is_full && self.n_held.is_multiple_of(PIECE_ROWS) {
                 self.end_group()?;
             }
         }
@@ -352,7 +361,7 @@ impl<W: Write + Send> Encoder<W> {
         // Pages are cut by what is written at once: a group goes in as one batch, however its rows came.
         let group = concat_batches(&self.schema, &self.held)?;
         self.held.clear();
-        self.n_held = 0;
+        (self.n_held, self.held_bytes) = (0, 0);
         write_row_group(&mut self.file, self.columns.create_column_writers(self.n_groups)?, &group)?;
         self.n_groups += 1;
         Ok(())
@@ -365,6 +374,21 @@ impl<W: Write + Send> Encoder<W> {
         self.file.finish()?;
         Ok(self.file)
     }
+}
+
+/// Returns the bytes of the cells of a column, whatever buffers they lie in: of texts their letters too.
+fn cell_bytes(column: &dyn Array) -> usize {
+    fn letters<O: OffsetSizeTrait>(offsets: &[O]) -> usize {
+        (offsets[offsets.len() - 1] - offsets[0]).as_usize()
+    }
+    let letters = match column.data_type() {
+        DataType::Utf8 => letters(column.as_string::<i32>().value_offsets()),
+        DataType::LargeUtf8 => letters(column.as_string::<i64>().value_offsets()),
+        DataType::Binary => letters(column.as_binary::<i32>().value_offsets()),
+        DataType::LargeBinary => letters(column.as_binary::<i64>().value_offsets()),
+        _ => 0,
+    };
+    letters + column.len() * column.data_type().primitive_width().unwrap_or(8)
 }
 
 fn properties() -> WriterProperties {
@@ -453,8 +477,8 @@ pub fn step_folder(run_dir: &Path, step: &str) -> PathBuf {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use arrow::array::{Float64Array, StringArray, UInt64Array};
-    use arrow::datatypes::{DataType, Field, Schema};
+    use arrow::array::{ArrayRef, Float64Array, StringArray, UInt64Array};
+    use arrow::datatypes::{Field, Schema};
 
     fn table(n: usize) -> (SchemaRef, RecordBatch) {
         let fields = vec![
@@ -488,6 +512,25 @@ mod tests {
         assert_eq!((blake3::hash(&bytes).to_hex().to_string(), bytes.len() as u64), (whole.blake3, whole.bytes));
         let back = read_table(&folder.path().join("pieces.parquet")).unwrap();
         assert_eq!(concat_batches(&schema, &back).unwrap(), batch);
+    }
+
+    #[test]
+    fn row_groups_of_long_texts_have_fewer_rows_however_they_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, true)]));
+        let text = |row: usize| (row % 11 != 3).then(|| "word ".repeat(row % 1_500));
+        let column: ArrayRef = Arc::new((0..40_000).map(text).collect::<StringArray>());
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap();
+        let whole = write_table(folder.path(), "whole.parquet", &schema, std::slice::from_ref(&batch)).unwrap();
+        // Where no cell is missing a slice may have no buffer of nulls: that must not count.
+        let cut: Vec<RecordBatch> = (0..40_000).step_by(777).map(|at| batch.slice(at, 777.min(40_000 - at))).collect();
+        let pieces = write_table(folder.path(), "pieces.parquet", &schema, &cut).unwrap();
+        assert_eq!(whole.blake3, pieces.blake3);
+        let file = File::open(folder.path().join("whole.parquet")).unwrap();
+        let groups = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        let groups: Vec<i64> = groups.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
+        assert!(groups.len() == 3 && groups.iter().all(|rows| *rows < 20_000), "{groups:?}");
+        assert_eq!(concat_batches(&schema, &read_table(&folder.path().join("pieces.parquet")).unwrap()).unwrap(), batch);
     }
 
     #[test]
