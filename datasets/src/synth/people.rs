@@ -180,7 +180,7 @@ pub struct Person {
 pub fn people(n: u32, seed: u64) -> Vec<Person> {
     let mut rows = Vec::new();
     for entity in 0..n {
-        let mut draw = Draw { stream: Stream::new(seed, Purpose::Person, entity), next: 0 };
+        let mut draw = Draw::new(seed, Purpose::Person, entity);
         let first = draw.person();
         let system = draw.below(2);
         rows.push(Person { system, entity, cells: first.clone() });
@@ -194,13 +194,18 @@ pub fn people(n: u32, seed: u64) -> Vec<Person> {
     rows
 }
 
-struct Draw {
+/// Draws for one person, one after the other.
+pub(super) struct Draw {
     stream: Stream,
     next: u64,
 }
 
 impl Draw {
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn new(seed: u64, purpose: Purpose, person: u32) -> Self {
+        Self { stream: Stream::new(seed, purpose, person), next: 0 }
+    }
+
+    pub(super) fn below(&mut self, n: usize) -> usize {
         let bits = self.stream.bits(self.next);
         self.next += 1;
         (((bits >> 32) * n as u64) >> 32) as usize
@@ -212,7 +217,7 @@ impl Draw {
         list[self.below(most)]
     }
 
-    fn person(&mut self) -> [Option<String>; 8] {
+    pub(super) fn person(&mut self) -> [Option<String>; 8] {
         let (given, family) = (self.skewed(GIVEN), self.skewed(FAMILY));
         let born = format!("{}-{:02}-{:02}", 1935 + self.below(70), 1 + self.below(12), 1 + self.below(28));
         let street = format!("{} {}", STREETS[self.below(STREETS.len())], 1 + self.below(180));
@@ -228,7 +233,7 @@ impl Draw {
     }
 
     /// The same person in another row.
-    fn again(&mut self, cells: &[Option<String>; 8]) -> [Option<String>; 8] {
+    pub(super) fn again(&mut self, cells: &[Option<String>; 8]) -> [Option<String>; 8] {
         cells.clone().map(|cell| match self.below(20) {
             0 => None,
             1 | 2 => cell.map(|text| self.mistyped(&text)),

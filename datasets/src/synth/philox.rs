@@ -31,6 +31,7 @@ pub(super) enum Purpose {
     Missing = 3,
     Layout = 4,
     Person = 5,
+    Touches = 6,
 }
 
 /// A stream of random numbers indexed by row.
