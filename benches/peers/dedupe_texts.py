@@ -74,12 +74,12 @@ def peer(name, bands, docs):
     return {"cpu_s": cpu() - start, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "pairs": sorted(pairs)}
 
 
-def ours(binary, docs):
+def ours(binary, docs, how=""):
     with tempfile.TemporaryDirectory() as at:
         spec = os.path.join(at, "texts.toml")
         with open(spec, "w") as file:
             file.write(f'name = "texts"\n[source.docs]\npath = "{os.path.abspath(docs)}"\n')
-            file.write('[step.near]\nkind = "dedupe"\nfrom = "docs"\nfields = ["text"]\ntext = { threshold = 0.8 }\n')
+            file.write(f'[step.near]\nkind = "dedupe"\nfrom = "docs"\nfields = ["text"]\ntext = {{ threshold = 0.8{how} }}\n')
         before = cpu(resource.RUSAGE_CHILDREN)
         subprocess.run([binary, "run", spec, "--run-dir", f"{at}/out", "--quiet"], check=True, stdout=subprocess.DEVNULL)
         seconds = cpu(resource.RUSAGE_CHILDREN) - before
@@ -105,7 +105,10 @@ def main():
     if given.truth:
         table = pd.read_parquet(given.truth)
         truth = set(zip(table.l.tolist(), table.r.tolist()))
-    sides = {"gristmill": lambda: ours(given.binary, given.docs)}
+    sides = {
+        "gristmill": lambda: ours(given.binary, given.docs),
+        "gristmill, recall 0.999": lambda: ours(given.binary, given.docs, ", recall = 0.999"),
+    }
     for name, bands in [("rensa", 16), ("rensa", 32), ("datasketch", 16)]:
         command = [sys.executable, __file__, "--docs", given.docs, "--peer", name, "--bands", str(bands)]
         sides[f"{name} {bands}x{128 // bands}"] = lambda command=command: json.loads(subprocess.check_output(command))
