@@ -83,6 +83,7 @@ impl Set {
             source: sources.iter().map(|name| names.binary_search(name).unwrap() as u16).collect(),
             n_sources: names.len(),
             id: Some(column("rec_id", cells(&columns, "rec_id"))),
+            identifiers: Vec::new(),
         };
         let ids = cells(&columns, "rec_id").iter().map(|cell| cell.clone().unwrap()).collect();
         Self { ids, records, truth: texts(&folder.join("truth.parquet")) }

@@ -42,6 +42,8 @@ pub(super) struct Comparison {
     /// Which column.
     pub(super) column: usize,
     pub(super) content: Content,
+    /// Whether a cell that is not equal is another one, however alike: numbers of devices one off are two devices.
+    is_exact: bool,
     /// Of words.
     bags: Option<Bags>,
     /// Of short texts.
@@ -100,12 +102,38 @@ const fn place(byte: u8) -> u32 {
     }
 }
 
+/// Tells cells of a column that are another thing from those that are written otherwise.
+pub struct Alike<'a> {
+    column: &'a RecordColumn,
+    comparison: Comparison,
+}
+
+impl<'a> Alike<'a> {
+    /// Looks at a column of records.
+    #[must_use]
+    pub fn of(records: &'a Records, column: usize) -> Self {
+        Self { column: &records.columns[column], comparison: Comparison::of(records, column) }
+    }
+
+    /// Says whether two cells of the column, by their codes, are as much alike as typing errors leave them; a missing one is like no other. Of an
+    /// identifier only equal ones are.
+    #[must_use]
+    pub fn are(&self, a: u32, b: u32) -> bool {
+        let last = match self.comparison.content {
+            Content::Short | Content::Words => 2,
+            Content::Date | Content::Number => 1,
+        };
+        self.comparison.level(self.column, a, b) <= last
+    }
+}
+
 impl Comparison {
     pub(super) fn of(records: &Records, column: usize) -> Self {
         let RecordColumn { content, texts, .. } = &records.columns[column];
-        let bags = (*content == Content::Words).then(|| Bags::of(&records.columns[column]));
-        let looks = if *content == Content::Short { texts.par_iter().map(Look::of).collect() } else { Vec::new() };
-        Self { column, content: *content, bags, looks }
+        let is_exact = records.is_identifier(&records.columns[column].name);
+        let bags = (*content == Content::Words && !is_exact).then(|| Bags::of(&records.columns[column]));
+        let looks = if *content == Content::Short && !is_exact { texts.par_iter().map(Look::of).collect() } else { Vec::new() };
+        Self { column, content: *content, is_exact, bags, looks }
     }
 
     pub(super) const fn n_levels(&self) -> usize {
@@ -123,6 +151,9 @@ impl Comparison {
         }
         if a == b {
             return 0;
+        }
+        if self.is_exact {
+            return self.n_levels() as u8 - 1;
         }
         let (a, b) = (a as usize, b as usize);
         match self.content {
@@ -173,7 +204,7 @@ impl Comparison {
         let first = |&(a, b): &(u32, u32)| match self.content {
             _ if a == MISSING || b == MISSING => ABSENT,
             _ if a == b => 0,
-            Content::Short => self.at_a_look(a as usize, b as usize).unwrap_or(OPEN),
+            Content::Short if !self.is_exact => self.at_a_look(a as usize, b as usize).unwrap_or(OPEN),
             _ => OPEN,
         };
         out.extend(cells.iter().map(first));

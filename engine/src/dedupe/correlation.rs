@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use super::group::Apart;
+
 /// Least gain of a move: beyond what rounding makes of none.
 const LEAST_GAIN: f64 = 1e-9;
 
@@ -16,7 +18,7 @@ pub(super) struct Component<'a> {
     pub(super) links: &'a [(u32, u32, f64)],
     pub(super) cut: f64,
     /// Source of a record, of which a group has one record at most; none where that does not matter.
-    pub(super) source: &'a dyn Fn(u32) -> Option<u16>,
+    pub(super) apart: Option<&'a Apart<'a>>,
 }
 
 impl Component<'_> {
@@ -93,8 +95,7 @@ impl Component<'_> {
     }
 
     fn may_join(&self, record: u32, group: &[u32]) -> bool {
-        let own = (self.source)(record);
-        own.is_none() || group.iter().all(|other| *other == record || (self.source)(*other) != own)
+        self.apart.is_none_or(|apart| group.iter().all(|other| *other == record || !apart(record, *other)))
     }
 }
 
@@ -172,7 +173,7 @@ mod tests {
             let mut share = || f64::from(stream.word()) / f64::from(u32::MAX);
             let links: Vec<(u32, u32, f64)> =
                 (0..7).flat_map(|one| (one + 1..7).map(move |other| (one, other))).map(|(one, other)| (one, other, share())).collect();
-            let component = Component { n: 7, links: &links, cut: 0.5, source: &|_| None };
+            let component = Component { n: 7, links: &links, cut: 0.5, apart: None };
             let alone: Vec<Vec<u32>> = (0..7).map(|record| vec![record]).collect();
             let found = sum(&component, &numbers(7, &component.improved(alone)));
             let most = best(&component, &mut Vec::new(), 0);
@@ -186,7 +187,7 @@ mod tests {
     #[test]
     fn a_clean_source_gives_each_group_one_record() {
         let links = [(0, 1, 0.9), (0, 2, 0.9), (1, 2, 0.9)];
-        let component = Component { n: 3, links: &links, cut: 0.5, source: &|record| Some(u16::from(record == 2)) };
+        let component = Component { n: 3, links: &links, cut: 0.5, apart: Some(&|one, other| (one == 2) == (other == 2)) };
         let groups = component.improved(vec![vec![0], vec![1], vec![2]]);
         assert!(groups.iter().all(|group| !(group.contains(&0) && group.contains(&1))), "{groups:?}");
         assert_eq!(groups.len(), 2);

@@ -1,6 +1,6 @@
 //! Entities from pairs and scores that somebody else made.
 
-use super::group::{self, Grouping, Link, Linkage};
+use super::group::{self, Apart, Grouping, Link, Linkage};
 
 /// Two records, and how sure it is that they are one thing.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,14 +60,16 @@ pub fn entities_of_edges(n: usize, edges: &[Edge], options: &EdgeOptions) -> Edg
         best.sort_by(|one, other| other.closeness.total_cmp(&one.closeness));
         group::one_to_one(n, best.into_iter().map(|link| (link.a, link.b)))
     } else {
-        let source = options.source.as_deref().filter(|_| is_clean == Some(true));
+        let apart = options.source.as_deref().filter(|_| is_clean == Some(true));
+        let apart = apart.map(|source| move |a: u32, b: u32| source[a as usize] == source[b as usize]);
+        let apart = apart.as_ref().map(|apart| apart as &Apart<'_>);
         // A mean is compared with a cut: what pairs without an edge count can be taken from both.
         let absent = absent(&links, options.threshold);
         let above: Vec<Link> = links.iter().map(|link| Link { closeness: link.closeness - absent, ..*link }).collect();
         group::linked(
             n,
             &above,
-            Linkage { least: 0.0, cut: options.threshold - absent, source, closeness: None, grouping: options.grouping },
+            Linkage { least: 0.0, cut: options.threshold - absent, apart, closeness: None, grouping: options.grouping },
         )
     };
     let (entity, n_entities) = group::numbered(&first);

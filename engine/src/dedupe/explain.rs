@@ -29,6 +29,8 @@ pub struct Explained {
     pub probability: f64,
     /// Whether any key brought them together; the rest of the answer is right all the same.
     pub is_candidate: bool,
+    /// Identifier that makes them one, by its place.
+    pub by: Option<usize>,
     /// Comparisons in the order of `Resolution::comparisons`; with the prior their bits add up to the log odds.
     pub parts: Vec<Part>,
 }
@@ -71,6 +73,7 @@ pub(super) fn explained(work: &Work<'_>, weights: &Weights, (a, b): (u32, u32)) 
         b,
         probability: probability(weights.of_pair(records, &work.comparisons, pattern, (a, b))),
         is_candidate: work.pairs.binary_search(&(a, b)).is_ok(),
+        by: None,
         parts: (0..work.comparisons.len()).map(part).collect(),
     }
 }

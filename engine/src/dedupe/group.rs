@@ -16,6 +16,9 @@ pub(super) struct Link {
     pub(super) closeness: f64,
 }
 
+/// Says of two records that they are never one.
+pub(super) type Apart<'a> = dyn Fn(u32, u32) -> bool + Sync + 'a;
+
 /// Closeness of two records.
 pub(super) type Closeness<'a> = dyn Fn(u32, u32) -> f64 + Sync + 'a;
 
@@ -39,8 +42,8 @@ pub(super) struct Linkage<'a> {
     pub(super) least: f64,
     /// Mean closeness over all pairs of two groups from which they are one.
     pub(super) cut: f64,
-    /// Source of every record, where no entity has two records of one.
-    pub(super) source: Option<&'a [u16]>,
+    /// Says which records are in no entity together: those of one clean source.
+    pub(super) apart: Option<&'a Apart<'a>>,
     /// Gives the closeness of any two records of a small component; without it pairs that are not among the links have closeness 0.
     pub(super) closeness: Option<&'a Closeness<'a>>,
     pub(super) grouping: Grouping,
@@ -84,13 +87,17 @@ pub(super) fn linked(n: usize, links: &[Link], linkage: Linkage<'_>) -> Vec<u32>
     let parted = |(members, links): &Linked<'_>| -> Vec<Vec<u32>> {
         let records: Vec<u32> = members.iter().map(|(_, record)| *record).collect();
         let mut links = within(&records, links, linkage.closeness);
-        if let Some(source) = linkage.source {
-            links.retain(|(one, other, _)| source[records[*one as usize] as usize] != source[records[*other as usize] as usize]);
+        let apart = linkage.apart.map(|apart| {
+            let records = &records;
+            move |one: u32, other: u32| apart(records[one as usize], records[other as usize])
+        });
+        let apart: Option<&Apart<'_>> = apart.as_ref().map(|apart| apart as &Apart<'_>);
+        if let Some(apart) = apart {
+            links.retain(|(one, other, _)| !apart(*one, *other));
         }
-        let source_of = |place: u32| linkage.source.map(|source| source[records[place as usize] as usize]);
-        let mut groups = part(records.len(), &links, linkage.cut, &source_of);
+        let mut groups = part(records.len(), &links, linkage.cut, apart);
         if linkage.grouping == Grouping::Correlation {
-            groups = Component { n: records.len(), links: &links, cut: linkage.cut, source: &source_of }.improved(groups);
+            groups = Component { n: records.len(), links: &links, cut: linkage.cut, apart }.improved(groups);
         }
         groups.into_iter().map(|group| group.into_iter().map(|place| records[place as usize]).collect()).collect()
     };
@@ -144,7 +151,7 @@ fn root(parent: &mut [u32], mut record: u32) -> u32 {
 }
 
 /// Average link of one component over its links, the closest merge first; pairs without a link have closeness 0.
-fn part(n: usize, links: &[(u32, u32, f64)], cut: f64, source: &dyn Fn(u32) -> Option<u16>) -> Vec<Vec<u32>> {
+fn part(n: usize, links: &[(u32, u32, f64)], cut: f64, apart: Option<&Apart<'_>>) -> Vec<Vec<u32>> {
     let mut groups: Vec<Vec<u32>> = (0..n as u32).map(|place| vec![place]).collect();
     let mut near: Vec<BTreeMap<u32, f64>> = vec![BTreeMap::new(); n];
     let mut heap = BinaryHeap::new();
@@ -165,7 +172,7 @@ fn part(n: usize, links: &[(u32, u32, f64)], cut: f64, source: &dyn Fn(u32) -> O
         if (sum / (groups[one].len() * groups[other].len()) as f64).to_bits() != merge.mean.to_bits() {
             continue;
         }
-        if has_one_source(&groups[one], &groups[other], source) {
+        if are_apart(&groups[one], &groups[other], apart) {
             near[one].remove(&merge.other);
             near[other].remove(&merge.one);
             continue;
@@ -193,9 +200,9 @@ fn part(n: usize, links: &[(u32, u32, f64)], cut: f64, source: &dyn Fn(u32) -> O
     groups
 }
 
-/// Says whether two groups hold records of one source.
-fn has_one_source(one: &[u32], other: &[u32], source: &dyn Fn(u32) -> Option<u16>) -> bool {
-    one.iter().any(|place| source(*place).is_some_and(|of| other.iter().any(|beside| source(*beside) == Some(of))))
+/// Says whether two groups hold records that are never one.
+fn are_apart(one: &[u32], other: &[u32], apart: Option<&Apart<'_>>) -> bool {
+    apart.is_some_and(|apart| one.iter().any(|a| other.iter().any(|b| apart(*a, *b))))
 }
 
 /// A merge to come: the closest first, then that of the first records.

@@ -26,6 +26,7 @@ mod exact;
 mod explain;
 mod group;
 mod hash;
+mod identify;
 mod quality;
 mod records;
 mod review;
@@ -38,10 +39,12 @@ mod text;
 mod texts;
 mod weigh;
 
+pub use compare::Alike;
 pub use edges::{Edge, EdgeGroups, EdgeOptions, entities_of_edges};
 pub use exact::{ExactOptions, RowClasses, RowHashes};
 pub use explain::{Explained, Part, Weakest};
 pub use group::Grouping;
+pub use identify::{Doubt, Doubted};
 pub use quality::{Estimate, Expected};
 pub use records::{ColumnBuilder, Content, MISSING, RecordColumn, Records};
 pub use review::{Answer, Drawn, Stratum};
@@ -51,7 +54,8 @@ pub use text::{Bands, NearPair, NearTexts, NoTexts, Parts, Shelf, ShelvedTexts, 
 pub use texts::Texts;
 
 use compare::Comparison;
-use group::{Link, Linkage};
+use group::{Apart, Link, Linkage};
+use identify::Identified;
 use quality::{Judged, Shares};
 use review::{Looked, Review};
 use rivals::Rivals;
@@ -113,6 +117,10 @@ pub struct Resolution {
     pub n_entities: usize,
     /// Pairs of 1 % probability or more, the likeliest first.
     pub pairs: Vec<Pair>,
+    /// Identifier that makes each of these pairs one, by its place; none where cells were weighed.
+    pub by: Vec<Option<usize>>,
+    /// Values of identifiers that were not believed, in the order of the identifiers.
+    pub doubted: Vec<Doubted>,
     /// What each comparison adds to the log odds of each of these pairs (bits), comparisons in the order of [`Resolution::comparisons`].
     pub adds: Vec<Vec<f32>>,
     /// What each compared column says.
@@ -147,7 +155,7 @@ pub struct Resolution {
 #[must_use]
 pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() -> bool + Sync)) -> Option<Resolution> {
     let order = records.canonical_order();
-    let (shaped, notes) = shape::shaped(records.ordered(&order), options.crosses);
+    let (shaped, notes) = shape::shaped(records.ordered(&order).with_exact_identifiers(), options.crosses);
     let work = Work::of(&shaped, options, stopped)?;
     let place = if options.answers.is_empty() && options.explain.is_empty() { Vec::new() } else { places(&order) };
     let at = |row: u32| place[row as usize];
@@ -175,10 +183,18 @@ pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() ->
     let asked = |a: u32, b: u32| {
         let is_turned = at(a) > at(b);
         let mut explained = explain::explained(&work, &found.weights, (at(a), at(b)));
+        if let Some(identified) = &found.identified {
+            explained.by = identified.by(at(a), at(b));
+            explained.probability = explained.probability.max(identified.believed(at(a), at(b)));
+        }
         explained.parts.iter_mut().filter(|_| is_turned).for_each(|part| part.cells.reverse());
         explained
     };
     let pairs = best_first(&found.scored, LEAST_SHOWN);
+    let by = |pair: &&Scored| found.identified.as_ref().and_then(|identified| identified.by(pair.a, pair.b));
+    let by = pairs.iter().map(by).collect();
+    let back_doubted = |doubted: &Doubted| Doubted { example: ends(doubted.example.0, doubted.example.1), ..doubted.clone() };
+    let doubted = found.identified.iter().flat_map(|identified| &identified.doubted).map(back_doubted).collect();
     let adds_of = |at: usize| {
         let adds = |pair: &&Scored| found.weights.adds(at, &shaped, &work.comparisons, pair.pattern, (pair.a, pair.b)) as f32;
         pairs.par_iter().map(adds).collect()
@@ -188,6 +204,8 @@ pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() ->
         entity,
         n_entities,
         pairs: pairs.into_par_iter().map(back).collect(),
+        by,
+        doubted,
         adds,
         comparisons: found.weights.said(&shaped, &work.comparisons),
         prior: found.weights.prior / std::f64::consts::LN_2,
@@ -244,6 +262,7 @@ struct Found {
     weights: Weights,
     scored: Vec<Scored>,
     entity: Vec<u32>,
+    identified: Option<Identified>,
     is_clean: Option<bool>,
     expected: Expected,
     review: Review,
@@ -322,27 +341,39 @@ impl<'a> Work<'a> {
             let log_odds = may_be_held.then(|| weights.of_pair(self.records, &self.comparisons, pattern, (a, b)))?;
             (log_odds > LEAST_HELD).then_some(Scored { a, b, pattern, log_odds })
         };
-        let scored: Vec<Scored> = self.pairs.par_iter().zip(&self.patterns).filter_map(of_pair).collect();
-        let score = |a: u32, b: u32| match scored.binary_search_by_key(&(a, b), |pair| (pair.a, pair.b)) {
+        let mut scored: Vec<Scored> = self.pairs.par_iter().zip(&self.patterns).filter_map(of_pair).collect();
+        let clean = (is_clean == Some(true)).then_some(&*self.records.source);
+        let identified = (!self.records.identifiers.is_empty()).then(|| self.identify(&weights, clean));
+        if let Some(identified) = &identified {
+            scored = self.believed(scored, identified, &weights);
+        }
+        let own = |a: u32, b: u32| match scored.binary_search_by_key(&(a, b), |pair| (pair.a, pair.b)) {
             Ok(at) => scored[at].log_odds,
             Err(_) => weights.of_pair(self.records, &self.comparisons, self.pattern_of(a, b), (a, b)),
         };
+        let score = |a: u32, b: u32| identified.as_ref().map_or_else(|| own(a, b), |identified| identified.score((a, b), self, &weights));
         let n = self.records.len();
+        let linkage =
+            Linkage { least: tempered(LEAST_LINKED), cut: options.threshold, apart: None, closeness: None, grouping: options.grouping };
         let entity = if is_clean_pair {
             let likely = best_first(&scored, options.threshold);
-            group::one_to_one(n, likely.iter().map(|pair| (pair.a, pair.b)))
+            let links = identified.iter().flat_map(|identified| identified.links.iter().map(|(a, b, _)| (*a, *b)));
+            group::one_to_one(n, links.chain(likely.iter().map(|pair| (pair.a, pair.b))))
+        } else if let Some(identified) = &identified {
+            let closeness = |one: u32, other: u32| tempered(identified.between((one, other), self, &weights));
+            let joined = identified.joined(&scored);
+            let links: Vec<Link> = joined.par_iter().map(|&(a, b)| Link { a, b, closeness: closeness(a, b) }).collect();
+            let apart = |one: u32, other: u32| identified.share_a_source(one, other);
+            let apart: Option<&Apart<'_>> = clean.is_some().then_some(&apart);
+            let of_group = group::linked(identified.n_groups(), &links, Linkage { apart, closeness: Some(&closeness), ..linkage });
+            identified.group.iter().map(|group| identified.first[of_group[*group as usize] as usize]).collect()
         } else {
             let links: Vec<Link> =
                 scored.par_iter().map(|pair| Link { a: pair.a, b: pair.b, closeness: tempered(pair.log_odds) }).collect();
-            let closeness = |a: u32, b: u32| tempered(score(a, b));
-            let linkage = Linkage {
-                least: tempered(LEAST_LINKED),
-                cut: options.threshold,
-                source: (is_clean == Some(true)).then_some(&*self.records.source),
-                closeness: Some(&closeness),
-                grouping: options.grouping,
-            };
-            group::linked(n, &links, linkage)
+            let closeness = |a: u32, b: u32| tempered(own(a, b));
+            let apart = clean.map(|source| move |a: u32, b: u32| source[a as usize] == source[b as usize]);
+            let apart = apart.as_ref().map(|apart| apart as &Apart<'_>);
+            group::linked(n, &links, Linkage { apart, closeness: Some(&closeness), ..linkage })
         };
         let unscored = quality::unscored(&entity, &scored, &score);
         let shares = Shares::of(n, &scored, is_clean_pair);
@@ -351,7 +382,21 @@ impl<'a> Work<'a> {
         let review = looked.review(&judged, options.n_review, answers, options.seed);
         let expected = review.expected.unwrap_or_else(|| judged.expected());
         let weakest = explain::weakest(&entity, &scored, &unscored);
-        Some(Found { weights, scored, entity, is_clean, expected, review, weakest })
+        Some(Found { weights, scored, entity, identified, is_clean, expected, review, weakest })
+    }
+
+    /// Returns the scored pairs as likely as identifiers make them, and with the pairs that a value makes one.
+    fn believed(&self, mut scored: Vec<Scored>, identified: &Identified, weights: &Weights) -> Vec<Scored> {
+        let is_known = |(a, b, _): &&(u32, u32, usize)| scored.binary_search_by_key(&(*a, *b), |pair| (pair.a, pair.b)).is_ok();
+        let unknown: Vec<&(u32, u32, usize)> = identified.links.iter().filter(|link| !is_known(link)).collect();
+        let of_link = |&&(a, b, _): &&(u32, u32, usize)| {
+            let pattern = self.pattern_of(a, b);
+            Scored { a, b, pattern, log_odds: 0.0 }
+        };
+        scored.extend(unknown.iter().map(of_link).collect::<Vec<Scored>>());
+        scored.par_sort_unstable_by_key(|pair| (pair.a, pair.b));
+        scored.par_iter_mut().for_each(|pair| pair.log_odds = identified.score((pair.a, pair.b), self, weights));
+        scored
     }
 
     fn fit(&self, options: &DedupeOptions, has_rivals: bool) -> Weights {

@@ -102,6 +102,8 @@ pub struct Records {
     pub n_sources: usize,
     /// What names the records, where something does: it orders those whose cells are all equal.
     pub id: Option<RecordColumn>,
+    /// Columns whose equal cells make records one, whatever else they hold, the most trusted first; as a rule they are compared too.
+    pub identifiers: Vec<RecordColumn>,
 }
 
 impl Records {
@@ -116,7 +118,12 @@ impl Records {
     pub fn canonical_order(&self) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.len() as u32).collect();
         let by_cells = |a: u32, b: u32| {
-            let codes = self.columns.iter().chain(&self.id).map(|column| column.codes[a as usize].cmp(&column.codes[b as usize]));
+            let codes = self
+                .columns
+                .iter()
+                .chain(&self.identifiers)
+                .chain(&self.id)
+                .map(|column| column.codes[a as usize].cmp(&column.codes[b as usize]));
             self.source[a as usize].cmp(&self.source[b as usize]).then(codes.fold(Ordering::Equal, Ordering::then))
         };
         order.par_sort_by(|&a, &b| by_cells(a, b));
@@ -139,7 +146,23 @@ impl Records {
             source: order.iter().map(|&row| self.source[row as usize]).collect(),
             n_sources: self.n_sources,
             id: self.id.as_ref().map(ordered),
+            identifiers: self.identifiers.iter().map(ordered).collect(),
         }
+    }
+
+    /// Says whether a column is an identifier.
+    pub(super) fn is_identifier(&self, name: &str) -> bool {
+        self.identifiers.iter().any(|of| of.name == name)
+    }
+
+    /// Compares identifiers as they are written.
+    pub(super) fn with_exact_identifiers(mut self) -> Self {
+        for column in &mut self.columns {
+            if let Some(of) = self.identifiers.iter().find(|of| of.name == column.name) {
+                column.clone_from(of);
+            }
+        }
+        self
     }
 
     /// Returns whether there are none.

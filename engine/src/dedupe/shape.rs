@@ -32,7 +32,7 @@ pub(super) fn shaped(mut records: Records, crosses: bool) -> (Records, Vec<Strin
         }
         usable
     });
-    without_parts(&mut columns, &mut notes);
+    without_parts(&mut columns, &mut notes, &|name| records.is_identifier(name));
     (Records { columns, id: None, ..records }, notes)
 }
 
@@ -114,8 +114,8 @@ fn align(records: &Records, columns: &mut Vec<RecordColumn>, notes: &mut Vec<Str
     }
 }
 
-/// Takes out of each column the words that finer columns beside it hold.
-fn without_parts(columns: &mut Vec<RecordColumn>, notes: &mut Vec<String>) {
+/// Takes out of each column the words that finer columns beside it hold, but of those that are kept as they are.
+fn without_parts(columns: &mut Vec<RecordColumn>, notes: &mut Vec<String>, is_kept: &dyn Fn(&str) -> bool) {
     /// Share of records with both in which the words of the part are words of the whole.
     const LEAST_HELD: f64 = 0.8;
     /// Records that are asked, at even steps, of many.
@@ -137,7 +137,7 @@ fn without_parts(columns: &mut Vec<RecordColumn>, notes: &mut Vec<String>) {
     let mut parts: Vec<Vec<usize>> = vec![Vec::new(); n];
     for whole in 0..n {
         for part in 0..n {
-            if whole == part || !is_text(&columns[whole]) || !is_text(&columns[part]) {
+            if whole == part || is_kept(&columns[whole].name) || !is_text(&columns[whole]) || !is_text(&columns[part]) {
                 continue;
             }
             let (is_held, is_same) = holds(&columns[whole], &columns[part]);

@@ -10,13 +10,13 @@ use super::weigh::{Chance, Pattern, Weights, fit};
 use super::*;
 use crate::stats::{Purpose, Stream};
 
-const GIVEN: &[&str] =
+pub(super) const GIVEN: &[&str] =
     &["anna", "bruno", "carla", "dario", "elena", "fabio", "giulia", "hugo", "irene", "luca", "marta", "nino", "olga", "paolo"];
-const FAMILY: &[&str] = &[
+pub(super) const FAMILY: &[&str] = &[
     "rossi", "bianchi", "ferrari", "russo", "colombo", "ricci", "marino", "greco", "bruno", "gallo", "conti", "costa", "giordano", "rizzo",
 ];
 
-fn column(name: &str, cells: &[Option<String>]) -> RecordColumn {
+pub(super) fn column(name: &str, cells: &[Option<String>]) -> RecordColumn {
     let mut builder = ColumnBuilder::default();
     for cell in cells {
         builder.push(cell.as_deref()).expect("few texts");
@@ -57,10 +57,10 @@ fn records(rows: &[Vec<Option<String>>]) -> Records {
     let of = |at: usize| rows.iter().map(|row| row[at].clone()).collect::<Vec<_>>();
     let columns = ["given", "family", "born", "postcode"].iter().enumerate().map(|(at, name)| column(name, &of(at))).collect();
     let id = column("id", &(0..rows.len()).map(|row| Some(format!("{row:06}"))).collect::<Vec<_>>());
-    Records { columns, source: vec![0; rows.len()], n_sources: 1, id: Some(id) }
+    Records { columns, source: vec![0; rows.len()], n_sources: 1, id: Some(id), identifiers: Vec::new() }
 }
 
-const OPTIONS: DedupeOptions = DedupeOptions {
+pub(super) const OPTIONS: DedupeOptions = DedupeOptions {
     crosses: false,
     is_clean: None,
     threshold: 0.5,
@@ -142,7 +142,7 @@ fn levels_of_many_pairs_are_those_of_each() {
     let born = (0..short.len()).map(|at| (at % 9 > 0).then(|| format!("19{:02}-{:02}-{:02}", at % 11, 1 + at % 5, 1 + at % 13)));
     let columns = vec![column("short", &short), column("words", &words.collect::<Vec<_>>()), column("born", &born.collect::<Vec<_>>())];
     let n = short.len() as u32;
-    let records = Records { columns, source: vec![0; short.len()], n_sources: 1, id: None };
+    let records = Records { columns, source: vec![0; short.len()], n_sources: 1, id: None, identifiers: Vec::new() };
     let pairs: Vec<(u32, u32)> = (0..n).flat_map(|a| (a..n).map(move |b| (a, b))).collect();
     let mut seen = BTreeSet::new();
     for (at, column) in records.columns.iter().enumerate() {
@@ -421,7 +421,7 @@ fn few_duplicates_among_neighbours_are_still_found() {
     let names = ["given", "family", "born", "postcode", "town", "street"];
     let columns = names.iter().enumerate().map(|(at, name)| column(name, &of(at))).collect();
     let id = column("id", &(0..rows.len()).map(|row| Some(format!("{row:06}"))).collect::<Vec<_>>());
-    let found = resolved(&Records { columns, source: vec![0; rows.len()], n_sources: 1, id: Some(id) });
+    let found = resolved(&Records { columns, source: vec![0; rows.len()], n_sources: 1, id: Some(id), identifiers: Vec::new() });
     let (said, meant) = (pairs_of(found.entity.iter()), pairs_of(truth.iter()));
     let f1 = 2.0 * said.intersection(&meant).count() as f64 / (said.len() + meant.len()) as f64;
     assert!(f1 > 0.9, "F1 {f1}: {} pairs for {}", said.len(), meant.len());

@@ -106,7 +106,7 @@ impl Weights {
     }
 
     /// Returns what one comparison adds: of equal texts more where they are rare, of words as much as their cosine lies between two levels.
-    fn of_cells(&self, at: usize, records: &Records, comparison: &Comparison, pattern: Pattern, pair: (u32, u32)) -> f64 {
+    pub(super) fn of_cells(&self, at: usize, records: &Records, comparison: &Comparison, pattern: Pattern, pair: (u32, u32)) -> f64 {
         let level = usize::from(pattern.level(at));
         let Some(&weight) = self.beside(at, pattern).get(level) else { return 0.0 };
         let codes = &records.columns[comparison.column].codes;

@@ -28,6 +28,7 @@ mod records;
 mod review;
 mod tables;
 mod text;
+mod timeline;
 
 /// Key that names the columns to compare.
 const FIELDS: &str = "fields";
@@ -45,6 +46,8 @@ const TEXT: &str = "text";
 const EXACT: &str = "exact";
 /// Key of the column of documents.
 const WITHIN: &str = "within";
+/// Key of the columns whose equal cells make records one.
+const IDENTIFIERS: &str = "identifiers";
 /// Key of the probability from which records are one.
 const THRESHOLD: &str = "threshold";
 
@@ -68,7 +71,7 @@ const CHECKED: &str = "checked";
 /// Names of columns that the tables add: where the input has one, of an earlier step say, it is not compared and gets another name.
 const IS_TAKEN: &[&str] = &["entity_id", "cluster_size"];
 /// Names that `id` cannot have either.
-const IS_TAKEN_FROM_ID: &[&str] = &["row", "source"];
+const IS_TAKEN_FROM_ID: &[&str] = &["row", "source", "nth", "time", "changed"];
 
 /// Records of one table.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +86,13 @@ const FIELDS_KEY: Key = Key {
     takes: Takes::ColumnList,
     default: None,
     about: "Columns to compare; all but the `id`, the sources and those whose cells hardly ever repeat where absent",
+};
+
+const IDENTIFIERS_KEY: Key = Key {
+    name: IDENTIFIERS,
+    takes: Takes::ColumnList,
+    default: None,
+    about: "Columns that name who it was, a login, an address of mail, a device, the most trusted first: records with the same cell in one are one entity whatever else they lack, unless the cell is generic or shared by records that contradict each other (table `doubted`)",
 };
 
 const THRESHOLD_KEY: Key = Key {
@@ -148,7 +158,10 @@ const TRUSTED_KEY: Key = Key {
     about: "Sources in the order in which they are believed, for columns whose rule is `trusted`; others come last",
 };
 
-const TIME_KEY: Key = Key { about: "Column of time: which record is the latest, for columns whose rule is `most_recent`", ..keys::TIME };
+const TIME_KEY: Key = Key {
+    about: "Column of time: when a record was. Table `timeline` then tells entities in that order, `moved` which of their cells changed; it is what the rule `most_recent` goes by",
+    ..keys::TIME
+};
 
 const BASELINE_KEY: Key = Key {
     name: BASELINE,
@@ -189,7 +202,7 @@ const TABLES: &[TableDoc] = &[
     },
     TableDoc {
         name: "pairs",
-        about: "pairs and their score: probability of a match from 1 % up and what each column adds (bits), or Jaccard similarity, or as given; whether they are one entity",
+        about: "pairs and their score: probability of a match from 1 % up, the identifier that makes them one and what each column adds (bits), or Jaccard similarity, or as given; whether they are one entity",
     },
     TableDoc {
         name: "comparisons",
@@ -224,6 +237,18 @@ const TABLES: &[TableDoc] = &[
         about: "with `baseline`, what became of its entities: merged, split, grown, shrunk, new or gone, and how many records",
     },
     TableDoc {
+        name: "doubted",
+        about: "values of `identifiers` that were not believed: generic, shared by records that contradict each other, or at odds with another identifier; how many records, and two of them",
+    },
+    TableDoc {
+        name: "timeline",
+        about: "with `time`, every record that has one, entity by entity in order of time: its source, and which of its cells are others than before",
+    },
+    TableDoc {
+        name: "moved",
+        about: "with `time`, every cell of an entity that is another than before: what it was and when that was last seen, what it is and since when; changed, changed slightly, or back to what it was",
+    },
+    TableDoc {
         name: "verdict",
         about: "how it was looked for, records, entities, pairs looked at, expected matches, precision, recall and F1 with intervals, whether there is enough to go by: one row",
     },
@@ -245,6 +270,7 @@ impl JobKind for Dedupe {
             WITHIN_KEY,
             FIELDS_KEY,
             keys::EXCLUDE,
+            IDENTIFIERS_KEY,
             EXACT_KEY,
             TEXT_KEY,
             EDGES_KEY,
@@ -296,6 +322,7 @@ impl JobKind for Link {
             Key { about: "Column that names a record, carried into the tables; it is not compared", ..keys::ID },
             FIELDS_KEY,
             keys::EXCLUDE,
+            IDENTIFIERS_KEY,
             Key {
                 name: CLEAN_SOURCES,
                 takes: Takes::Flag,
@@ -352,7 +379,7 @@ fn check(step: &StepSpec, input: &Schema, problems: &mut Problems) {
         problems.add(id.span.clone(), message, "taken", "give it another name with `rename` of the source");
     }
     if let Some(other) = [EDGES, EXACT, TEXT].into_iter().find(|key| step.is_written(key)) {
-        let no_probabilities = [REVIEW, CHECKED, EXPLAIN].map(|key| (key, "there are no probabilities"));
+        let no_probabilities = [REVIEW, CHECKED, EXPLAIN, IDENTIFIERS].map(|key| (key, "there are no probabilities"));
         let no_rules = [GOLDEN, TRUSTED, keys::TIME.name].map(|key| (key, "one row of each entity is kept as it is"));
         for (key, why) in no_probabilities.into_iter().chain(no_rules).filter(|(key, _)| step.is_written(key)) {
             problems.add(step.span(key), format!("`{key}` beside `{other}` says nothing: {why}"), "of records", "remove one of the two");
@@ -368,6 +395,21 @@ fn check(step: &StepSpec, input: &Schema, problems: &mut Problems) {
         text::check(how, step, input, problems);
     }
     baseline::check(step, problems);
+    for name in step.list(IDENTIFIERS) {
+        let role = if step.id.as_ref().is_some_and(|id| id.value == name.value) {
+            "id"
+        } else if source_column(step) == Some(&name.value) {
+            SOURCE_COLUMN
+        } else {
+            continue;
+        };
+        problems.add(
+            name.span.clone(),
+            format!("column `{}` stands in `{IDENTIFIERS}` and in `{role}`", name.value),
+            "both at once",
+            "remove it from one of the two: `id` names a row, an identifier whoever it is of",
+        );
+    }
     for field in step.list(FIELDS) {
         let role = if step.id.as_ref().is_some_and(|id| id.value == field.value) {
             "id"

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod beyond;
+mod channels;
 #[path = "../common/mod.rs"]
 mod common;
 mod kept;

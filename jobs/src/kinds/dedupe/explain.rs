@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, StringArray, UInt32Array, UInt64Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field};
-use gristmill_engine::dedupe::{Explained, Records, Said, Weakest};
+use gristmill_engine::dedupe::{Explained, RecordColumn, Records, Said, Weakest};
 
 use super::EXPLAIN;
 use super::given::{self, Given};
@@ -54,6 +54,7 @@ pub(super) fn pairs(records: &Records, step: &StepSpec, on: &StepRun<'_>) -> Res
 pub(super) struct Why<'a> {
     pub(super) grouped: &'a Grouped<'a>,
     pub(super) explained: &'a [Explained],
+    pub(super) identifiers: &'a [RecordColumn],
     pub(super) comparisons: &'a [Said],
     /// Log odds (bits) that two records drawn at random match.
     pub(super) prior: f64,
@@ -69,7 +70,14 @@ impl Why<'_> {
     }
 
     /// Says why a pair is one entity or not.
-    fn reason(&self, pair: &Explained) -> &'static str {
+    fn reason(&self, pair: &Explained) -> String {
+        if let (true, Some(by)) = (self.is_one(pair), pair.by) {
+            return format!("one: the same `{}`", self.identifiers[by].name);
+        }
+        self.by_cells(pair).to_owned()
+    }
+
+    fn by_cells(&self, pair: &Explained) -> &'static str {
         let is_likely = pair.probability >= self.threshold;
         match (self.is_one(pair), is_likely) {
             (true, true) => "one: likelier than `threshold`",
@@ -183,6 +191,6 @@ pub(super) fn weakest(
 
 /// Returns both tables of a way of looking that knows no probabilities: without rows.
 pub(super) fn nothing(grouped: &Grouped<'_>, members: &Members, id: Option<&(Field, ArrayRef)>) -> Result<[Table; 2], JobError> {
-    let why = Why { grouped, explained: &[], comparisons: &[], prior: 0.0, is_clean: false, threshold: 0.0 };
+    let why = Why { grouped, explained: &[], identifiers: &[], comparisons: &[], prior: 0.0, is_clean: false, threshold: 0.0 };
     Ok([weakest(grouped, members, &[], id)?, why.table(id)?])
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder, UInt32Array, UInt64Array};
-use arrow::compute::{cast, rank, take};
+use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::error::ArrowError;
 use gristmill_engine::dedupe::{ColumnBuilder, MISSING, RecordColumn};
@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::grouped::{Grouped, Members, OriginReading};
 use super::review::Asked;
+use super::timeline::{Moves, Times};
 use super::{GOLDEN, SOURCE_COLUMN, TRUSTED, carried_name, source_column};
 use crate::JobError;
 use crate::kinds::{Table, batch};
@@ -75,29 +76,18 @@ pub(super) fn check(step: &StepSpec, problems: &mut Problems) {
 }
 
 /// Which records go before others.
-pub(super) struct Precedence {
+struct Precedence<'a> {
     /// Place of every row in time, the latest the greatest; 0 where it has none.
-    recency: Vec<u32>,
+    recency: &'a [u32],
     /// Place of every source in `trusted`, the first the greatest; 0 for those that are not in it.
     trust: Vec<u32>,
 }
 
-impl Precedence {
-    /// Reads what the rules of a step need.
-    pub(super) fn of(grouped: &Grouped<'_>) -> Result<Self, JobError> {
-        let Grouped { step, on, origin, .. } = *grouped;
-        let schema = on.source.schema();
-        let is_asked = |word: &str| step.choices(GOLDEN).iter().any(|(_, rule)| rule == word);
-        let time = step.time.as_ref().filter(|_| is_asked("most_recent")).and_then(|time| schema.index_of(&time.value).ok());
-        let failed = |error: ArrowError| grouped.data(&format!("`time`: {error}"));
-        let recency = match time {
-            None => Vec::new(),
-            Some(at) => {
-                let cells = pass::carry(at, on.memory_bytes / 4, step, on)?;
-                let ranks = rank(&cells, None).map_err(failed)?;
-                ranks.into_iter().enumerate().map(|(row, rank)| if cells.is_valid(row) { rank } else { 0 }).collect()
-            }
-        };
+impl<'a> Precedence<'a> {
+    /// Finds out what the rules of a step need.
+    fn of(grouped: &Grouped<'_>, times: Option<&'a Times>) -> Result<Self, JobError> {
+        let Grouped { step, origin, .. } = *grouped;
+        let recency = times.map_or(&[][..], |times| &times.place);
         let trusted = step.list(TRUSTED);
         let mut trust = vec![0; origin.names.len()];
         for (place, name) in trusted.iter().enumerate().filter(|_| !origin.names.is_empty()) {
@@ -190,15 +180,17 @@ pub(super) struct Golden<'a> {
     /// The columns that were compared.
     pub(super) compared: &'a [RecordColumn],
     pub(super) members: &'a Members,
+    /// When every row was, where the step names a column of time.
+    pub(super) times: Option<&'a Times>,
 }
 
 impl Golden<'_> {
-    /// Every column of the input, one row for each entity; on the way the cells of pairs that people are asked about.
-    pub(super) fn tables(&self, asked: &mut Asked<'_>) -> Result<[Table; 2], JobError> {
+    /// Every column of the input, one row for each entity; on the way the cells of pairs that people are asked about, and of those that changed.
+    pub(super) fn tables(&self, asked: &mut Asked<'_>, moves: &mut Moves<'_>) -> Result<[Table; 2], JobError> {
         let Grouped { step, on, .. } = *self.grouped;
         let schema: SchemaRef = on.source.schema();
         let n = self.members.len();
-        let precedence = Precedence::of(self.grouped)?;
+        let precedence = Precedence::of(self.grouped, self.times)?;
         let sizes: UInt32Array = (0..n).map(|entity| self.members.rows(entity).len() as u32).collect();
         let mut columns: Vec<(Field, ArrayRef)> = vec![
             (
@@ -229,12 +221,13 @@ impl Golden<'_> {
             columns.push((field_of, take(&cells, &rows, None).map_err(failed)?));
             if !is_id && !OriginReading::is_of(step, name) {
                 asked.add(field, &cells).map_err(failed)?;
+                moves.add(name, &cells).map_err(failed)?;
             }
         }
         Ok([Table::one("golden", batch(columns)), Table::one("conflicts", conflicts.table())])
     }
 
-    fn kept(&self, rule: Rule, column: &RecordColumn, precedence: &Precedence) -> Vec<Kept> {
+    fn kept(&self, rule: Rule, column: &RecordColumn, precedence: &Precedence<'_>) -> Vec<Kept> {
         let origin = self.grouped.origin;
         let source = |row: u32| usize::from(origin.source[row as usize]);
         let recency = |row: u32| precedence.recency[row as usize];

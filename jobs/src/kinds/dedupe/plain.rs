@@ -5,8 +5,8 @@ use arrow::array::{Float64Array, UInt64Array};
 use super::baseline::Numbers;
 use super::golden::Conflicts;
 use super::grouped::{Grouped, Verdict};
-use super::tables::comparisons;
-use super::{explain, review};
+use super::tables::{comparisons, doubted};
+use super::{explain, review, timeline};
 use crate::JobError;
 use crate::kinds::{Table, batch};
 
@@ -47,6 +47,8 @@ pub(super) fn tables(
     tables.extend(review::nothing(grouped, id.as_ref())?);
     tables.extend(explain::nothing(grouped, &members, id.as_ref())?);
     tables.push(numbers.table());
+    tables.push(doubted(grouped, &[], &[], id.as_ref())?);
+    tables.extend(timeline::nothing(id.as_ref()));
     tables.push(Table::one("verdict", verdict.table(grouped)));
     Ok((tables, by_cause.into_iter().chain(numbers.said()).collect()))
 }

@@ -9,13 +9,13 @@ use rayon::prelude::*;
 
 use super::grouped::{Grouped, Origin, OriginReading};
 use super::tables::Found;
-use super::{CLEAN_SOURCES, FIELDS, REVIEW, THRESHOLD, crosses, explain, grouping, is_added, review};
+use super::{CLEAN_SOURCES, FIELDS, IDENTIFIERS, REVIEW, THRESHOLD, crosses, explain, grouping, is_added, review};
 use crate::JobError;
 use crate::error::Exit;
 use crate::kinds::{JobKind, StepOutcome, StepRun};
 use crate::manifest::LeftOut;
 use crate::pass;
-use crate::spec::StepSpec;
+use crate::spec::{Spanned, StepSpec};
 use crate::terminal::count;
 
 /// What the rows came to.
@@ -34,12 +34,16 @@ struct Reading {
     name: String,
     role: Role,
     builder: ColumnBuilder,
+    /// Its cells as an identifier, where it is one.
+    identifier: Option<ColumnBuilder>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Compared,
     Id,
+    /// Names who it was, and is not compared.
+    Identifier,
 }
 
 impl Rows {
@@ -57,15 +61,21 @@ impl Rows {
             let put = |(column, pieces): (&mut Reading, Vec<ArrayRef>)| pieces.iter().try_for_each(|piece| column.put(piece));
             columns.par_iter_mut().zip(pieces).try_for_each(put).map_err(data)?;
             n_rows += rows;
-            let held: u64 = columns.iter().map(|column| column.builder.bytes() as u64).sum::<u64>() + origin.bytes();
+            let held: u64 = columns.iter().map(Reading::bytes).sum::<u64>() + origin.bytes();
             within_budget(held, n_rows, projection.len(), step, on)
         })?;
-        let bytes = columns.iter().map(|column| column.builder.bytes() as u64).sum();
+        let bytes = columns.iter().map(Reading::bytes).sum();
+        let identifier = |name: &Spanned<String>| {
+            let column = columns.iter_mut().find(|column| column.name == name.value)?;
+            column.identifier.take().map(|builder| builder.finish_exact(&name.value))
+        };
+        let identifiers: Vec<RecordColumn> = step.list(IDENTIFIERS).iter().filter_map(identifier).collect();
         let mut found: Vec<(Role, RecordColumn)> = columns.into_par_iter().map(|column| (column.role, column.finish())).collect();
         let id = found.iter().position(|(of, _)| *of == Role::Id).map(|at| found.remove(at).1);
         let origin = origin.finish(n_rows).map_err(data)?;
         let is_named = !step.list(FIELDS).is_empty();
-        let mut compared: Vec<RecordColumn> = found.into_iter().map(|(_, column)| column).collect();
+        let is_compared = |(role, column): (Role, RecordColumn)| (role == Role::Compared).then_some(column);
+        let mut compared: Vec<RecordColumn> = found.into_iter().filter_map(is_compared).collect();
         if !is_named {
             compared.retain(|column| {
                 let is_key = column.is_key();
@@ -79,7 +89,7 @@ impl Rows {
             return Err(data("no column is left to compare: cells of none repeat; name some with `fields`".to_owned()));
         }
         let n_compared = compared.len();
-        let records = Records { columns: compared, source: origin.source.clone(), n_sources: origin.names.len().max(1), id };
+        let records = Records { columns: compared, source: origin.source.clone(), n_sources: origin.names.len().max(1), id, identifiers };
         Ok(Self { records, origin, left_out, n_compared, bytes })
     }
 }
@@ -89,8 +99,12 @@ impl Reading {
     fn finish(self) -> RecordColumn {
         match self.role {
             Role::Compared => self.builder.finish(&self.name),
-            Role::Id => self.builder.finish_exact(&self.name),
+            Role::Id | Role::Identifier => self.builder.finish_exact(&self.name),
         }
+    }
+
+    fn bytes(&self) -> u64 {
+        (self.builder.bytes() + self.identifier.as_ref().map_or(0, ColumnBuilder::bytes)) as u64
     }
 
     fn put(&mut self, cells: &ArrayRef) -> Result<(), String> {
@@ -98,7 +112,14 @@ impl Reading {
         for word in words.as_string::<i32>() {
             // NaN is how numbers say that there is none.
             let word = word.filter(|word| !(*word == "NaN" && cells.data_type().is_floating()));
-            self.builder.push(word).map_err(|error| error.to_string())?;
+            if self.role != Role::Identifier {
+                self.builder.push(word).map_err(|error| error.to_string())?;
+            }
+            if let Some(identifier) = &mut self.identifier {
+                // Letters and marks count here, case and what stands around does not.
+                let word = word.map(|word| word.trim().to_lowercase());
+                identifier.push(word.as_deref()).map_err(|error| error.to_string())?;
+            }
         }
         Ok(())
     }
@@ -107,6 +128,7 @@ impl Reading {
 /// Returns the columns to read, and those that cannot be.
 fn roles(step: &StepSpec, schema: &Schema) -> (Vec<Reading>, Vec<LeftOut>) {
     let (mut columns, mut left_out) = (Vec::new(), Vec::new());
+    let is_identifier = |name: &str| step.list(IDENTIFIERS).iter().any(|named| named.value == name);
     for (at, field) in schema.fields().iter().enumerate() {
         let name = field.name();
         let role = if step.id.as_ref().is_some_and(|id| id.value == *name) {
@@ -115,18 +137,24 @@ fn roles(step: &StepSpec, schema: &Schema) -> (Vec<Reading>, Vec<LeftOut>) {
             continue;
         } else {
             let fields = step.list(FIELDS);
-            let is_asked = fields.is_empty() || fields.iter().any(|field| field.value == *name);
-            if !is_asked || step.exclude.iter().any(|left| left.value == *name) {
+            // When a record was says nothing of whose it is.
+            let is_time = step.time.as_ref().is_some_and(|time| time.value == *name);
+            let is_asked = (fields.is_empty() && !is_time) || fields.iter().any(|field| field.value == *name);
+            if is_asked && !step.exclude.iter().any(|left| left.value == *name) {
+                Role::Compared
+            } else if is_identifier(name) {
+                Role::Identifier
+            } else {
                 continue;
             }
-            Role::Compared
         };
         if field.data_type().is_nested() || matches!(field.data_type(), DataType::Binary | DataType::LargeBinary) {
             let words = columns::type_words(field.data_type());
             left_out.push(left(name, &words, "only texts, numbers and dates can be compared".to_owned()));
             continue;
         }
-        columns.push(Reading { at, name: name.clone(), role, builder: ColumnBuilder::default() });
+        let identifier = is_identifier(name).then(ColumnBuilder::default);
+        columns.push(Reading { at, name: name.clone(), role, builder: ColumnBuilder::default(), identifier });
     }
     (columns, left_out)
 }

@@ -132,7 +132,7 @@ fn as_csv(columns: Vec<(Field, ArrayRef)>) -> Result<Vec<u8>, ArrowError> {
 }
 
 /// Returns numbers without a fraction as whole ones: a column of codes with missing cells may have been read as numbers with one.
-fn whole_numbers(cells: &ArrayRef) -> Result<Option<ArrayRef>, ArrowError> {
+pub(super) fn whole_numbers(cells: &ArrayRef) -> Result<Option<ArrayRef>, ArrowError> {
     /// Beyond which numbers have gaps.
     const MOST: f64 = 9_007_199_254_740_992.0;
     let numbers = cast(cells, &DataType::Float64)?;

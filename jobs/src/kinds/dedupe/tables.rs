@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float32Array, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field};
-use gristmill_engine::dedupe::{Estimate, Pair, Records, Resolution, Said};
+use gristmill_engine::dedupe::{Doubt, Doubted, Estimate, Pair, RecordColumn, Records, Resolution, Said};
 
 use super::baseline::Numbers;
 use super::explain::{self, Why};
 use super::golden::Golden;
 use super::grouped::{Grouped, Verdict};
 use super::review::{self, Asked};
+use super::timeline::{Moves, Times};
 use super::{THRESHOLD, sentence, source_column};
 use crate::JobError;
 use crate::kinds::{Table, batch};
-use crate::terminal::counted;
+use crate::spec::listed;
+use crate::terminal::{count, counted};
 
 /// A resolution and what it was made of.
 pub(super) struct Found<'a> {
@@ -34,8 +36,10 @@ impl Found<'_> {
         let numbers = Numbers::of(&self.grouped, &members, id.as_ref())?;
         let grouped = &Grouped { numbers: numbers.of_entity.as_deref(), ..self.grouped };
         let mut asked = Asked::new(&self.found.drawn);
-        let golden = Golden { grouped, compared: &self.records.columns, members: &members };
-        let [golden, conflicts] = golden.tables(&mut asked)?;
+        let times = Times::of(grouped)?;
+        let mut moves = Moves::new(grouped, self.records, &members, times.as_ref());
+        let golden = Golden { grouped, compared: &self.records.columns, members: &members, times: times.as_ref() };
+        let [golden, conflicts] = golden.tables(&mut asked, &mut moves)?;
         let (entities, classes, by_cause) = grouped.entities(&members, id.as_ref())?;
         let mut tables = vec![
             golden,
@@ -50,6 +54,7 @@ impl Found<'_> {
         let why = Why {
             grouped,
             explained: &self.found.explained,
+            identifiers: &self.records.identifiers,
             comparisons: &self.found.comparisons,
             prior: self.found.prior,
             is_clean: self.found.is_clean == Some(true),
@@ -58,8 +63,11 @@ impl Found<'_> {
         tables.push(explain::weakest(grouped, &members, &self.found.weakest, id.as_ref())?);
         tables.push(why.table(id.as_ref())?);
         tables.push(numbers.table());
+        tables.push(doubted(grouped, &self.found.doubted, &self.records.identifiers, id.as_ref())?);
+        let moved = moves.said();
+        tables.extend(moves.tables(id.as_ref())?);
         tables.push(Table::one("verdict", self.verdict()));
-        Ok((tables, by_cause.into_iter().chain(numbers.said()).chain(why.said(id.as_ref())).collect()))
+        Ok((tables, by_cause.into_iter().chain(numbers.said()).chain(moved).chain(why.said(id.as_ref())).collect()))
     }
 
     fn pairs(&self, id: Option<&(Field, ArrayRef)>) -> Result<RecordBatch, JobError> {
@@ -67,6 +75,8 @@ impl Found<'_> {
         let row = |of: fn(&Pair) -> u32| pairs.iter().map(|pair| u64::from(of(pair))).collect::<UInt64Array>();
         let score = pairs.iter().map(|pair| pair.probability).collect();
         let mut columns = self.grouped.pairs(row(|pair| pair.a), row(|pair| pair.b), score, id)?;
+        let by: StringArray = self.found.by.iter().map(|by| by.map(|at| self.records.identifiers[at].name.as_str())).collect();
+        columns.push((Field::new("identifier", DataType::Utf8, true), Arc::new(by)));
         for (said, adds) in self.found.comparisons.iter().zip(&self.found.adds) {
             let adds = Float32Array::from(adds.clone());
             columns.push((Field::new(format!("{}_bits", said.column), DataType::Float32, false), Arc::new(adds)));
@@ -112,6 +122,29 @@ impl Found<'_> {
         .table(&self.grouped)
     }
 
+    /// Says what identifiers did, where there are any.
+    fn identified(&self) -> Option<String> {
+        let found = self.found;
+        let names: Vec<String> = self.records.identifiers.iter().map(|column| format!("`{}`", column.name)).collect();
+        let n_of = |doubt: Doubt| found.doubted.iter().filter(|doubted| doubted.doubt == doubt).count() as u64;
+        let whose = [
+            (n_of(Doubt::Generic), "generic"),
+            (n_of(Doubt::Shared), "shared by records that contradict each other"),
+            (n_of(Doubt::Apart), "at odds with another identifier"),
+        ];
+        let whose: Vec<String> = whose.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{} {why}", count(*n))).collect();
+        let doubted = if whose.is_empty() {
+            "All of their values were believed".to_owned()
+        } else {
+            format!("Values not believed (`doubted`): {}", whose.join(", "))
+        };
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        (!names.is_empty()).then(|| {
+            let n = found.by.iter().filter(|by| by.is_some()).count() as u64;
+            format!("{} one by an identifier ({}), before anything was weighed. {doubted}.", are(n), listed(&names))
+        })
+    }
+
     /// Returns what a person should know.
     pub(super) fn notes(&self) -> Vec<String> {
         let found = self.found;
@@ -143,6 +176,7 @@ impl Found<'_> {
             let column = source_column(self.grouped.step).unwrap_or_default();
             notes.push(format!("Each source of `{column}` is taken to hold each thing once; `clean_sources = false` says otherwise."));
         }
+        notes.extend(self.identified());
         if found.n_unseen > 0 {
             notes.push(format!(
                 "Up to {} that share a key with more than {} and no finer one were not looked at.",
@@ -153,6 +187,37 @@ impl Found<'_> {
         notes.extend(found.notes.iter().map(|note| format!("{}.", capital(note))));
         notes
     }
+}
+
+/// Values of identifiers that were not believed, and two records of each.
+pub(super) fn doubted(
+    grouped: &Grouped<'_>,
+    doubted: &[Doubted],
+    identifiers: &[RecordColumn],
+    id: Option<&(Field, ArrayRef)>,
+) -> Result<Table, JobError> {
+    let text = |name: &str, of: &dyn Fn(&Doubted) -> String| -> (Field, ArrayRef) {
+        (Field::new(name, DataType::Utf8, false), Arc::new(doubted.iter().map(|one| Some(of(one))).collect::<StringArray>()))
+    };
+    let whole = |name: &str, of: fn(&Doubted) -> u64| -> (Field, ArrayRef) {
+        (Field::new(name, DataType::UInt64, false), Arc::new(doubted.iter().map(of).collect::<UInt64Array>()))
+    };
+    let row = |of: fn(&Doubted) -> u32| doubted.iter().map(|one| u64::from(of(one))).collect::<UInt64Array>();
+    let mut columns = vec![
+        text("identifier", &|one| identifiers[one.identifier].name.clone()),
+        text("value", &|one| one.value.clone()),
+        text("why", &|one| one.doubt.word().to_owned()),
+        whole("n_records", |one| one.n_records),
+        whole("n_pairs", |one| one.n_held),
+        whole("n_contradict", |one| one.n_contradict),
+    ];
+    let pairs = grouped.pairs(row(|one| one.example.0), row(|one| one.example.1), Float64Array::from(vec![0.0; doubted.len()]), id)?;
+    columns.extend(pairs.into_iter().filter(|(field, _)| field.name() != "score"));
+    Ok(Table::one("doubted", batch(columns)))
+}
+
+fn are(n: u64) -> String {
+    if n == 1 { "1 pair of records is".to_owned() } else { format!("{} pairs of records are", count(n)) }
 }
 
 /// Writes a share and its interval.
