@@ -6,8 +6,8 @@
 //!
 //! Ties     records of one time say nothing of what came first: a cell that differs from one of the same time is no move, and leaves what was
 //!          known as it is
-//! Change   `slightly` where the two are much alike by the comparison of the column, as a typing error would make them; `back` where the entity
-//!          had the cell before the last one; else `changed`
+//! Change   `slightly` where the two are much alike by the comparison of the column, or one or two letters make one the other, or it is an
+//!          initial, as typing errors do; `back` where the entity had the cell before the last one; else `changed`. Of identifiers none is slight
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StringBui
 use arrow::compute::{cast, rank, take};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::error::ArrowError;
-use gristmill_engine::dedupe::{Alike, MISSING, Records};
+use gristmill_engine::dedupe::{Alike, LONGEST, MISSING, Records, osa};
 use rayon::prelude::*;
 
 use super::grouped::{Grouped, Members};
@@ -112,11 +112,14 @@ impl<'a> Moves<'a> {
     pub(super) fn add(&mut self, name: &str, cells: &ArrayRef) -> Result<(), ArrowError> {
         let Some(times) = self.times else { return Ok(()) };
         let Some(at) = self.records.columns.iter().position(|column| column.name == name) else { return Ok(()) };
-        let alike = Alike::of(self.records, at);
-        let codes = &self.records.columns[at].codes;
+        let column = &self.records.columns[at];
+        let of_column = Alike::of(self.records, at);
+        let is_identifier = self.records.identifiers.iter().any(|of| of.name == name);
+        let text = |code: u32| &column.texts[code as usize];
+        let alike = |a: u32, b: u32| of_column.are(a, b) || (!is_identifier && is_mistyped(text(a), text(b)));
         let of_entity = |entity: usize| {
             let rows = self.of_entity(entity);
-            if rows.len() < 2 { Vec::new() } else { moves(entity as u32, rows, codes, &times.place, &alike) }
+            if rows.len() < 2 { Vec::new() } else { moves(entity as u32, rows, &column.codes, &times.place, &alike) }
         };
         let moves: Vec<Move> = (0..self.n_entities()).into_par_iter().with_min_len(1_024).flat_map_iter(of_entity).collect();
         if moves.is_empty() {
@@ -246,7 +249,7 @@ impl<'a> Moves<'a> {
 }
 
 /// Returns the moves of one column of an entity, whose rows are in order.
-fn moves(entity: u32, rows: &[u32], codes: &[u32], place: &[u32], alike: &Alike<'_>) -> Vec<Move> {
+fn moves(entity: u32, rows: &[u32], codes: &[u32], place: &[u32], alike: &(dyn Fn(u32, u32) -> bool + Sync)) -> Vec<Move> {
     let mut found = Vec::new();
     let mut last: Option<u32> = None;
     let mut earlier: Vec<u32> = Vec::new();
@@ -263,7 +266,7 @@ fn moves(entity: u32, rows: &[u32], codes: &[u32], place: &[u32], alike: &Alike<
         if known != code {
             let change = match () {
                 () if earlier.contains(&code) => Change::Back,
-                () if alike.are(known, code) => Change::Slightly,
+                () if alike(known, code) => Change::Slightly,
                 () => Change::Changed,
             };
             found.push(Move { entity, before, after: row, change });
@@ -272,6 +275,17 @@ fn moves(entity: u32, rows: &[u32], codes: &[u32], place: &[u32], alike: &Alike<
         last = Some(row);
     }
     found
+}
+
+/// Says whether one or two edits make one text the other, and no more than one in six letters, or whether one is the other's first letter.
+fn is_mistyped(a: &str, b: &str) -> bool {
+    let is_initial = |short: &str, long: &str| short.chars().nth(1).is_none() && long.starts_with(short);
+    if is_initial(a, b) || is_initial(b, a) {
+        return true;
+    }
+    let longest = a.len().max(b.len());
+    let n_edits = if longest <= LONGEST { osa(a.as_bytes(), b.as_bytes()) as usize } else { usize::MAX };
+    n_edits <= 2 && n_edits * 6 <= longest
 }
 
 fn has(n: u64) -> String {
