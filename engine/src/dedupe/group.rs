@@ -142,7 +142,8 @@ fn within(records: &[u32], links: &[&Link], closeness: Option<&Closeness<'_>>) -
     all.into_iter().filter(|link| link.2 >= LEAST_LINK).collect()
 }
 
-fn root(parent: &mut [u32], mut record: u32) -> u32 {
+/// Returns the root of a record's set, and shortens the way there.
+pub(super) fn root(parent: &mut [u32], mut record: u32) -> u32 {
     while parent[record as usize] != record {
         parent[record as usize] = parent[parent[record as usize] as usize];
         record = parent[record as usize];

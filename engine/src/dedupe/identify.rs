@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 
+use super::group::root;
 use super::records::{MISSING, RecordColumn};
 use super::weigh::{Weights, probability};
 use super::{Scored, Work};
@@ -68,7 +69,7 @@ pub struct Doubted {
     pub doubt: Doubt,
     /// Records that have it.
     pub n_records: u64,
-    /// Pairs of different ones that say something of each other, and those of them that contradict.
+    /// Pairs of different ones that say something of each other.
     pub n_held: u64,
     /// Pairs that contradict.
     pub n_contradict: u64,
@@ -159,7 +160,7 @@ impl Work<'_> {
         links.sort_unstable();
         links.dedup_by_key(|(a, b, _)| (*a, *b));
         let names_many = self.comparisons.iter().map(|comparison| self.is_identifier(comparison)).collect();
-        Identified { links, doubted, names_many, ..groups.finish(clean) }
+        Identified { links, doubted, names_many, ..groups.finish() }
     }
 
     /// Numbers what the records hold. Records are in the order of their cells: those that hold the same lie side by side.
@@ -216,14 +217,6 @@ impl Held {
 }
 
 impl Groups<'_> {
-    fn root(&mut self, mut record: u32) -> u32 {
-        while self.parent[record as usize] != record {
-            self.parent[record as usize] = self.parent[self.parent[record as usize] as usize];
-            record = self.parent[record as usize];
-        }
-        record
-    }
-
     fn speakers_of(&self, root: u32) -> Vec<u32> {
         self.speakers.get(&root).cloned().unwrap_or_else(|| vec![root])
     }
@@ -240,7 +233,7 @@ impl Groups<'_> {
         let mut refused = None;
         let first = records[0];
         for &record in &records[1..] {
-            let (one, other) = (self.root(first), self.root(record));
+            let (one, other) = (root(&mut self.parent, first), root(&mut self.parent, record));
             if one == other {
                 link(first, record);
                 continue;
@@ -277,11 +270,11 @@ impl Groups<'_> {
         self.sources.is_some_and(|source| one.iter().any(|a| other.iter().any(|b| source[*a as usize] == source[*b as usize])))
     }
 
-    fn finish(mut self, clean: Option<&[u16]>) -> Identified {
+    fn finish(mut self) -> Identified {
         let n = self.parent.len() as u32;
         let (mut group, mut first) = (vec![0; n as usize], Vec::new());
         for record in 0..n {
-            let root = self.root(record);
+            let root = root(&mut self.parent, record);
             if root == record {
                 group[record as usize] = first.len() as u32;
                 first.push(record);
@@ -291,7 +284,8 @@ impl Groups<'_> {
         }
         let speakers: Vec<Vec<u32>> = first.iter().map(|root| self.speakers_of(*root)).collect();
         let sources_of = |speakers: &Vec<u32>| {
-            let mut sources: Vec<u16> = clean.map_or(Vec::new(), |source| speakers.iter().map(|record| source[*record as usize]).collect());
+            let mut sources: Vec<u16> =
+                self.sources.map_or(Vec::new(), |source| speakers.iter().map(|record| source[*record as usize]).collect());
             sources.sort_unstable();
             sources
         };

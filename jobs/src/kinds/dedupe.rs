@@ -395,34 +395,20 @@ fn check(step: &StepSpec, input: &Schema, problems: &mut Problems) {
         text::check(how, step, input, problems);
     }
     baseline::check(step, problems);
-    for name in step.list(IDENTIFIERS) {
+    let named = [FIELDS, IDENTIFIERS].into_iter().flat_map(|key| step.list(key).iter().map(move |name| (key, name)));
+    for (key, name) in named {
         let role = if step.id.as_ref().is_some_and(|id| id.value == name.value) {
             "id"
         } else if source_column(step) == Some(&name.value) {
             SOURCE_COLUMN
-        } else {
-            continue;
-        };
-        problems.add(
-            name.span.clone(),
-            format!("column `{}` stands in `{IDENTIFIERS}` and in `{role}`", name.value),
-            "both at once",
-            "remove it from one of the two: `id` names a row, an identifier whoever it is of",
-        );
-    }
-    for field in step.list(FIELDS) {
-        let role = if step.id.as_ref().is_some_and(|id| id.value == field.value) {
-            "id"
-        } else if source_column(step) == Some(&field.value) {
-            SOURCE_COLUMN
-        } else if step.exclude.iter().any(|left| left.value == field.value) {
+        } else if key == FIELDS && step.exclude.iter().any(|left| left.value == name.value) {
             "exclude"
         } else {
             continue;
         };
         problems.add(
-            field.span.clone(),
-            format!("column `{}` stands in `{FIELDS}` and in `{role}`", field.value),
+            name.span.clone(),
+            format!("column `{}` stands in `{key}` and in `{role}`", name.value),
             "both at once",
             "remove it from one of the two",
         );
