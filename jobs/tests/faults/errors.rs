@@ -1,0 +1,73 @@
+//! The system refuses: a full disk, a broken one, no descriptors, no rights, a call cut short by a signal.
+
+use std::process::Output;
+
+use crate::job::Job;
+use crate::trace::{self, Point};
+use crate::{assert_none, sample, say};
+
+/// Errors with the calls that can give them and what a message says of them.
+const ERRORS: [(&str, &[&str], &str); 5] = [
+    ("ENOSPC", &["openat", "write", "pwrite64", "fsync", "fdatasync", "renameat", "mkdir", "ftruncate"], "No space left on device"),
+    (
+        "EIO",
+        &["openat", "write", "pwrite64", "fsync", "fdatasync", "renameat", "mkdir", "ftruncate", "unlinkat", "unlink"],
+        "Input/output error",
+    ),
+    ("EMFILE", &["openat"], "Too many open files"),
+    ("EINTR", &["openat", "write", "pwrite64", "fsync", "fdatasync", "renameat", "mkdir", "ftruncate", "flock"], ""),
+    ("EACCES", &["openat", "renameat", "mkdir", "unlinkat", "unlink"], "ermission"),
+];
+
+#[test]
+fn refused_at_any_call() {
+    let job = Job::new("cpu");
+    let all = trace::points(&job);
+    for (errno, calls, words) in ERRORS {
+        let of_error: Vec<Point> = all.iter().filter(|point| calls.contains(&point.call.as_str())).cloned().collect();
+        let points = sample(&of_error, 10);
+        let (mut broken, mut failed) = (Vec::new(), 0);
+        for point in &points {
+            job.clear();
+            let ran = trace::refused_at(&job, point, errno);
+            failed += u32::from(!ran.status.success());
+            let wrong = check(&job, point, errno, words, &ran);
+            if !wrong.is_empty() {
+                broken.push((point.clone(), ran.status, String::from_utf8_lossy(&ran.stderr).into_owned(), wrong));
+            }
+        }
+        say(&format!("{errno}: {} of {} calls refused, {failed} runs ended, {} broken", points.len(), of_error.len(), broken.len()));
+        assert_none(errno, &broken);
+    }
+}
+
+/// Says which promises a run broke whose call was refused.
+fn check(job: &Job, point: &Point, errno: &str, words: &str, ran: &Output) -> Vec<String> {
+    let message = String::from_utf8_lossy(&ran.stderr);
+    let mut broken: Vec<String> = job.torn().into_iter().map(|name| format!("{name} is torn")).collect();
+    broken.extend(job.temps().into_iter().map(|name| format!("{name} was left")));
+    match ran.status.code() {
+        // Some calls are not needed: a sweep that finds nothing, a look for a file that may be absent.
+        Some(0) => {}
+        Some(code) if codes(point, errno).contains(&code) => {
+            let names_path = ["out", "spec.toml", "sales.csv", "crm.csv"].iter().any(|name| message.contains(name));
+            if !names_path || !message.contains(words) {
+                broken.push("the message names no path or no cause".to_owned());
+            }
+        }
+        _ => broken.push("not the exit code of this error".to_owned()),
+    }
+    broken.extend(job.go_on());
+    broken
+}
+
+/// Returns the exit codes that an error may end with: rights and their lack are no passing matter.
+fn codes(point: &Point, errno: &str) -> &'static [i32] {
+    let of_input = ["spec.toml", "sales.csv", "crm.csv"].iter().any(|name| point.line.contains(name)) && !point.line.contains("out/");
+    match errno {
+        "EINTR" => &[],
+        "EACCES" if of_input => &[3],
+        "EACCES" => &[2, 75],
+        _ => &[75],
+    }
+}
