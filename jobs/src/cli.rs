@@ -40,6 +40,7 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   gristmill run nightly.toml                       writes to runs/<job>/<run-id>
   gristmill run nightly.toml --run-dir out         writes to out
+  gristmill run nightly.toml --set vars.month=2025-03   another value for a variable, or for any key
   gristmill run nightly.toml --fresh               removes an earlier run of the same spec and inputs first
   gristmill run nightly.toml --log-format json     events on stderr, one JSON object a line
 
@@ -61,6 +62,8 @@ enum Command {
     Run {
         /// Job spec, TOML or JSON.
         spec: PathBuf,
+        #[command(flatten)]
+        set: Sets,
         /// Folder of this run instead of runs/<job>/<run-id>.
         #[arg(long, value_name = "DIR")]
         run_dir: Option<PathBuf>,
@@ -78,11 +81,15 @@ enum Command {
     Validate {
         /// Job spec, TOML or JSON.
         spec: PathBuf,
+        #[command(flatten)]
+        set: Sets,
     },
     /// Show what a run would do, without running it.
     Plan {
         /// Job spec, TOML or JSON.
         spec: PathBuf,
+        #[command(flatten)]
+        set: Sets,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -122,10 +129,18 @@ enum Command {
     },
 }
 
+/// What the command line changes of a spec.
+#[derive(Debug, clap::Args)]
+struct Sets {
+    /// Value of a key, in place of the spec's: `--set vars.month=2025-03`, `--set step.pairs.top=20`; may be given again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
 impl Command {
     fn spec(&self) -> &Path {
         match self {
-            Self::Run { spec, .. } | Self::Validate { spec } | Self::Plan { spec, .. } => spec,
+            Self::Run { spec, .. } | Self::Validate { spec, .. } | Self::Plan { spec, .. } => spec,
             _ => Path::new("-"),
         }
     }
@@ -182,12 +197,12 @@ fn guarded(command: Command) -> Exit {
 
 fn dispatch(command: Command) -> Result<Exit, JobError> {
     match command {
-        Command::Run { spec, run_dir, fresh, quiet, log_format } => {
-            return Ok(run::run(&RunOptions { spec, run_dir, fresh, quiet, log_format }));
+        Command::Run { spec, set, run_dir, fresh, quiet, log_format } => {
+            return Ok(run::run(&RunOptions { spec, set: set.set, run_dir, fresh, quiet, log_format }));
         }
-        Command::Validate { spec } => return Ok(planned(&spec, |plan| ok_line(&spec, plan))),
-        Command::Plan { spec, json } => {
-            return Ok(planned(&spec, |plan| if json { json_page(plan) } else { terminal::plain_lines(&plan.to_text()) }));
+        Command::Validate { spec, set } => return Ok(planned(&spec, &set, |plan| ok_line(&spec, plan))),
+        Command::Plan { spec, set, json } => {
+            return Ok(planned(&spec, &set, |plan| if json { json_page(plan) } else { terminal::plain_lines(&plan.to_text()) }));
         }
         Command::Report { run_dir } => {
             run_dir::read_manifest(&run_dir)?;
@@ -204,9 +219,9 @@ fn dispatch(command: Command) -> Result<Exit, JobError> {
 }
 
 /// Reads and plans a spec and prints the page about it, or its mistakes.
-fn planned(path: &Path, page: impl FnOnce(&Plan) -> String) -> Exit {
+fn planned(path: &Path, set: &Sets, page: impl FnOnce(&Plan) -> String) -> Exit {
     let color = terminal::wants_color();
-    let (spec, text) = match spec::read(path) {
+    let (spec, text) = match spec::read(path, &set.set) {
         Ok(read) => read,
         Err(failure) => {
             complain(&failure.render(color));
@@ -296,6 +311,8 @@ fn takes(takes: &Takes) -> String {
         Takes::Keys(keys) => format!("table of {}", keys.iter().map(|key| key.name).collect::<Vec<_>>().join(", ")),
         Takes::Sample => "number of rows, or a share below 1".to_owned(),
         Takes::Table(_) | Takes::TableIfAny(_) => "step, source or file".to_owned(),
+        Takes::Vars => "table of names with a value each".to_owned(),
+        Takes::Each => "table of names with a list each".to_owned(),
     }
 }
 

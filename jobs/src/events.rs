@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::JobError;
 use crate::progress::View;
+use crate::secrets;
 use crate::spec::Located;
 use crate::terminal::{bytes, count, counted, plain, seconds};
 
@@ -154,7 +155,7 @@ fn line(seq: u64, run_id: Option<&str>, step: Option<&str>, event: &Event) -> St
     let line = Line { seq, ts: now(), event: event.name(), run_id, step, detail: event };
     let mut text = serde_json::to_string(&line).expect("every field is a text, a number or a flag");
     text.push('\n');
-    text
+    secrets::hidden(&text).into_owned()
 }
 
 /// Returns the time as RFC 3339 in UTC, to the millisecond.

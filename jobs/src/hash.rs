@@ -17,6 +17,7 @@ use crate::JobError;
 use crate::exit;
 use crate::manifest::InputRecord;
 use crate::plan::Plan;
+use crate::secrets;
 use crate::signals::Stop;
 
 /// Bytes read at a time; BLAKE3 spreads such a buffer over threads well.
@@ -73,7 +74,7 @@ impl Seen {
     fn record(&self, source: &str, rows: Option<u64>) -> InputRecord {
         InputRecord {
             source: source.to_owned(),
-            path: self.path.display().to_string(),
+            path: secrets::hidden(&self.path.display().to_string()).into_owned(),
             bytes: self.bytes,
             blake3: self.hash.to_hex().to_string(),
             rows,

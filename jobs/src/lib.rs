@@ -29,6 +29,7 @@ pub mod progress;
 pub mod report;
 pub mod run;
 pub mod run_dir;
+mod secrets;
 mod shelf;
 pub mod signals;
 pub mod spec;

@@ -15,6 +15,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,8 +25,10 @@ use arrow::datatypes::{DataType, Field, Float64Type, Schema, UInt32Type};
 use gristmill_engine::cluster::{Component, Covariance, Method, Model, ModelColumn, ModelRule, ModelSegment, Scaler, Trust};
 use gristmill_engine::drift::Spread;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
 
+use crate::outputs;
 use crate::run_dir::VERSION;
 
 /// Key of the head in the file's metadata.
@@ -185,36 +188,55 @@ fn head(model: &Model) -> Head {
     }
 }
 
+/// Why there is no model.
+pub(crate) enum NoModel {
+    /// The system did not let us read the file, which may pass.
+    System(io::Error),
+    /// What is wrong with the file and what to do.
+    File(String),
+}
+
+impl From<String> for NoModel {
+    fn from(what: String) -> Self {
+        Self::File(what)
+    }
+}
+
 /// Reads a model from its file.
 ///
 /// # Errors
-/// A text that says what is wrong with the file and what to do.
-pub(crate) fn read(path: &Path) -> Result<Model, String> {
+/// When the file cannot be read, or holds no model of this version.
+pub(crate) fn read(path: &Path) -> Result<Model, NoModel> {
     let shown = path.display();
-    let unreadable = |error: String| format!("model file `{shown}` cannot be read: {error}");
-    let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(error.to_string()))?;
+    let unreadable = |error: ParquetError| match outputs::into_io(error) {
+        error if error.raw_os_error().is_some() => NoModel::System(error),
+        error => NoModel::File(format!("model file `{shown}` cannot be read: {error}")),
+    };
+    let file = outputs::again(|| File::open(path)).map_err(NoModel::System)?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(unreadable)?;
     let schema = Arc::clone(builder.schema());
     let Some(text) = schema.metadata().get(HEAD) else {
-        return Err(format!("`{shown}` is no model: its metadata lack `{HEAD}`; name the table `model` of a step of kind `cluster`"));
+        let what = format!("`{shown}` is no model: its metadata lack `{HEAD}`; name the table `model` of a step of kind `cluster`");
+        return Err(what.into());
     };
     let damaged = |what: &str| format!("model file `{shown}` is damaged: {what}; make it again with a step of kind `cluster`");
     let stamp: Stamp = serde_json::from_str(text).map_err(|error| damaged(&error.to_string()))?;
     if (stamp.format.as_str(), stamp.version) != (HEAD, MODEL_VERSION) {
-        return Err(format!(
+        let what = format!(
             "model file `{shown}` is of version {}, and gristmill {VERSION} reads version {MODEL_VERSION}; make it again with this version",
             stamp.version
-        ));
+        );
+        return Err(what.into());
     }
     let head: Head = serde_json::from_str(text).map_err(|error| damaged(&error.to_string()))?;
     let claimed = builder.metadata().row_groups().iter().fold(0_i64, |sum, group| sum.saturating_add(group.total_byte_size().max(0)));
     if usize::try_from(claimed).is_ok_and(|claimed| claimed > MOST_BYTES) {
-        return Err(damaged(&format!("it claims {claimed} bytes of rows, and a model has at most {MOST_BYTES}")));
+        return Err(damaged(&format!("it claims {claimed} bytes of rows, and a model has at most {MOST_BYTES}")).into());
     }
     let batches = builder.build().and_then(|reader| reader.map(|batch| batch.map_err(Into::into)).collect::<Result<Vec<_>, _>>());
-    let batches = batches.map_err(|error| unreadable(error.to_string()))?;
+    let batches = batches.map_err(unreadable)?;
     let table = concat_batches(&schema, &batches).map_err(|error| damaged(&error.to_string()))?;
-    from_parts(head, &table).map_err(|what| damaged(&what))
+    Ok(from_parts(head, &table).map_err(|what| damaged(&what))?)
 }
 
 /// The columns of a file, of the types that they must have.

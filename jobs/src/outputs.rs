@@ -30,6 +30,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::JobError;
 use crate::manifest::OutputRecord;
+use crate::secrets;
 
 /// What the names of unfinished files start with.
 pub const TEMP_PREFIX: &str = ".gristmill-";
@@ -43,12 +44,12 @@ const PIECE_ROWS: usize = 1 << 10;
 /// Bytes gathered before the system is asked to write.
 const WRITE_BYTES: usize = 1 << 18;
 
-/// Writes a whole file.
+/// Writes a whole file of text, with references in place of secrets.
 ///
 /// # Errors
 /// When the folder is not there or the system refuses; nothing is left behind then.
-pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), JobError> {
-    write_whole(path, |file| file.write_all(bytes))
+pub fn write_text(path: &Path, text: &str) -> Result<(), JobError> {
+    write_whole(path, |file| file.write_all(secrets::hidden(text).as_bytes()))
 }
 
 /// Writes a value as JSON that people can read.
@@ -56,9 +57,9 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), JobError> {
 /// # Errors
 /// When the file cannot be written.
 pub fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), JobError> {
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| JobError::Bug(format!("{}: {error}", path.display())))?;
-    text.push(b'\n');
-    write_bytes(path, &text)
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| JobError::Bug(format!("{}: {error}", path.display())))?;
+    text.push('\n');
+    write_text(path, &text)
 }
 
 /// Writes a table at `relative` under the run folder and returns its size, hash and rows.
@@ -78,7 +79,8 @@ pub fn write_table(run_dir: &Path, relative: &str, schema: &SchemaRef, batches: 
 /// # Errors
 /// When the file cannot be written.
 pub fn write_file(run_dir: &Path, relative: &str, text: &[u8], n_rows: u64) -> Result<OutputRecord, JobError> {
-    write_bytes(&run_dir.join(relative), text)?;
+    let path = run_dir.join(relative);
+    write_whole(&path, |file| file.write_all(text))?;
     let blake3 = blake3::hash(text).to_hex().to_string();
     Ok(OutputRecord { path: relative.to_owned(), bytes: text.len() as u64, blake3, rows: n_rows })
 }
@@ -553,8 +555,8 @@ mod tests {
         });
         assert!(matches!(failed, Err(JobError::Write { .. })));
         assert_eq!(names(folder.path()), Vec::<String>::new());
-        write_bytes(&path, b"old").unwrap();
-        write_bytes(&path, b"new").unwrap();
+        write_text(&path, "old").unwrap();
+        write_text(&path, "new").unwrap();
         assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"new".to_vec(), vec!["out".to_owned()]));
     }
 

@@ -36,6 +36,8 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct RunOptions {
     /// The job spec.
     pub spec: PathBuf,
+    /// Keys that the command line sets, `KEY=VALUE`.
+    pub set: Vec<String>,
     /// The run folder; `runs/<job>/<run-id>` where absent.
     pub run_dir: Option<PathBuf>,
     /// Whether an earlier run is removed.
@@ -77,7 +79,7 @@ pub fn run(options: &RunOptions) -> Exit {
 }
 
 fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Failure> {
-    let (spec, text) = spec::read(&options.spec).map_err(Failure::Spec)?;
+    let (spec, text) = spec::read(&options.spec, &options.set).map_err(Failure::Spec)?;
     let budget = memory::budget(spec.memory_bytes);
     start_threads(spec.threads);
     let plan = plan::plan(&spec, budget.bytes).map_err(|failure| Failure::Plan(failure, text))?;
@@ -177,8 +179,8 @@ fn tell_failure(options: &RunOptions, view: &View, failure: &Failure) -> Exit {
         Failure::Plan(failure, text) => (failure.exit(), failure.render(text, false), failure.render(text, terminal::wants_color())),
     };
     let problems = match failure {
-        Failure::Spec(failure) => failure.problems().map(|(text, problems)| problems.locate(&text.text)).unwrap_or_default(),
-        Failure::Plan(PlanFailure::Spec(problems), text) => problems.locate(&text.text),
+        Failure::Spec(failure) => failure.problems().map(|(text, problems)| problems.locate(text)).unwrap_or_default(),
+        Failure::Plan(PlanFailure::Spec(problems), text) => problems.locate(text),
         Failure::Plan(PlanFailure::Job(_), _) | Failure::Job(_) => Vec::new(),
     };
     let event = match failure {

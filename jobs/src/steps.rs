@@ -96,7 +96,7 @@ impl<'a> Steps<'a> {
             return Ok(true);
         }
         let dir = &self.asked.dir.path;
-        outputs::write_bytes(&dir.join("spec.toml"), self.asked.identity.spec_toml.as_bytes())?;
+        outputs::write_text(&dir.join("spec.toml"), &self.asked.identity.spec_toml)?;
         outputs::write_json(&dir.join("plan.json"), &self.asked.plan.to_json())?;
         self.run_all()?;
         self.finish()?;

@@ -7,6 +7,8 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
+use crate::secrets;
+
 /// Returns the text with control and direction-changing characters written as escapes.
 #[must_use]
 pub fn plain(text: &str) -> String {
@@ -39,13 +41,13 @@ fn is_harmful(c: char) -> bool {
 /// Writes to stdout; a reader that has gone away (`gristmill kinds | head -1`) is no failure.
 pub fn print(text: &str) {
     let mut out = io::stdout().lock();
-    let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _gone = out.write_all(secrets::hidden(text).as_bytes()).and_then(|()| out.flush());
 }
 
 /// Writes to stderr; there is nowhere left to complain when that fails.
 pub fn complain(text: &str) {
     let mut err = io::stderr().lock();
-    let _gone = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+    let _gone = err.write_all(secrets::hidden(text).as_bytes()).and_then(|()| err.flush());
 }
 
 /// Says whether messages on stderr may be coloured: on a terminal, unless `NO_COLOR` is set.

@@ -120,7 +120,7 @@ fn by_binary(job: &Job, text: &str, place: PlaceChoice) -> (Answer, String) {
 /// Runs the one step of a spec on a backend; `progress` is called after every block that came, with the rows so far.
 fn on_backend(job: &Job, text: &str, backend: &Backend, progress: &(dyn Fn(u64) + Sync)) -> (Answer, StepOutcome) {
     let file = job.write("library.toml", text);
-    let (spec, _) = spec::read(&file).unwrap();
+    let (spec, _) = spec::read(&file, &[]).unwrap();
     let plan = plan::plan(&spec, MEMORY_BYTES).map_err(|_| "no plan").unwrap();
     let [step] = plan.steps.as_slice() else { panic!("{} steps; a shipped spec has one", plan.steps.len()) };
     let scratch = job.path("scratch");

@@ -93,7 +93,7 @@ fn has(text: &str, words: &[String]) -> bool {
 }
 
 fn check(text: SpecText) -> Option<(SpecText, Problems)> {
-    match spec::parse(text) {
+    match spec::parse(text, &[]) {
         Ok((spec, text)) => match plan::plan(&spec, MEMORY_BYTES) {
             Ok(_) => None,
             Err(PlanFailure::Spec(problems)) => Some((text, problems)),
@@ -105,8 +105,8 @@ fn check(text: SpecText) -> Option<(SpecText, Problems)> {
 }
 
 fn found(case: &Case) -> Vec<Located> {
-    let text = SpecText { path: folder().join("job.toml"), text: case.spec.clone() };
-    check(text).map(|(text, problems)| problems.locate(&text.text)).unwrap_or_default()
+    let text = SpecText::new(folder().join("job.toml"), case.spec.clone());
+    check(text).map(|(text, problems)| problems.locate(&text)).unwrap_or_default()
 }
 
 #[test]
@@ -141,9 +141,9 @@ fn every_wrong_spec_is_told_its_place_and_its_fix() {
 #[test]
 fn the_right_spec_of_the_corpus_is_right() {
     let spec: String = SHORT_FORMS[..3].iter().map(|(_, long)| *long).collect();
-    let text = SpecText { path: folder().join("job.toml"), text: spec };
+    let text = SpecText::new(folder().join("job.toml"), spec);
     if let Some((text, problems)) = check(text) {
-        panic!("{}", problems.render(&text.path, &text.text, false));
+        panic!("{}", problems.render(&text, false));
     }
 }
 
@@ -172,9 +172,10 @@ fn pages_for_people() {
     for case in cases() {
         let name = format!("{}/{}", case.file, case.name);
         if SHOWN.contains(&name.as_str()) {
-            let text = SpecText { path: folder().join("job.toml"), text: case.spec.clone() };
-            let (text, problems) = check(text).unwrap();
-            let page = problems.render(Path::new("job.toml"), &text.text, false);
+            let text = SpecText::new(folder().join("job.toml"), case.spec.clone());
+            let (mut shown, problems) = check(text).unwrap();
+            shown.path = PathBuf::from("job.toml");
+            let page = problems.render(&shown, false);
             insta::with_settings!({ snapshot_path => "bad_specs/snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
                 insta::assert_snapshot!(case.name.as_str(), page);
             });
@@ -193,8 +194,8 @@ fn every_snapshot_has_its_case() {
 #[test]
 fn colour_is_never_needed() {
     let (text, problems) = check(job("sede = 7\n")).unwrap();
-    let plain = problems.render(&text.path, &text.text, false);
-    let colored = problems.render(&text.path, &text.text, true);
+    let plain = problems.render(&text, false);
+    let colored = problems.render(&text, true);
     assert!(!plain.contains('\u{1b}'), "{plain}");
     assert!(colored.contains('\u{1b}'), "{colored}");
 }
@@ -202,18 +203,18 @@ fn colour_is_never_needed() {
 /// Returns the right spec of the corpus with further lines at its top.
 fn job(lines: &str) -> SpecText {
     let right: String = SHORT_FORMS[1..3].iter().map(|(_, long)| *long).collect();
-    SpecText { path: folder().join("job.toml"), text: format!("name = \"job\"\n{lines}{right}") }
+    SpecText::new(folder().join("job.toml"), format!("name = \"job\"\n{lines}{right}"))
 }
 
 fn right(text: SpecText) -> Spec {
-    match spec::parse(text) {
+    match spec::parse(text, &[]) {
         Ok((spec, _)) => spec,
         Err(failure) => panic!("{}", failure.render(false)),
     }
 }
 
 fn messages(text: SpecText) -> Vec<String> {
-    let found = check(text).map(|(text, problems)| problems.locate(&text.text)).unwrap_or_default();
+    let found = check(text).map(|(text, problems)| problems.locate(&text)).unwrap_or_default();
     found.into_iter().map(|one| one.message).collect()
 }
 
@@ -224,7 +225,7 @@ fn a_resolved_spec_reads_back_as_itself() {
     text.text.push_str("columns = [\"visits\", \"spend\"]\nexclude = \"revenue\"\n");
     text.text.push_str("[source.other]\npath = [\"prices.csv\"]\nwhere = 'label <> \"x\"'\nsample = 0.5\ndelimiter = \",\"\n");
     let once = right(text).to_toml();
-    let again = right(SpecText { path: folder().join("job.toml"), text: once.clone() });
+    let again = right(SpecText::new(folder().join("job.toml"), once.clone()));
     assert_eq!(once, again.to_toml());
     assert_eq!((again.seed, again.threads, again.memory_bytes), (7, Some(3), Some(2_000_000_000)));
 }
@@ -241,7 +242,7 @@ fn what_changes_no_result_changes_no_hash() {
 fn json_and_toml_mean_the_same() {
     let json =
         r#"{"name": "job", "source": {"visits": {"path": "visits.csv"}}, "step": {"pairs": {"kind": "correlate", "from": "visits"}}}"#;
-    let json = right(SpecText { path: folder().join("job.json"), text: json.to_owned() });
+    let json = right(SpecText::new(folder().join("job.json"), json.to_owned()));
     assert_eq!(json.to_toml(), right(job("")).to_toml());
 }
 
@@ -272,12 +273,12 @@ fn limits_hold() {
         let (open, close) = ("[".repeat(depth), "]".repeat(depth));
         let toml = messages(job(&format!("seed = {open}{close}\n")));
         assert!(!toml.is_empty() && toml.len() < 5, "{toml:?}");
-        let json = SpecText { path: folder().join("job.json"), text: format!("{{\"seed\": {open}{close}}}") };
+        let json = SpecText::new(folder().join("job.json"), format!("{{\"seed\": {open}{close}}}"));
         assert!(messages(json)[0].contains("nest deeper than 32"));
     }
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), " ".repeat(MAX_SPEC_BYTES + 1)).unwrap();
-    let failure = spec::read(file.path()).unwrap_err();
+    let failure = spec::read(file.path(), &[]).unwrap_err();
     assert!(failure.render(false).contains("has 1048577 bytes, but a spec has at most 1048576"));
 }
 
@@ -285,18 +286,18 @@ fn limits_hold() {
 fn files_that_are_no_text_are_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), b"name = \"job\"\nseed = \xff\n").unwrap();
-    let failure = spec::read(file.path()).unwrap_err();
+    let failure = spec::read(file.path(), &[]).unwrap_err();
     let (text, problems) = failure.problems().unwrap();
-    let found = problems.locate(&text.text);
+    let found = problems.locate(&text);
     assert_eq!((found[0].line, found[0].column, found[0].message.as_str()), (2, 8, "the text is not UTF-8"));
-    let missing = spec::read(&folder().join("columns.text")).unwrap_err().render(false);
+    let missing = spec::read(&folder().join("columns.text"), &[]).unwrap_err().render(false);
     assert!(missing.contains("is not there; did you mean") && missing.contains("columns.txt"), "{missing}");
 }
 
 #[test]
 fn a_mark_at_the_start_and_windows_lines_are_read() {
     let text = job("seed = 7\n").text.replace('\n', "\r\n");
-    let spec = right(SpecText { path: folder().join("job.toml"), text: format!("\u{feff}{text}") });
+    let spec = right(SpecText::new(folder().join("job.toml"), format!("\u{feff}{text}")));
     assert_eq!(spec.seed, 7);
 }
 
@@ -337,7 +338,7 @@ fn every_default_is_a_value_that_its_key_takes() {
         assert!(spec.steps[0].values.field(key.name).is_some(), "`{}`", key.name);
     }
     // The resolved text holds every default, and each must pass the parser.
-    right(SpecText { path: folder().join("job.toml"), text: spec.to_toml() });
+    right(SpecText::new(folder().join("job.toml"), spec.to_toml()));
 }
 
 #[test]
@@ -364,10 +365,10 @@ proptest! {
         let to = text.floor_char_boundary((from + cut).min(text.len()));
         text.replace_range(from..to, &put);
         let n_lines = text.matches('\n').count() + 1;
-        if let Err(SpecFailure::Wrong { text, problems }) = spec::parse(SpecText { path: folder().join("job.toml"), text }) {
+        if let Err(SpecFailure::Wrong { text, problems }) = spec::parse(SpecText::new(folder().join("job.toml"), text), &[]) {
             prop_assert!(!problems.is_empty());
-            prop_assert!(problems.locate(&text.text).iter().all(|one| one.line <= n_lines && !one.message.is_empty() && !one.help.is_empty()));
-            prop_assert!(problems.render(&text.path, &text.text, false).contains("nothing was run"));
+            prop_assert!(problems.locate(&text).iter().all(|one| one.line <= n_lines && !one.message.is_empty() && !one.help.is_empty()));
+            prop_assert!(problems.render(&text, false).contains("nothing was run"));
         }
     }
 }

@@ -109,6 +109,10 @@ pub enum Takes {
     Table(&'static str),
     /// The same, for a key that may be absent.
     TableIfAny(&'static str),
+    /// A table of names, each with a text, a number, a flag, or a list of these.
+    Vars,
+    /// A table of names, each with a list of texts or numbers.
+    Each,
 }
 
 /// A table that a kind writes.

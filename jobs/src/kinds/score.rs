@@ -19,7 +19,8 @@ use gristmill_engine::drift::{SHIFTED, Spread, Sums};
 
 use super::{JobKind, Key, Rows, StepOutcome, StepRun, Table as Written, TableDoc, Takes, assignments};
 use crate::JobError;
-use crate::model;
+use crate::exit;
+use crate::model::{self, NoModel};
 use crate::outputs::TableWriter;
 use crate::pass;
 use crate::spec::{Problems, StepSpec, did_you_mean, keys};
@@ -98,7 +99,10 @@ impl JobKind for Score {
 fn read(step: &StepSpec, on: &StepRun<'_>) -> Result<Model, JobError> {
     let data = |message: String| JobError::Data { step: step.name.value.clone(), message };
     match on.other(MODEL).files() {
-        [file] => model::read(&file.path).map_err(data),
+        [file] => model::read(&file.path).map_err(|error| match error {
+            NoModel::System(error) => exit::unreadable(MODEL, &file.path, error),
+            NoModel::File(message) => data(message),
+        }),
         files => Err(data(format!("`model` names {} files, and a model is one", files.len()))),
     }
 }

@@ -134,7 +134,7 @@ impl PlanFailure {
     #[must_use]
     pub fn render(&self, text: &SpecText, color: bool) -> String {
         match self {
-            Self::Spec(problems) => problems.render(&text.path, &text.text, color),
+            Self::Spec(problems) => problems.render(text, color),
             Self::Job(error) => format!("error: {}\n", exit::message(error, &text.path)),
         }
     }

@@ -68,7 +68,7 @@ pub const MAX_BYTES: usize = 1_000_000;
 /// When the folder holds no run, one of its tables cannot be read, or the report cannot be written.
 pub fn write(run_dir: &Path) -> Result<(), JobError> {
     let page = render(&ReportData::read(run_dir)?);
-    outputs::write_bytes(&run_dir.join(FILE_NAME), page.as_bytes())
+    outputs::write_text(&run_dir.join(FILE_NAME), &page)
 }
 
 /// Returns the report as one HTML document of at most `MAX_BYTES`; the same data give the same bytes.

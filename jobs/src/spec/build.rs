@@ -7,13 +7,16 @@ use std::path::Path;
 
 use gristmill_datasets::{Format, Rename};
 
+use crate::secrets;
+
 use super::fields::{Reading, Values, short};
 use super::graph;
-use super::json::from_json;
 use super::keys;
+use super::layers;
 use super::problems::{Problem, Problems, Spanned, line_and_column};
 use super::tables::{self, Raw, RawSource, RawStep};
-use super::tree::{Document, Notation, from_toml, quoted};
+use super::tree::{Document, Notation, quoted};
+use super::vars;
 use super::{SourceSpec, Spec, SpecText, StepSpec, TableName};
 
 /// Level of a job that says nothing about it.
@@ -31,14 +34,20 @@ pub(crate) struct Built {
     broken_at: Option<usize>,
 }
 
-/// Reads a text as far as it goes.
-pub(crate) fn build(text: &SpecText) -> Built {
+/// Reads a text as far as it goes, with its base and what is set; their texts are added to it.
+pub(crate) fn build(text: &mut SpecText, sets: &[String]) -> Built {
     let notation = Notation::of(&text.path, &text.text);
-    let document = match notation {
-        Notation::Toml => from_toml(&text.text),
-        Notation::Json => from_json(&text.text),
-    };
-    let Document { root, problems: syntax, broken_at } = document;
+    let Document { mut root, problems: mut syntax, mut broken_at } = layers::document(notation, &text.text);
+    let mut layered = Problems::default();
+    if broken_at.is_none() {
+        if !layers::extend(text, &mut root, &mut layered) {
+            // What the base holds is not known, so nothing can be said of what is laid over it.
+            broken_at = Some(0);
+        }
+        layers::set(text, &mut root, sets, &mut layered);
+        vars::resolve(&mut root, &mut layered);
+    }
+    syntax.append(layered);
     let mut reading = Reading::new(&text.text, notation, &root);
     let raw = tables::read(&mut reading, &root);
     if broken_at.is_none() {
@@ -131,6 +140,10 @@ fn source_spec(reading: &mut Reading<'_>, source: RawSource) -> Option<SourceSpe
     let delimiter = delimiter(reading, &values);
     let rename = renames(reading, &values);
     let paths = values.list("path").to_vec();
+    if let (Some(column), true) = (values.field("file_column"), paths.iter().any(|path| secrets::are_in(&path.value))) {
+        let message = "`file_column` would write the secret of `path` into every row";
+        reading.problems.add(column.span.clone(), message, "holds paths", "remove it, or keep the secret out of `path`");
+    }
     // Without a path, or with an option that cannot be read, there is nothing to open.
     if paths.is_empty() || (values.is_given("delimiter") && delimiter.is_none()) || rename.len() < values.list("rename").len() {
         return None;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gristmill_datasets::Sample;
 
 use crate::kinds::{Key, Takes};
+use crate::secrets;
 
 use super::literals::{default_of, is_required, meant, meant_in_range, number_of, number_text, sample_literal, wanted};
 use super::nearest::{did_you_mean, listed, nearest};
@@ -217,7 +218,8 @@ impl<'a> Reading<'a> {
                 continue;
             };
             values.give(key.name);
-            if let Some(value) = self.value(key, node) {
+            let coerced = self.coerced(key, node);
+            if let Some(value) = self.value(key, coerced.as_ref().unwrap_or(node)) {
                 values.fields.insert(key.name, Field { value, span: node.span.clone(), written: true });
             }
         }
@@ -232,6 +234,47 @@ impl<'a> Reading<'a> {
     /// Returns the words that the user wrote, shortened where they are long.
     pub(crate) fn words(&self, span: &Span) -> String {
         short(self.text.get(span.clone()).unwrap_or_default())
+    }
+
+    /// Returns a value that stands in place of a reference in the type that the key takes: variables and the environment know no keys.
+    fn coerced(&self, key: &Key, node: &Node) -> Option<Node> {
+        let is_reference = |node: &Node| self.text.get(node.span.clone()).is_some_and(|words| words.contains("${"));
+        let as_text = |node: &Node| match &node.value {
+            Tree::Integer(number) => Some(Tree::Text(number.to_string())),
+            Tree::Number(number) => Some(Tree::Text(number.to_string())),
+            Tree::Flag(flag) => Some(Tree::Text(flag.to_string())),
+            _ => None,
+        };
+        let value = match (key.takes, &node.value) {
+            (_, Tree::List(items)) if matches!(key.takes, Takes::TextList | Takes::ColumnList) => {
+                if !items.iter().any(|item| as_text(item).is_some() && is_reference(item)) {
+                    return None;
+                }
+                let texts = items.iter().map(|item| match as_text(item).filter(|_| is_reference(item)) {
+                    Some(text) => Node::new(text, item.span.clone()),
+                    None => item.clone(),
+                });
+                return Some(Node::new(Tree::List(texts.collect()), node.span.clone()));
+            }
+            _ if !is_reference(node) => return None,
+            (Takes::Flag, Tree::Text(text)) => Tree::Flag(text.parse().ok()?),
+            (Takes::Integer(..) | Takes::IntegerList(..), Tree::Text(text)) => Tree::Integer(text.parse().ok()?),
+            (Takes::Number(..) | Takes::Sample, Tree::Text(text)) => {
+                text.parse().map(Tree::Integer).ok().or_else(|| text.parse().map(Tree::Number).ok())?
+            }
+            (
+                Takes::Text
+                | Takes::Choice(_)
+                | Takes::TextList
+                | Takes::Column
+                | Takes::ColumnList
+                | Takes::Table(_)
+                | Takes::TableIfAny(_),
+                _,
+            ) => as_text(node)?,
+            _ => return None,
+        };
+        Some(Node::new(value, node.span.clone()))
     }
 
     fn value(&mut self, key: &Key, node: &Node) -> Option<Value> {
@@ -488,6 +531,8 @@ pub(crate) fn short(text: &str) -> String {
         true => letter.escape_default().to_string(),
         false => letter.to_string(),
     };
+    // Before it is cut, since half a secret is one too.
+    let text = &*secrets::hidden(text);
     let mut words: String = text.chars().take(MAX_QUOTED).map(shown).collect();
     if text.chars().nth(MAX_QUOTED).is_some() {
         words.push_str("...");

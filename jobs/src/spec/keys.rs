@@ -13,6 +13,19 @@ const MAX_THREADS: i64 = 4_096;
 /// Keys of the whole job.
 pub const TOP: &[Key] = &[
     Key { name: "name", takes: Takes::Text, default: None, about: "Name of the job, a folder under `runs`" },
+    Key {
+        name: "extends",
+        takes: Takes::Text,
+        default: None,
+        about: "Spec below this one: what this one says takes the place of what that one says; relative to this one",
+    },
+    Key { name: "vars", takes: Takes::Vars, default: None, about: "Values that texts refer to: `${vars.NAME}`; `--set vars.NAME=VALUE`" },
+    Key {
+        name: "allow_env",
+        takes: Takes::TextList,
+        default: None,
+        about: "Names of the environment that texts may refer to: `${env:NAME}`, `${env:NAME:-DEFAULT}`",
+    },
     Key { name: "seed", takes: Takes::Integer(0, i64::MAX), default: Some("0"), about: "Seed of everything drawn at random" },
     Key {
         name: "place",
@@ -29,6 +42,14 @@ pub const TOP: &[Key] = &[
     Key { name: "memory", takes: Takes::Bytes, default: None, about: "Memory budget; found out from the machine where absent" },
     Key { name: "alpha", takes: Takes::Number(1e-6, 0.5), default: Some("0.05"), about: "Level at which a finding must pass" },
 ];
+
+/// A table that stands for several.
+const EACH: Key = Key {
+    name: "each",
+    takes: Takes::Each,
+    default: None,
+    about: "Stands for one table per value, called NAME-VALUE: `each = { shop = [\"a\", \"b\"] }` with `${each.shop}` in its texts",
+};
 
 /// Keys of a source.
 pub const SOURCE: &[Key] = &[
@@ -57,6 +78,7 @@ pub const SOURCE: &[Key] = &[
     },
     Key { name: "where", takes: Takes::Text, default: None, about: "SQL condition; rows that do not meet it are left out" },
     Key { name: "sample", takes: Takes::Sample, default: None, about: "Rows to draw: a number of rows, or a share below 1" },
+    EACH,
 ];
 
 /// Keys that every step takes.
@@ -64,6 +86,7 @@ pub const STEP: &[Key] = &[
     Key { name: "kind", takes: Takes::Text, default: None, about: "What the step does" },
     Key { name: "from", takes: Takes::TextList, default: None, about: "Source, or step, whose rows it reads" },
     Key { name: "needs", takes: Takes::TextList, default: None, about: "Steps that must be done before it" },
+    EACH,
 ];
 
 /// A column carried into tables of rows.

@@ -28,6 +28,7 @@ pub(super) fn sample_literal(key: &Key) -> String {
             "encoding" => "\"utf-8\"",
             "file_column" => "\"file\"",
             "where" => "\"amount > 0\"",
+            "extends" => "\"base.toml\"",
             _ => "\"NAME\"",
         },
         (None, Takes::ColumnChoices(words)) => return format!("{{ COLUMN = {} }}", quoted(words.first().copied().unwrap_or_default())),
@@ -35,6 +36,8 @@ pub(super) fn sample_literal(key: &Key) -> String {
             let entry = |key: &Key| format!("{} = {}", key.name, sample_literal(key));
             return format!("{{ {} }}", keys.iter().map(entry).collect::<Vec<_>>().join(", "));
         }
+        (None, Takes::Vars) => "{ month = \"2025-03\" }",
+        (None, Takes::Each) => "{ shop = [\"a\", \"b\"] }",
         (None, Takes::Flag) => "true",
         (None, Takes::Bytes) => "\"2GiB\"",
         (None, Takes::Sample) => "1000",
@@ -58,7 +61,7 @@ pub(super) fn default_of(key: &Key) -> Option<Value> {
     let bare = || default.trim_matches('"').to_owned();
     match key.takes {
         Takes::Text | Takes::Choice(_) | Takes::Column | Takes::Table(_) | Takes::TableIfAny(_) => Some(Value::Text(bare())),
-        Takes::Keys(_) | Takes::ColumnChoices(_) => None,
+        Takes::Keys(_) | Takes::ColumnChoices(_) | Takes::Vars | Takes::Each => None,
         Takes::Flag => default.parse().ok().map(Value::Flag),
         Takes::Integer(..) => default.parse().ok().map(Value::Integer),
         Takes::Number(..) => default.parse().ok().map(Value::Number),
@@ -84,6 +87,8 @@ pub(super) const fn wanted(takes: Takes) -> &'static str {
         Takes::Choice(_) => "one of a few words",
         Takes::Keys(_) => "a table of keys",
         Takes::ColumnChoices(_) => "a table of columns with a word each",
+        Takes::Vars => "a table of names with a value each",
+        Takes::Each => "a table of names with a list each",
         Takes::Flag => "`true` or `false`",
         Takes::Integer(..) => "a whole number",
         Takes::Number(..) => "a number",

@@ -1,12 +1,13 @@
 //! What a user asked for: the spec's values with the places where they were written.
 //!
 //! ```text
-//! text -> tree (TOML or JSON, with spans) -> fields by the tables of `keys` -> Spec -> names and order of steps
+//! text -> tree (TOML or JSON, with spans) -> base below, `--set` above (`layers`) -> values for references (`vars`)
+//!      -> fields by the tables of `keys` -> Spec -> names and order of steps
 //! ```
 //!
 //! Each stage adds what is wrong to `Problems` and goes on, so that one run of `validate` shows every mistake.
 //! A `Spec` does nothing: `plan` opens the files behind it and says what it means.
-//! Absent    variables, includes and `sql` sources.
+//! Absent    `sql` sources.
 
 mod build;
 mod columns;
@@ -14,6 +15,7 @@ mod fields;
 mod graph;
 mod json;
 pub mod keys;
+mod layers;
 mod literals;
 mod nearest;
 mod problems;
@@ -21,8 +23,10 @@ mod resolved;
 mod schema;
 mod syntax;
 mod tables;
+mod text;
 mod tree;
 mod units;
+mod vars;
 
 use std::fmt;
 use std::fs;
@@ -43,6 +47,7 @@ pub(crate) use nearest::listed;
 pub use nearest::{did_you_mean, nearest};
 pub use problems::{Located, Problem, Problems, Span, Spanned, line_and_column};
 pub use schema::json_schema;
+pub use text::SpecText;
 
 /// Bytes that a spec may have.
 pub const MAX_SPEC_BYTES: usize = 1 << 20;
@@ -147,15 +152,6 @@ pub struct TableName {
     pub table: Option<String>,
 }
 
-/// The text of a spec and the file it came from, for messages.
-#[derive(Debug, Clone)]
-pub struct SpecText {
-    /// As given on the command line.
-    pub path: PathBuf,
-    /// The whole text.
-    pub text: String,
-}
-
 /// Why there is no spec.
 #[derive(Debug)]
 pub enum SpecFailure {
@@ -177,24 +173,23 @@ pub enum SpecFailure {
     },
 }
 
-/// Reads a spec from its file and checks everything that can be checked without running it.
+/// Reads a spec from its file, with what the command line sets (`KEY=VALUE`), and checks everything that can be checked without running it.
 ///
 /// Where something is wrong, the files and columns of the parts that were understood are checked as well, so
 /// that one reading shows every mistake.
 ///
 /// # Errors
 /// When the file cannot be read, or its text has mistakes.
-pub fn read(path: &Path) -> Result<(Spec, SpecText), SpecFailure> {
-    let text = SpecText { path: path.to_owned(), text: read_text(path)? };
-    parse(text)
+pub fn read(path: &Path, sets: &[String]) -> Result<(Spec, SpecText), SpecFailure> {
+    parse(SpecText::new(path, read_text(path)?), sets)
 }
 
 /// Reads a spec from its text; relative paths start from the folder of `text.path`.
 ///
 /// # Errors
 /// When the text has mistakes.
-pub fn parse(text: SpecText) -> Result<(Spec, SpecText), SpecFailure> {
-    let mut built = build::build(&text);
+pub fn parse(mut text: SpecText, sets: &[String]) -> Result<(Spec, SpecText), SpecFailure> {
+    let mut built = build::build(&mut text, sets);
     if built.problems.is_empty() {
         return Ok((built.spec, text));
     }
@@ -230,7 +225,7 @@ fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> SpecFailure {
     let mut problems = Problems::default();
     let found = format!("byte {:#04x}", error.as_bytes().get(at).copied().unwrap_or_default());
     problems.add(at..at + 1, "the text is not UTF-8", found, "save the file as UTF-8");
-    SpecFailure::Wrong { text: SpecText { path: path.to_owned(), text }, problems }
+    SpecFailure::Wrong { text: SpecText::new(path, text), problems }
 }
 
 impl SpecFailure {
@@ -248,7 +243,7 @@ impl SpecFailure {
     pub fn render(&self, color: bool) -> String {
         match self {
             Self::Unreadable { path, message, .. } => format!("error: spec `{}` {message}\n", path.display()),
-            Self::Wrong { text, problems } => problems.render(&text.path, &text.text, color),
+            Self::Wrong { text, problems } => problems.render(text, color),
         }
     }
 

@@ -4,9 +4,10 @@
 //! error values stay small. Messages are fragments in plain words and never need colour to be understood.
 
 use std::ops::Range;
-use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str};
+
+use super::text::SpecText;
 
 /// Bytes of the spec's text, from the first to one past the last.
 pub type Span = Range<usize>;
@@ -46,6 +47,8 @@ pub struct Problem {
 /// One mistake with its line and column, both from 1; the column counts characters.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Located {
+    /// The file that it is in: the spec, its base, or `--set`.
+    pub file: String,
     /// Line in the spec.
     pub line: usize,
     /// Character in the line.
@@ -64,13 +67,25 @@ pub struct Problems {
 
 impl Problems {
     /// Adds a mistake: where it is, what is wrong, a few words beside the caret, and one fix.
+    ///
+    /// The same mistake at the same place is added once: a table that stands for several is read several times.
     pub fn add(&mut self, span: Span, message: impl Into<String>, label: impl Into<String>, help: impl Into<String>) {
-        self.list.push(Problem { span, message: message.into(), label: label.into(), help: help.into() });
+        let problem = Problem { span, message: message.into(), label: label.into(), help: help.into() };
+        if !self.list.contains(&problem) {
+            self.list.push(problem);
+        }
     }
 
     /// Adds every mistake of another collection.
     pub fn append(&mut self, mut other: Self) {
         self.list.append(&mut other.list);
+    }
+
+    /// Moves the place of every mistake: their text is a part of a longer one.
+    pub(crate) fn move_by(&mut self, by: usize) {
+        for problem in &mut self.list {
+            problem.span = problem.span.start + by..problem.span.end + by;
+        }
     }
 
     /// Keeps the mistakes that `keep` says yes to.
@@ -105,17 +120,17 @@ impl Problems {
 
     /// Returns the mistakes with lines and columns, in the order of the spec's text.
     #[must_use]
-    pub fn locate(&self, text: &str) -> Vec<Located> {
+    pub fn locate(&self, text: &SpecText) -> Vec<Located> {
         self.in_order().into_iter().map(|problem| problem.locate(text)).collect()
     }
 
     /// Returns the mistakes as text for people: file, line and column, the line itself, a caret, and the fix.
     #[must_use]
-    pub fn render(&self, path: &Path, text: &str, color: bool) -> String {
+    pub fn render(&self, text: &SpecText, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut page = String::new();
         for problem in self.in_order().into_iter().take(MAX_PRINTED) {
-            page.push_str(&problem.render(&renderer, path, text));
+            page.push_str(&problem.render(&renderer, text));
             page.push_str("\n\n");
         }
         page.push_str(&self.count());
@@ -133,19 +148,21 @@ impl Problems {
 }
 
 impl Problem {
-    fn locate(&self, text: &str) -> Located {
-        let (line, column) = line_and_column(text, self.span.start);
-        Located { line, column, message: self.message.clone(), help: self.help.clone() }
+    fn locate(&self, text: &SpecText) -> Located {
+        let (path, part, at) = text.part_of(self.span.start);
+        let (line, column) = line_and_column(part, at);
+        Located { file: path.display().to_string(), line, column, message: self.message.clone(), help: self.help.clone() }
     }
 
     /// Prints from the line at fault alone: a spec may be a megabyte long.
-    fn render(&self, renderer: &Renderer, path: &Path, text: &str) -> String {
-        let start = floor(text, self.span.start);
+    fn render(&self, renderer: &Renderer, text: &SpecText) -> String {
+        let (path, text, at) = text.part_of(self.span.start);
+        let start = floor(text, at);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
         let line = text[line_start..line_end].trim_end_matches('\r');
         let from = (start - line_start).min(line.len());
-        let to = floor(text, self.span.end).saturating_sub(line_start).clamp(from, line.len());
+        let to = floor(text, at + self.span.len()).saturating_sub(line_start).clamp(from, line.len());
         let path = normalize_untrusted_str(&path.display().to_string());
         let (number, _) = line_and_column(text, start);
         let at = AnnotationKind::Primary.span(from..to).label(normalize_untrusted_str(&self.label));

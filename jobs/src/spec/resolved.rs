@@ -3,6 +3,7 @@
 use gristmill_datasets::Sample;
 
 use crate::kinds::Key;
+use crate::secrets;
 
 use super::fields::{Value, Values};
 use super::tree::quoted;
@@ -35,7 +36,8 @@ impl Spec {
             text.push_str(&format!("\n[step.{}]\n", key_text(&step.name.value)));
             table(&mut text, &step.values, keys::STEP.iter().chain(step.kind.keys()), without);
         }
-        text
+        // Neither kept nor hashed: a new password opens the same files.
+        secrets::hidden(&text).into_owned()
     }
 }
 

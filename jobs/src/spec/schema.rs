@@ -50,6 +50,19 @@ fn object<'k>(keys: impl Iterator<Item = &'k Key> + Clone, about: &str) -> Value
     })
 }
 
+/// A text that stands for a value of any type.
+fn reference() -> Value {
+    json!({ "type": "string", "pattern": "\\$\\{[^}]+\\}" })
+}
+
+fn scalar() -> Value {
+    json!({ "type": ["string", "number", "boolean"] })
+}
+
+fn scalars() -> Value {
+    json!({ "type": "array", "items": scalar(), "minItems": 1 })
+}
+
 fn properties<'k>(keys: impl Iterator<Item = &'k Key>) -> Map<String, Value> {
     keys.map(|key| (key.name.to_owned(), property(key))).collect()
 }
@@ -71,8 +84,13 @@ fn property(key: &Key) -> Value {
         Takes::TextList | Takes::ColumnList => json!({ "anyOf": [list, text] }),
         Takes::ColumnChoices(words) => json!({ "type": "object", "additionalProperties": { "enum": words } }),
         Takes::Keys(keys) => object(keys.iter(), key.about),
+        Takes::Vars => json!({ "type": "object", "additionalProperties": { "anyOf": [scalar(), scalars()] } }),
+        Takes::Each => json!({ "type": "object", "minProperties": 1, "additionalProperties": { "anyOf": [scalars(), reference()] } }),
         Takes::Sample => json!({ "type": "number", "minimum": 0 }),
     };
+    if !matches!(key.takes, Takes::Text | Takes::Column | Takes::Table(_) | Takes::TableIfAny(_) | Takes::Vars | Takes::Each) {
+        schema = json!({ "anyOf": [schema, reference()] });
+    }
     schema["description"] = json!(key.about);
     if let Some(default) = key.default {
         // A default is a literal of a spec; literals of numbers, flags and lists are JSON too.

@@ -57,7 +57,7 @@ static FALLS_BACK: Told = Told(|| Ok(fallen_back()));
 /// Runs a job whose step has another kind; returns how it ended and the summary.
 fn run_with(job: &Job, kind: &'static dyn JobKind) -> Result<String, Exit> {
     let spec_path = job.path("spec.toml");
-    let (spec, _) = spec::read(&spec_path).unwrap();
+    let (spec, _) = spec::read(&spec_path, &[]).unwrap();
     let mut plan = plan::plan(&spec, 1 << 30).ok().unwrap();
     plan.steps[0].spec.kind = kind;
     let stop = Stop::default();

@@ -5,6 +5,7 @@
 mod exits;
 mod job;
 mod kinds;
+mod layers;
 mod runs;
 mod stops;
 mod words;
