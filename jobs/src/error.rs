@@ -69,6 +69,14 @@ pub enum JobError {
         /// What to do.
         help: String,
     },
+    /// A check failed that another step waits for.
+    #[error("{sentence}; step `{step}` needs it, so it was not run")]
+    Check {
+        /// The step that was not run.
+        step: String,
+        /// What does not hold.
+        sentence: String,
+    },
     /// A device was required and is not usable.
     #[error("`place = \"gpu\"`, but no GPU can be used: {0}")]
     Device(String),

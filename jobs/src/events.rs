@@ -46,6 +46,8 @@ pub enum Event {
     Progress { rows_done: u64, rows_total: Option<u64>, bytes_read: Option<u64>, rss_bytes: Option<u64>, seconds: f64 },
     /// Work went to another place than planned.
     FellBack { reason: String },
+    /// Something was checked.
+    Checked { check: String, severity: String, passed: Option<bool>, sentence: String },
     /// A table lies under its final name.
     TableWritten { path: String, rows: u64, bytes: u64, blake3: String },
     /// A step is done.
@@ -86,6 +88,7 @@ impl Event {
             Self::StepStarted { .. } => "step_started",
             Self::Progress { .. } => "progress",
             Self::FellBack { .. } => "fell_back",
+            Self::Checked { .. } => "checked",
             Self::TableWritten { .. } => "table_written",
             Self::StepFinished { .. } => "step_finished",
             Self::StepCached { .. } => "step_cached",
@@ -122,6 +125,10 @@ impl Event {
                 Some(format!("step {step}: {found}, {} on {place}, {} to write", seconds(*compute_seconds), seconds(*write_seconds)))
             }
             Self::StepCached { findings } => Some(format!("step {step}: done before, {}", counted(*findings, "finding"))),
+            Self::Checked { passed: Some(true), .. } => None,
+            Self::Checked { passed: None, sentence, .. } => Some(format!("{step}: not checked: {}", plain(sentence))),
+            Self::Checked { severity, sentence, .. } if severity == "warn" => Some(format!("{step}: warning: {}", plain(sentence))),
+            Self::Checked { sentence, .. } => Some(format!("{step}: check failed: {}", plain(sentence))),
             Self::StepFailed { error, .. } => Some(format!("step {step} failed: {}", plain(error))),
             Self::RunFinished { cached: true, .. } => {
                 Some("nothing has changed since this run ended; `--fresh` would run it again".to_owned())
@@ -134,8 +141,12 @@ impl Event {
 
     /// Says whether `--quiet` lets it through.
     #[must_use]
-    pub const fn is_error(&self) -> bool {
-        matches!(self, Self::RunFailed { .. } | Self::RunInterrupted { .. })
+    pub fn is_error(&self) -> bool {
+        match self {
+            Self::RunFailed { .. } | Self::RunInterrupted { .. } => true,
+            Self::Checked { passed, severity, .. } => *passed == Some(false) && severity == "fail",
+            _ => false,
+        }
     }
 }
 

@@ -24,6 +24,7 @@ pub fn of(error: &JobError) -> Exit {
     match error {
         JobError::Read { error, .. } => of_read(error),
         JobError::Data { .. } => Exit::Data,
+        JobError::Check { .. } => Exit::Check,
         JobError::Budget { .. } => Exit::Budget,
         JobError::Device(_) => Exit::Device,
         JobError::Spec { .. } | JobError::RunDir { .. } => Exit::Spec,

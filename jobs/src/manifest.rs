@@ -127,6 +127,30 @@ pub struct StepRecord {
     pub notes: Vec<String>,
     /// Columns that the kind could not use.
     pub left_out: Vec<LeftOut>,
+    /// What was checked, of steps that check.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckRecord>,
+}
+
+/// Something that must hold of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckRecord {
+    /// `rows`, `nulls`, `range`, `allowed`, `holds`, `unique` or `drift`.
+    pub check: String,
+    /// `fail` or `warn`.
+    pub severity: String,
+    /// Whether it holds; none where too little is known.
+    pub passed: Option<bool>,
+    /// What was expected and found, in words.
+    pub sentence: String,
+}
+
+impl CheckRecord {
+    /// Says whether it fails the run.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        self.passed == Some(false) && self.severity == "fail"
+    }
 }
 
 /// A column that a kind could not use.

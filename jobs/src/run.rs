@@ -133,17 +133,17 @@ fn watched(options: &RunOptions, steps: &Steps<'_>, stop: &Stop, identity: &Iden
         let (working, ended) = mpsc::channel();
         scope.spawn(move || watch(steps, stop, &ended));
         let result = exit::fence(|| {
-            let cached = steps.execute()?;
-            if options.run_dir.is_none() {
+            let ended = steps.execute()?;
+            if options.run_dir.is_none() && ended.exit == Exit::Done {
                 outputs::point(&job_folder(identity).join("latest"), Path::new(&identity.run_id))?;
             }
-            Ok(cached)
+            Ok(ended)
         });
         drop(working);
         result
     });
-    match result.and_then(|cached| tell_found(options, steps, cached)) {
-        Ok(()) => Exit::Done,
+    match result.and_then(|ended| tell_found(options, steps, ended.was_cached).map(|()| ended.exit)) {
+        Ok(exit) => exit,
         Err(error) => steps.close(&error),
     }
 }

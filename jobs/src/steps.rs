@@ -23,7 +23,7 @@ use crate::events::{Event, Events, now};
 use crate::exit;
 use crate::hash::Inputs;
 use crate::kinds::{Rows, StepOutcome, StepRun, Table};
-use crate::manifest::{MANIFEST_VERSION, Manifest, OutputRecord, State, StepRecord};
+use crate::manifest::{CheckRecord, MANIFEST_VERSION, Manifest, OutputRecord, State, StepRecord};
 use crate::outputs;
 use crate::plan::{self, Input, Plan, PlannedStep};
 use crate::progress::{Pulse, View};
@@ -52,6 +52,15 @@ pub struct Asked<'a> {
     pub view: &'a View,
     /// Whether it was asked to stop.
     pub stop: &'a Stop,
+}
+
+/// How a run ended whose steps are all done.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// Whether nothing was left to do.
+    pub was_cached: bool,
+    /// `Done`, or `Check` where a check failed.
+    pub exit: Exit,
 }
 
 /// A run under way.
@@ -85,22 +94,22 @@ impl<'a> Steps<'a> {
         Ok(Self { asked, events, manifest, pulse: Pulse::default(), backend: Mutex::new(None), was_finished, began: Instant::now() })
     }
 
-    /// Runs what is left to run; says whether nothing was.
+    /// Runs what is left to run.
     ///
     /// # Errors
     /// The worst of what went wrong.
-    pub fn execute(&self) -> Result<bool, JobError> {
+    pub fn execute(&self) -> Result<Ended, JobError> {
         self.tell_start()?;
         if self.was_finished {
             self.tell_cached()?;
-            return Ok(true);
+            return Ok(Ended { was_cached: true, exit: self.ending() });
         }
         let dir = &self.asked.dir.path;
         outputs::write_text(&dir.join("spec.toml"), &self.asked.identity.spec_toml)?;
         outputs::write_json(&dir.join("plan.json"), &self.asked.plan.to_json())?;
         self.run_all()?;
         self.finish()?;
-        Ok(false)
+        Ok(Ended { was_cached: false, exit: self.ending() })
     }
 
     /// Writes how the run ended into manifest and log and removes what is unfinished.
@@ -182,13 +191,14 @@ impl<'a> Steps<'a> {
         let manifest = self.manifest();
         for step in &manifest.steps {
             self.events.emit(Some(&step.name), &Event::StepCached { findings: step.n_findings })?;
+            self.tell_checks(&step.name, &step.checks)?;
         }
         self.tell_end(true, manifest.n_findings)
     }
 
     fn tell_end(&self, cached: bool, findings: u64) -> Result<(), JobError> {
         let event = Event::RunFinished {
-            exit_code: Exit::Done as u8,
+            exit_code: self.ending() as u8,
             cached,
             findings,
             seconds: self.began.elapsed().as_secs_f64(),
@@ -208,6 +218,14 @@ impl<'a> Steps<'a> {
                 failed.push(name);
                 continue;
             }
+            if let Some(error) = self.held_back(step) {
+                failed.push(name);
+                worst = Some(match worst {
+                    Some(before) => exit::worse(before, error),
+                    None => error,
+                });
+                continue;
+            }
             match self.run_one(index, step) {
                 Ok(()) => {}
                 Err(error) if ends_run(&error) => return Err(error),
@@ -224,6 +242,20 @@ impl<'a> Steps<'a> {
         worst.map_or(Ok(()), Err)
     }
 
+    /// Returns the failed check that a step waits for.
+    fn held_back(&self, step: &PlannedStep) -> Option<JobError> {
+        let manifest = self.lock();
+        let needed = |record: &&StepRecord| step.spec.needs.iter().any(|need| need.value == record.name);
+        let failed = manifest.steps.iter().filter(needed).flat_map(|record| &record.checks).find(|check| check.is_failed())?;
+        Some(JobError::Check { step: step.spec.name.value.clone(), sentence: failed.sentence.clone() })
+    }
+
+    /// Returns how a run ended whose steps are all done: a check may have failed.
+    fn ending(&self) -> Exit {
+        let failed = self.lock().steps.iter().flat_map(|record| &record.checks).any(CheckRecord::is_failed);
+        if failed { Exit::Check } else { Exit::Done }
+    }
+
     fn fail_step(&self, index: usize, name: &str, error: &JobError) -> Result<(), JobError> {
         self.asked.view.end();
         self.update(|manifest| manifest.steps[index].state = State::Failed)?;
@@ -235,9 +267,10 @@ impl<'a> Steps<'a> {
         let name = step.spec.name.value.as_str();
         let upstream = self.upstream(step);
         if let Some(done) = self.asked.dir.finished_step(name, &self.asked.identity.run_id, &upstream) {
-            let findings = done.record.n_findings;
+            let (findings, checks) = (done.record.n_findings, done.record.checks.clone());
             self.adopt(index, done)?;
-            return self.events.emit(Some(name), &Event::StepCached { findings });
+            self.events.emit(Some(name), &Event::StepCached { findings })?;
+            return self.tell_checks(name, &checks);
         }
         let folder = self.asked.dir.begin_step(name)?;
         self.update(|manifest| manifest.steps[index].state = State::Running)?;
@@ -377,7 +410,15 @@ impl<'a> Steps<'a> {
             compute_seconds: record.compute_seconds,
             write_seconds: record.write_seconds,
         };
-        self.events.emit(Some(&record.name), &event)
+        self.events.emit(Some(&record.name), &event)?;
+        self.tell_checks(&record.name, &record.checks)
+    }
+
+    fn tell_checks(&self, step: &str, checks: &[CheckRecord]) -> Result<(), JobError> {
+        checks.iter().try_for_each(|check| {
+            let CheckRecord { check, severity, passed, sentence } = check.clone();
+            self.events.emit(Some(step), &Event::Checked { check, severity, passed, sentence })
+        })
     }
 
     /// Takes a finished step into the manifest.
@@ -398,10 +439,11 @@ impl<'a> Steps<'a> {
         }
         let output = outputs::write_table(dir, "findings.parquet", &Finding::schema(), &found)?;
         self.tell_table(None, &output)?;
+        let exit = self.ending();
         self.update(|manifest| {
             manifest.outputs.push(output);
             manifest.state = State::Done;
-            manifest.exit_code = Some(Exit::Done as u8);
+            manifest.exit_code = Some(exit as u8);
             manifest.finished = Some(now());
         })?;
         // The report reads the manifest and tells of a finished run, so it is the last file. A run that was
@@ -493,6 +535,7 @@ fn planned_record(step: &PlannedStep) -> StepRecord {
         write_seconds: 0.0,
         notes: Vec::new(),
         left_out: Vec::new(),
+        checks: Vec::new(),
     }
 }
 
@@ -511,6 +554,7 @@ fn record_of(step: &PlannedStep, outcome: &StepOutcome, compute_seconds: f64, wr
         write_seconds,
         notes: outcome.notes.clone(),
         left_out: outcome.left_out.clone(),
+        checks: outcome.checks.clone(),
         ..planned_record(step)
     }
 }

@@ -9,7 +9,7 @@ use arrow::array::{Array, RecordBatch, StringArray};
 
 use crate::JobError;
 use crate::kinds::TESTS_NOTHING;
-use crate::manifest::{Manifest, StepRecord};
+use crate::manifest::{CheckRecord, Manifest, StepRecord};
 use crate::outputs;
 use crate::terminal::{count, counted, plain};
 
@@ -29,6 +29,7 @@ pub fn text(dir: &Path, manifest: &Manifest, cached: bool) -> Result<String, Job
     if found.len() > MAX_FINDINGS {
         lines.push(format!("  and {} more in findings.parquet", count((found.len() - MAX_FINDINGS) as u64)));
     }
+    lines.extend(checks(manifest));
     lines.extend(manifest.steps.iter().filter_map(left_out));
     lines.push(format!("report    {}", shown(dir, "report.html")));
     lines.push(format!("findings  {}", shown(dir, "findings.parquet")));
@@ -36,6 +37,26 @@ pub fn text(dir: &Path, manifest: &Manifest, cached: bool) -> Result<String, Job
     lines.extend(tables.map(|output| format!("table     {} ({})", shown(dir, &output.path), counted(output.rows, "row"))));
     lines.extend(fallbacks(manifest));
     Ok(lines.join("\n") + "\n")
+}
+
+/// Returns how many checks passed, and every one that did not.
+fn checks(manifest: &Manifest) -> Vec<String> {
+    let all: Vec<(&str, &CheckRecord)> =
+        manifest.steps.iter().flat_map(|step| step.checks.iter().map(|check| (step.name.as_str(), check))).collect();
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let passed = all.iter().filter(|(_, check)| check.passed == Some(true)).count();
+    let mut lines = vec![format!("checks    {} of {} passed", count(passed as u64), count(all.len() as u64))];
+    for (step, check) in all.iter().filter(|(_, check)| check.passed != Some(true)) {
+        let word = match (check.passed, check.is_failed()) {
+            (None, _) => "not known",
+            (_, true) => "failed",
+            (_, false) => "warning",
+        };
+        lines.push(format!("  {word}: {}: {}", plain(step), plain(&check.sentence)));
+    }
+    lines
 }
 
 fn headline(manifest: &Manifest, cached: bool) -> String {
@@ -50,6 +71,9 @@ fn headline(manifest: &Manifest, cached: bool) -> String {
         (Some(finished), true) => format!("; cached, this run ended at {finished}"),
         _ => String::new(),
     };
+    if !manifest.steps.is_empty() && manifest.steps.iter().all(|step| step.kind == "check") {
+        return format!("{job}: {}{when}", counted(rows, "row"));
+    }
     // A job that tests nothing has no findings to count: what it came to is its first note.
     let came_to = manifest.steps.iter().rev().find_map(|step| step.notes.first());
     if let Some(note) = came_to.filter(|_| manifest.steps.iter().all(|step| TESTS_NOTHING.contains(&step.kind.as_str()))) {

@@ -10,11 +10,12 @@ use gristmill_engine::backend::{Backend, Cost, Place};
 use gristmill_engine::findings::Finding;
 
 use crate::JobError;
-use crate::manifest::LeftOut;
+use crate::manifest::{CheckRecord, LeftOut};
 use crate::outputs::{self, TableWriter, WrittenTable};
 use crate::spec::{Problems, StepSpec};
 
 mod assignments;
+mod check;
 mod cluster;
 mod compare;
 mod correlate;
@@ -22,6 +23,7 @@ mod dedupe;
 mod features;
 mod score;
 
+pub use check::Check;
 pub use cluster::Cluster;
 pub use compare::Compare;
 pub use correlate::Correlate;
@@ -30,10 +32,10 @@ pub use features::Features;
 pub use score::Score;
 
 /// Every kind that a spec may name, in the order of the help.
-pub const KINDS: &[&dyn JobKind] = &[&Correlate, &Cluster, &Score, &Compare, &Features, &Dedupe, &Link];
+pub const KINDS: &[&dyn JobKind] = &[&Correlate, &Cluster, &Score, &Compare, &Features, &Dedupe, &Link, &Check];
 
-/// Kinds that look for records that are one: they make tables, and no findings.
-pub(crate) const TESTS_NOTHING: &[&str] = &["dedupe", "link"];
+/// Kinds that make tables, and no findings: those that look for records that are one, and checks.
+pub(crate) const TESTS_NOTHING: &[&str] = &["dedupe", "link", "check"];
 
 /// What a spec may ask for.
 pub trait JobKind: Sync {
@@ -193,6 +195,8 @@ pub struct StepOutcome {
     pub notes: Vec<String>,
     /// Columns that could not be used.
     pub left_out: Vec<LeftOut>,
+    /// What was checked, and what became of it.
+    pub checks: Vec<CheckRecord>,
 }
 
 impl StepOutcome {
@@ -210,6 +214,7 @@ impl StepOutcome {
             family: None,
             notes: Vec::new(),
             left_out: Vec::new(),
+            checks: Vec::new(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::checks::{self, CheckData};
 use super::drift::{self, DriftData, MovesData};
 use super::duplicates::{self, DuplicateData};
 use super::looks::{self, Look};
@@ -125,6 +126,8 @@ pub struct StepData {
     pub moves: MovesData,
     /// Which records are one, for steps that look for that.
     pub duplicates: DuplicateData,
+    /// What was checked, for steps that check.
+    pub checks: CheckData,
 }
 
 /// Everything that a report shows.
@@ -193,6 +196,10 @@ fn read_step(run_dir: &Path, record: &StepRecord, level: Level) -> Result<StepDa
         "dedupe" | "link" => {
             let duplicates = duplicates::read(&dir).map_err(failed)?;
             return Ok(StepData { duplicates, ..StepData::default() });
+        }
+        "check" => {
+            let checks = checks::read(&dir.join("checks.parquet")).map_err(failed)?;
+            return Ok(StepData { checks, ..StepData::default() });
         }
         "correlate" => {}
         _ => return Ok(StepData::default()),

@@ -9,6 +9,7 @@
 //! Safety   names and values come from files: `text` makes them visible and escapes them.
 //! Absent   rows of the data. A finding carries the SQL that selects its rows.
 
+mod checks;
 mod data;
 mod drift;
 mod duplicates;
@@ -34,6 +35,7 @@ use std::path::Path;
 
 use askama::Template;
 
+pub use checks::{CheckData, CheckRow};
 pub use data::{ColumnData, ColumnRow, FindingRow, ReportData, StepData};
 pub use drift::{DriftData, DriftRow, MatchRow, MovesData};
 pub use duplicates::{ComparedColumn, DuplicateData};
@@ -47,6 +49,7 @@ pub use splits::{SplitData, SplitRow};
 
 use crate::JobError;
 use crate::outputs;
+use checks::ChecksView;
 use drift::{DriftView, MovesView};
 use duplicates::DuplicatesView;
 use facts::{FileTable, RunFacts};
@@ -169,6 +172,9 @@ struct Page {
     reading: String,
     alerts: Vec<Alert>,
     hatch: Html,
+    checks: Vec<ChecksView>,
+    /// Whether one does not hold: then they come before everything else.
+    checks_first: bool,
     findings: Vec<FindingsView>,
     nothing: Option<String>,
     legend: Html,
@@ -204,6 +210,8 @@ impl Page {
             reading: verdict::reading(data, settings),
             alerts: verdict::alerts(data, limits),
             hatch: svg::hatch(HATCH),
+            checks_first: data.steps.iter().any(|step| step.checks.n_passed < step.checks.n_rows),
+            checks: steps().filter_map(|(_, step, name)| ChecksView::new(step, name, limits.columns)).collect(),
             findings: steps().filter_map(|(at, step, name)| FindingsView::new(step, settings.min_effect(at), name, limits)).collect(),
             nothing: verdict::nothing(data),
             legend: heatmap::legend(HATCH),

@@ -4,7 +4,7 @@ use super::Limits;
 use super::data::ReportData;
 use super::settings::Settings;
 use super::text::{self, Html, count, counted, escape};
-use crate::manifest::{LeftOut, Manifest, State, StepRecord};
+use crate::manifest::{CheckRecord, LeftOut, Manifest, State, StepRecord};
 
 /// A notice across the page.
 pub(super) struct Banner {
@@ -38,6 +38,9 @@ pub(super) fn eyebrow(manifest: &Manifest) -> String {
 /// Returns the notice of a run that did not end well.
 pub(super) fn banner(manifest: &Manifest) -> Option<Banner> {
     let (level, title, rest) = match manifest.state {
+        State::Done if manifest.steps.iter().flat_map(|step| &step.checks).any(CheckRecord::is_failed) => {
+            ("bad", "A check failed", "Everything was run and written all the same.")
+        }
         State::Done => return None,
         State::Failed => ("bad", "This run failed", "What is shown below was finished before."),
         State::Interrupted => ("warn", "This run was stopped", "The same command goes on where it ended."),
@@ -45,6 +48,9 @@ pub(super) fn banner(manifest: &Manifest) -> Option<Banner> {
         State::Planned | State::Running if all_done(manifest) => return None,
         State::Planned | State::Running => ("warn", "This run has not finished", "What is shown below was finished before."),
     };
+    let failed = manifest.steps.iter().flat_map(|step| &step.checks).filter(|check| check.is_failed());
+    let failed: String = failed.take(3).map(|check| format!("{}. ", text::marked(&capital(&check.sentence), 300))).collect();
+    let rest = &format!("{failed}{rest}");
     let error = manifest.error.as_deref().map_or_else(String::new, |error| format!("{}. ", text::marked(error, 600)));
     Some(Banner { level, title, text: Html(error + rest) })
 }
@@ -54,7 +60,7 @@ fn all_done(manifest: &Manifest) -> bool {
 }
 
 fn finished(manifest: &Manifest) -> bool {
-    banner(manifest).is_none()
+    manifest.state == State::Done || banner(manifest).is_none()
 }
 
 /// Returns the verdict: one sentence on what was tested, one on what survives; a line for each step where there are several.
@@ -116,6 +122,9 @@ fn sentence(data: &ReportData, step: &StepRecord, at: usize, settings: &Settings
     if step.kind == "features" {
         return format!("{} were made into one row for each entity.", counted(step.n_rows, "row"));
     }
+    if step.kind == "check" {
+        return data.steps.get(at).map_or_else(String::new, |step| super::checks::sentence(&step.checks));
+    }
     if step.kind == "dedupe" || step.kind == "link" {
         return data.steps.get(at).map_or_else(String::new, |step| step.duplicates.sentence());
     }
@@ -167,11 +176,16 @@ pub(super) fn figures(data: &ReportData) -> Vec<Figure> {
     let of = |n: u64, one: &str| figure(count(n), &if n == 1 { one.to_owned() } else { format!("{one}s") });
     let is_of_records = steps.iter().all(|step| crate::kinds::TESTS_NOTHING.contains(&step.kind.as_str()));
     let more = |step: &super::data::StepData| step.duplicates.n_records.saturating_sub(step.duplicates.n_entities);
-    let mut out = vec![if is_of_records {
-        of(data.steps.iter().map(more).sum(), "duplicate")
-    } else {
-        of(steps.iter().map(|step| step.n_findings).sum(), "finding")
-    }];
+    let only_checks = steps.iter().all(|step| step.kind == "check");
+    let mut out = match is_of_records {
+        _ if only_checks => Vec::new(),
+        true => vec![of(data.steps.iter().map(more).sum(), "duplicate")],
+        false => vec![of(steps.iter().map(|step| step.n_findings).sum(), "finding")],
+    };
+    let (n_passed, n_checks) = super::checks::passed(&data.manifest);
+    if n_checks > 0 {
+        out.push(figure(format!("{} / {}", count(n_passed), count(n_checks)), "checks hold"));
+    }
     if !tested.is_empty() {
         out.push(figure(count(tested.iter().sum()), if tested == [1] { "pair tested" } else { "pairs tested" }));
     }
@@ -198,7 +212,10 @@ pub(super) fn reading(data: &ReportData, settings: &Settings) -> String {
     }
     let only_associations =
         data.steps.iter().flat_map(|step| &step.findings).all(|finding| matches!(finding.evidence.as_str(), "association" | ""));
-    if data.manifest.steps.iter().all(|step| ["dedupe", "link"].contains(&step.kind.as_str())) {
+    if data.manifest.steps.iter().all(|step| step.kind == "check") {
+        return "A check says what these tables hold now, and nothing of why.".to_owned();
+    }
+    if data.manifest.steps.iter().all(|step| crate::kinds::TESTS_NOTHING.contains(&step.kind.as_str())) {
         let is_learnt = data.steps.iter().any(|step| step.duplicates.method == "records");
         return if is_learnt {
             "A pair is as likely to be one as the model says that learnt from these records alone: look at pairs near the cut before records are thrown away."
@@ -226,6 +243,9 @@ pub(super) fn reading(data: &ReportData, settings: &Settings) -> String {
 pub(super) fn nothing(data: &ReportData) -> Option<String> {
     if data.manifest.steps.iter().any(|step| step.n_findings > 0) || data.steps.iter().any(|step| step.n_findings > 0) {
         return None;
+    }
+    if data.manifest.steps.iter().all(|step| step.kind == "check") {
+        return Some("This job checked tables and tested nothing else.".to_owned());
     }
     if data.manifest.steps.iter().all(|step| crate::kinds::TESTS_NOTHING.contains(&step.kind.as_str())) && finished(&data.manifest) {
         return Some(

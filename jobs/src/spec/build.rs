@@ -9,6 +9,7 @@ use gristmill_datasets::{Format, Rename};
 
 use crate::secrets;
 
+use super::checks;
 use super::fields::{Reading, Values, short};
 use super::graph;
 use super::keys;
@@ -45,6 +46,7 @@ pub(crate) fn build(text: &mut SpecText, sets: &[String]) -> Built {
             broken_at = Some(0);
         }
         layers::set(text, &mut root, sets, &mut layered);
+        checks::to_steps(notation, &mut root, &mut layered);
         vars::resolve(&mut root, &mut layered);
     }
     syntax.append(layered);

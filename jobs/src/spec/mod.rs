@@ -10,6 +10,7 @@
 //! Absent    `sql` sources.
 
 mod build;
+mod checks;
 mod columns;
 mod fields;
 mod graph;

@@ -4,8 +4,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::kinds::{JobKind, KINDS, Key, Takes};
+use crate::kinds::{Check, JobKind, KINDS, Key, Takes};
 
+use super::checks;
 use super::keys;
 use super::literals::is_required;
 
@@ -13,14 +14,18 @@ use super::literals::is_required;
 #[must_use]
 pub fn json_schema() -> Value {
     let mut properties = properties(keys::TOP.iter());
+    // Over a base, a step has the kind that it has there.
+    let without_kind = json!({ "type": "object", "not": { "required": ["kind"] } });
+    let steps: Vec<Value> = KINDS.iter().map(|kind| step(*kind)).chain([without_kind]).collect();
     properties.insert("source".to_owned(), named(source()));
-    properties.insert("step".to_owned(), named(json!({ "oneOf": KINDS.iter().map(|kind| step(*kind)).collect::<Vec<_>>() })));
+    properties.insert("step".to_owned(), named(json!({ "oneOf": steps })));
+    properties.insert("check".to_owned(), json!({ "type": "array", "items": check(), "description": "What must hold of tables" }));
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "gristmill job spec",
         "type": "object",
         "properties": properties,
-        "required": ["name", "source", "step"],
+        "anyOf": [{ "required": ["name", "source"] }, { "required": ["extends"] }],
         "additionalProperties": false,
     })
 }
@@ -37,6 +42,13 @@ fn step(kind: &dyn JobKind) -> Value {
     let mut step = object(keys::STEP.iter().chain(kind.keys()), kind.about());
     step["properties"]["kind"] = json!({ "enum": [kind.name()], "description": kind.about() });
     step
+}
+
+fn check() -> Value {
+    let waits = keys::STEP.iter().filter(|key| key.name == "needs");
+    let mut check = object(checks::OWN.iter().chain(waits).chain(Check.keys()), Check.about());
+    check["required"] = json!(["on"]);
+    check
 }
 
 fn object<'k>(keys: impl Iterator<Item = &'k Key> + Clone, about: &str) -> Value {

@@ -5,6 +5,7 @@
 
 use crate::kinds::{KINDS, Key, Takes, kind};
 
+use super::checks;
 use super::fields::{Reading, Values, short};
 use super::keys::{self, COMMON, LATER_IN_SOURCES, LATER_IN_STEPS, SYNONYMS};
 use super::nearest::{did_you_mean, nearest};
@@ -417,7 +418,7 @@ fn place_text(owner: Owner<'_>) -> String {
 
 /// Reports keys that must be there and are not.
 pub(crate) fn missing(reading: &mut Reading<'_>, raw: &Raw) {
-    let mut add = |values: &Values, key: &Key, at: &Span, whose: String| {
+    let add = |reading: &mut Reading<'_>, values: &Values, key: &Key, at: &Span, whose: String| {
         if !values.is_given(key.name) {
             let help = format!("add {}", reading.sample_of(key));
             reading.problems.add(at.clone(), format!("{whose} has no `{}`", key.name), format!("`{}` is missing", key.name), help);
@@ -425,15 +426,21 @@ pub(crate) fn missing(reading: &mut Reading<'_>, raw: &Raw) {
     };
     for source in &raw.sources {
         let whose = format!("source `{}`", short(&source.name.value));
-        add(&source.values, &keys::SOURCE[0], &source.name.span, whose);
+        add(reading, &source.values, &keys::SOURCE[0], &source.name.span, whose);
     }
     for step in &raw.steps {
         let whose = || format!("step `{}`", short(&step.name.value));
-        add(&step.values, &keys::STEP[0], &step.name.span, whose());
-        add(&step.values, &keys::STEP[1], &step.name.span, whose());
+        add(reading, &step.values, &keys::STEP[0], &step.name.span, whose());
+        if step.kind.is_some_and(|kind| kind.name() == checks::CHECK) && !step.values.is_given("from") {
+            let message = format!("check `{}` has no `on`", short(&step.name.value));
+            let help = "name what it looks at: `on = \"STEP\"`, `on = \"STEP.TABLE\"` or a source";
+            reading.problems.add(step.name.span.clone(), message, "`on` is missing", help);
+            continue;
+        }
+        add(reading, &step.values, &keys::STEP[1], &step.name.span, whose());
         let of_kind = step.kind.map_or(&[][..], |kind| kind.keys());
         for key in of_kind.iter().filter(|key| matches!(key.takes, Takes::Table(_))) {
-            add(&step.values, key, &step.name.span, whose());
+            add(reading, &step.values, key, &step.name.span, whose());
         }
     }
 }

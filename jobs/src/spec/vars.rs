@@ -180,11 +180,12 @@ impl Scope<'_> {
     /// Puts values in place of the references of a node and of all within it.
     fn fill(&self, node: &mut Node, problems: &mut Problems) {
         match &mut node.value {
-            Tree::Text(text) if text.contains("${") => match self.filled(text, &node.span, problems) {
-                Some(value) => node.value = value,
-                // Told already; the text stays, so that the key counts as given.
-                None => {}
-            },
+            Tree::Text(text) if text.contains("${") => {
+                // Where there is no value that is told, and the text stays, so that the key counts as given.
+                if let Some(value) = self.filled(text, &node.span, problems) {
+                    node.value = value;
+                }
+            }
             Tree::List(items) => {
                 let mut filled = Vec::with_capacity(items.len());
                 for mut item in std::mem::take(items) {
@@ -193,7 +194,7 @@ impl Scope<'_> {
                     match item.value {
                         // A list as a reference within a list: its items take the place.
                         Tree::List(inner) if was_text => {
-                            filled.extend(inner.into_iter().map(|one| Node::new(one.value, item.span.clone())))
+                            filled.extend(inner.into_iter().map(|one| Node::new(one.value, item.span.clone())));
                         }
                         value => filled.push(Node::new(value, item.span)),
                     }

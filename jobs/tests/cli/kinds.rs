@@ -48,6 +48,7 @@ fn fallen_back() -> StepOutcome {
         family: Some(6),
         notes: Vec::new(),
         left_out: Vec::new(),
+        checks: Vec::new(),
     }
 }
 
@@ -79,7 +80,7 @@ fn run_with(job: &Job, kind: &'static dyn JobKind) -> Result<String, Exit> {
     };
     let steps = Steps::begin(asked).unwrap();
     match exit::fence(|| steps.execute()) {
-        Ok(cached) => Ok(summary::text(steps.path(), &steps.manifest(), cached).unwrap()),
+        Ok(ended) => Ok(summary::text(steps.path(), &steps.manifest(), ended.was_cached).unwrap()),
         Err(error) => Err(steps.close(&error)),
     }
 }

@@ -63,12 +63,13 @@ fn check(job: &Job, point: &Point, errno: &str, words: &str, ran: &Output) -> Ve
     broken
 }
 
-/// Returns the exit codes that an error may end with: rights and their lack are no passing matter.
+/// Returns the exit codes that an error may end with: a lack of rights is no passing matter, 3 where something cannot be read.
 fn codes(point: &Point, errno: &str) -> &'static [i32] {
     let of_input = ["spec.toml", "sales.csv", "crm.csv"].iter().any(|name| point.line.contains(name)) && !point.line.contains("out/");
     match errno {
         "EINTR" => &[],
         "EACCES" if of_input => &[3],
+        "EACCES" if point.line.contains(".parquet\", O_RDONLY") => &[3, 75],
         "EACCES" => &[2, 75],
         _ => &[75],
     }

@@ -38,8 +38,9 @@ pub(crate) fn points(job: &Job) -> Vec<Point> {
         let Some((call, _)) = line.split_once('(').filter(|_| !line.starts_with('<')) else { continue };
         let nth = counts.entry(call.to_owned()).or_default();
         *nth += 1;
-        // Paths are given from the job's folder, and descriptors with the path that they stand for.
-        let of_job = line.contains(&root) || ["\"out", "\"spec.toml", "\"./", "\"sales", "\"crm"].iter().any(|at| line.contains(at));
+        // Paths are given from the job's folder, which stands beside `AT_FDCWD`, and descriptors with the path that they stand for.
+        let about = line.replace(&format!("AT_FDCWD<{root}>"), "");
+        let of_job = about.contains(&root) || ["\"out", "\"spec.toml", "\"./", "\"sales", "\"crm"].iter().any(|at| about.contains(at));
         if of_job {
             points.push(Point { call: call.to_owned(), nth: *nth, line: line.chars().take(160).collect() });
         }
