@@ -12,9 +12,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::JobError;
+use crate::cache::Earlier;
 use crate::doctor;
 use crate::error::Exit;
 use crate::exit;
+use crate::hash::Inputs;
 use crate::kinds::{KINDS, Key, Takes};
 use crate::memory;
 use crate::plan::{self, Plan};
@@ -22,7 +24,8 @@ use crate::progress::LogFormat;
 use crate::report;
 use crate::run::{self, RunOptions};
 use crate::run_dir;
-use crate::spec::{self, keys};
+use crate::signals::Stop;
+use crate::spec::{self, Spec, keys};
 use crate::terminal::{self, complain, counted, plain, print};
 
 const EXAMPLES: &str = "\
@@ -200,9 +203,12 @@ fn dispatch(command: Command) -> Result<Exit, JobError> {
         Command::Run { spec, set, run_dir, fresh, quiet, log_format } => {
             return Ok(run::run(&RunOptions { spec, set: set.set, run_dir, fresh, quiet, log_format }));
         }
-        Command::Validate { spec, set } => return Ok(planned(&spec, &set, |plan| ok_line(&spec, plan))),
+        Command::Validate { spec, set } => return planned(&spec, &set, |_, plan| Ok(ok_line(&spec, &plan))),
         Command::Plan { spec, set, json } => {
-            return Ok(planned(&spec, &set, |plan| if json { json_page(plan) } else { terminal::plain_lines(&plan.to_text()) }));
+            return planned(&spec, &set, |spec, plan| {
+                let plan = with_outlook(spec, plan)?;
+                Ok(if json { json_page(&plan) } else { terminal::plain_lines(&plan.to_text()) })
+            });
         }
         Command::Report { run_dir } => {
             run_dir::read_manifest(&run_dir)?;
@@ -219,25 +225,35 @@ fn dispatch(command: Command) -> Result<Exit, JobError> {
 }
 
 /// Reads and plans a spec and prints the page about it, or its mistakes.
-fn planned(path: &Path, set: &Sets, page: impl FnOnce(&Plan) -> String) -> Exit {
+fn planned(path: &Path, set: &Sets, page: impl FnOnce(&Spec, Plan) -> Result<String, JobError>) -> Result<Exit, JobError> {
     let color = terminal::wants_color();
     let (spec, text) = match spec::read(path, &set.set) {
         Ok(read) => read,
         Err(failure) => {
             complain(&failure.render(color));
-            return failure.exit();
+            return Ok(failure.exit());
         }
     };
     match plan::plan(&spec, memory::budget(spec.memory_bytes).bytes) {
         Ok(plan) => {
-            print(&page(&plan));
-            Exit::Done
+            print(&page(&spec, plan)?);
+            Ok(Exit::Done)
         }
         Err(failure) => {
             complain(&failure.render(&text, color));
-            failure.exit()
+            Ok(failure.exit())
         }
     }
+}
+
+/// Adds to a plan what earlier runs of the job did: that takes one reading of the inputs, so it is left out where there are none.
+fn with_outlook(spec: &Spec, mut plan: Plan) -> Result<Plan, JobError> {
+    let earlier = Earlier::of_job(&run_dir::job_folder(&spec.name.value), "");
+    if !earlier.is_empty() {
+        let inputs = Inputs::hash(&plan, &Stop::default(), &|_| {})?;
+        plan.outlook = plan::outlook(spec, &plan, &inputs.records, &earlier);
+    }
+    Ok(plan)
 }
 
 fn ok_line(path: &Path, plan: &Plan) -> String {

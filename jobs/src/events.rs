@@ -46,6 +46,8 @@ pub enum Event {
     Progress { rows_done: u64, rows_total: Option<u64>, bytes_read: Option<u64>, rss_bytes: Option<u64>, seconds: f64 },
     /// Work went to another place than planned.
     FellBack { reason: String },
+    /// A step was done by an earlier run of the job, and its tables were taken over.
+    StepTaken { from: String, findings: u64 },
     /// Something was checked.
     Checked { check: String, severity: String, passed: Option<bool>, sentence: String },
     /// A table lies under its final name.
@@ -88,6 +90,7 @@ impl Event {
             Self::StepStarted { .. } => "step_started",
             Self::Progress { .. } => "progress",
             Self::FellBack { .. } => "fell_back",
+            Self::StepTaken { .. } => "step_taken",
             Self::Checked { .. } => "checked",
             Self::TableWritten { .. } => "table_written",
             Self::StepFinished { .. } => "step_finished",
@@ -125,6 +128,9 @@ impl Event {
                 Some(format!("step {step}: {found}, {} on {place}, {} to write", seconds(*compute_seconds), seconds(*write_seconds)))
             }
             Self::StepCached { findings } => Some(format!("step {step}: done before, {}", counted(*findings, "finding"))),
+            Self::StepTaken { from, findings } => {
+                Some(format!("step {step}: taken over from run {from}, {}", counted(*findings, "finding")))
+            }
             Self::Checked { passed: Some(true), .. } => None,
             Self::Checked { passed: None, sentence, .. } => Some(format!("{step}: not checked: {}", plain(sentence))),
             Self::Checked { severity, sentence, .. } if severity == "warn" => Some(format!("{step}: warning: {}", plain(sentence))),

@@ -127,6 +127,9 @@ pub struct StepRecord {
     pub notes: Vec<String>,
     /// Columns that the kind could not use.
     pub left_out: Vec<LeftOut>,
+    /// Why it was run, or which run it was taken from.
+    #[serde(default)]
+    pub why: Option<String>,
     /// What was checked, of steps that check.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckRecord>,

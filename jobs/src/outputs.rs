@@ -263,6 +263,39 @@ pub fn point(_link: &Path, _target: &Path) -> Result<(), JobError> {
     Ok(())
 }
 
+/// Gives a file of another run a second name, or copies it where the file system has no links; says whether it is there and whole.
+///
+/// # Errors
+/// When the file cannot be written; nothing is left behind then.
+pub(crate) fn link_or_copy(from: &Path, to: &Path, is_whole: &dyn Fn(&Path) -> bool) -> Result<bool, JobError> {
+    let folder = folder_of(to);
+    let name = to.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let temp = folder.join(format!("{TEMP_PREFIX}{name}.link"));
+    let linked = || -> io::Result<bool> {
+        remove(&temp, false)?;
+        if again(|| fs::hard_link(from, &temp)).is_err() {
+            match again(|| fs::copy(from, &temp)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                other => _ = other?,
+            }
+            File::open(&temp)?.sync_all()?;
+        }
+        if !is_whole(&temp) {
+            remove(&temp, false)?;
+            return Ok(false);
+        }
+        again(|| fs::rename(&temp, to))?;
+        // A name that is one already keeps both.
+        remove(&temp, false)?;
+        sync_folder(folder)?;
+        Ok(true)
+    };
+    linked().map_err(|error| {
+        let _gone = remove(&temp, false);
+        JobError::Write { path: to.to_owned(), error }
+    })
+}
+
 fn write_whole<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, JobError> {
     let folder = folder_of(path);
     let written = || -> io::Result<T> {

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::JobError;
+use crate::cache::Earlier;
 use crate::error::Exit;
 use crate::events::{self, Event};
 use crate::exit;
@@ -21,7 +22,7 @@ use crate::memory;
 use crate::outputs;
 use crate::plan::{self, Plan, PlanFailure};
 use crate::progress::{HEARTBEAT, LogFormat, View};
-use crate::run_dir::{Identity, RunDir};
+use crate::run_dir::{self, Identity, RunDir};
 use crate::signals::{self, Stop};
 use crate::spec::{self, SpecFailure, SpecText};
 use crate::steps::{Asked, Steps};
@@ -91,6 +92,10 @@ fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Fai
     if !dir.is_locked {
         view.show("", Some("this file system has no locks: make sure that no other run uses the same folder"), false);
     }
+    let earlier = match options.run_dir.is_some() || options.fresh {
+        true => Earlier::default(),
+        false => Earlier::of_job(&run_dir::job_folder(&identity.job), &identity.run_id),
+    };
     let asked = Asked {
         spec_path: &options.spec,
         spec: &spec,
@@ -98,6 +103,7 @@ fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Fai
         inputs: &inputs,
         identity: &identity,
         dir: &dir,
+        earlier: &earlier,
         memory_bytes: budget.bytes,
         view,
         stop,
@@ -120,11 +126,7 @@ fn hash_inputs(plan: &Plan, view: &View, stop: &Stop) -> Result<Inputs, JobError
 }
 
 fn folder(options: &RunOptions, identity: &Identity) -> PathBuf {
-    options.run_dir.clone().unwrap_or_else(|| job_folder(identity).join(&identity.run_id))
-}
-
-fn job_folder(identity: &Identity) -> PathBuf {
-    Path::new("runs").join(&identity.job)
+    options.run_dir.clone().unwrap_or_else(|| run_dir::job_folder(&identity.job).join(&identity.run_id))
 }
 
 /// Works while a second thread sends signs of life and sees to it that a stop takes seconds at most.
@@ -135,7 +137,7 @@ fn watched(options: &RunOptions, steps: &Steps<'_>, stop: &Stop, identity: &Iden
         let result = exit::fence(|| {
             let ended = steps.execute()?;
             if options.run_dir.is_none() && ended.exit == Exit::Done {
-                outputs::point(&job_folder(identity).join("latest"), Path::new(&identity.run_id))?;
+                outputs::point(&run_dir::job_folder(&identity.job).join("latest"), Path::new(&identity.run_id))?;
             }
             Ok(ended)
         });

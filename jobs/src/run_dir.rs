@@ -15,6 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::JobError;
+use crate::cache::StepKey;
 use crate::hash;
 use crate::manifest::{InputRecord, MANIFEST_VERSION, Manifest, OutputRecord, StepRecord};
 use crate::outputs;
@@ -25,7 +26,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 const OWN_FILES: [&str; 5] = ["findings.parquet", "spec.toml", "plan.json", "events.jsonl", "report.html"];
 const MANIFEST: &str = "manifest.json";
 const LOCK: &str = "lock";
-const DONE: &str = "done.json";
+pub(crate) const DONE: &str = "done.json";
 /// Names listed in a message before it says "and n more".
 const MAX_LISTED: usize = 4;
 
@@ -65,6 +66,12 @@ impl Identity {
         let run_id = hasher.finalize().to_hex()[..16].to_owned();
         Self { job: job.to_owned(), steps, run_id, spec_hash, spec_toml, inputs: inputs.to_vec() }
     }
+}
+
+/// Returns the folder of a job's runs that were given no other.
+#[must_use]
+pub fn job_folder(job: &str) -> PathBuf {
+    Path::new("runs").join(job)
 }
 
 /// A claimed run folder; the claim ends with the value or the process.
@@ -159,6 +166,9 @@ pub struct StepDone {
     pub record: StepRecord,
     /// Its tables.
     pub outputs: Vec<OutputRecord>,
+    /// Everything that they depend on.
+    #[serde(default)]
+    pub key: Option<StepKey>,
 }
 
 /// Reads the manifest of a run folder.
@@ -271,7 +281,7 @@ fn difference(path: &Path, manifest: &Manifest, identity: &Identity) -> String {
 }
 
 /// Returns the dotted keys whose values differ between two specs.
-fn changed_keys(old: &str, new: &str) -> Vec<String> {
+pub(crate) fn changed_keys(old: &str, new: &str) -> Vec<String> {
     let (Ok(old), Ok(new)) = (old.parse::<toml::Table>(), new.parse::<toml::Table>()) else { return Vec::new() };
     let mut keys = Vec::new();
     compare("", &toml::Value::Table(old), &toml::Value::Table(new), &mut keys);
@@ -328,7 +338,7 @@ fn changed_inputs(old: &[InputRecord], new: &[InputRecord]) -> Vec<String> {
     names
 }
 
-fn listed(names: &[String]) -> String {
+pub(crate) fn listed(names: &[String]) -> String {
     let shown = names.iter().take(MAX_LISTED).cloned().collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(MAX_LISTED) {
         0 => shown,
@@ -357,7 +367,7 @@ fn wipe(path: &Path, identity: &Identity) -> Result<(), JobError> {
 }
 
 /// Says whether a path stays below the folder that it is joined to.
-fn is_inside(path: &str) -> bool {
+pub(crate) fn is_inside(path: &str) -> bool {
     !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
 

@@ -18,6 +18,7 @@ use gristmill_engine::backend::{Backend, PlaceChoice};
 use gristmill_engine::findings::Finding;
 
 use crate::JobError;
+use crate::cache::{self, Earlier, Found, StepKey};
 use crate::error::Exit;
 use crate::events::{Event, Events, now};
 use crate::exit;
@@ -46,6 +47,8 @@ pub struct Asked<'a> {
     pub identity: &'a Identity,
     /// Its folder.
     pub dir: &'a RunDir,
+    /// Runs whose steps may be taken over.
+    pub earlier: &'a Earlier,
     /// Bytes that it may hold.
     pub memory_bytes: u64,
     /// Where it is shown.
@@ -273,6 +276,16 @@ impl<'a> Steps<'a> {
             return self.tell_checks(name, &checks);
         }
         let folder = self.asked.dir.begin_step(name)?;
+        let Asked { spec, plan, inputs, .. } = self.asked;
+        let key = StepKey::new(spec, &plan.sources, step, &inputs.records, upstream.clone());
+        let why = match self.asked.earlier.find(name, &key) {
+            Found::Done(from, done) if cache::take_over(&from, &done, &self.asked.dir.path)? => {
+                return self.take_over(index, *done, upstream);
+            }
+            Found::Done(from, _) => format!("its tables in `{}` are not whole", from.display()),
+            Found::Differs(run, why) => format!("{why} since run {run}"),
+            Found::Never => "no earlier run did it".to_owned(),
+        };
         self.update(|manifest| manifest.steps[index].state = State::Running)?;
         self.events.emit(Some(name), &Event::StepStarted { kind: step.spec.kind.name().to_owned(), rows: step.rows })?;
         let began = Instant::now();
@@ -282,11 +295,25 @@ impl<'a> Steps<'a> {
         let outputs = self.write_tables(name, std::mem::take(&mut outcome.tables), &outcome.findings)?;
         // Before the step is marked as done: what it read must be what the run-id stands for.
         self.asked.inputs.check_unchanged(self.asked.stop)?;
-        let record = record_of(step, &outcome, compute_seconds, began.elapsed().as_secs_f64());
-        let done = StepDone { version: MANIFEST_VERSION, run_id: self.asked.identity.run_id.clone(), upstream, record, outputs };
+        let record = StepRecord { why: Some(why), ..record_of(step, &outcome, compute_seconds, began.elapsed().as_secs_f64()) };
+        let run_id = self.asked.identity.run_id.clone();
+        let done = StepDone { version: MANIFEST_VERSION, run_id, upstream, record, outputs, key: Some(key) };
         self.asked.dir.mark_done(&done)?;
         self.tell_done(&done.record)?;
         self.adopt(index, done)
+    }
+
+    /// Marks a step as done whose tables were taken over from another run.
+    fn take_over(&self, index: usize, done: StepDone, upstream: Vec<OutputRecord>) -> Result<(), JobError> {
+        let run = done.run_id.clone();
+        let record = StepRecord { why: Some(format!("taken over from run {run}")), ..done.record };
+        let done = StepDone { run_id: self.asked.identity.run_id.clone(), upstream, record, ..done };
+        self.asked.inputs.check_unchanged(self.asked.stop)?;
+        self.asked.dir.mark_done(&done)?;
+        let (name, findings, checks) = (done.record.name.clone(), done.record.n_findings, done.record.checks.clone());
+        self.events.emit(Some(&name), &Event::StepTaken { from: run, findings })?;
+        self.adopt(index, done)?;
+        self.tell_checks(&name, &checks)
     }
 
     fn compute(&self, step: &PlannedStep, folder: &Path) -> Result<StepOutcome, JobError> {
@@ -535,6 +562,7 @@ fn planned_record(step: &PlannedStep) -> StepRecord {
         write_seconds: 0.0,
         notes: Vec::new(),
         left_out: Vec::new(),
+        why: None,
         checks: Vec::new(),
     }
 }

@@ -288,7 +288,7 @@ fn files_that_are_no_text_are_refused() {
     fs::write(file.path(), b"name = \"job\"\nseed = \xff\n").unwrap();
     let failure = spec::read(file.path(), &[]).unwrap_err();
     let (text, problems) = failure.problems().unwrap();
-    let found = problems.locate(&text);
+    let found = problems.locate(text);
     assert_eq!((found[0].line, found[0].column, found[0].message.as_str()), (2, 8, "the text is not UTF-8"));
     let missing = spec::read(&folder().join("columns.text"), &[]).unwrap_err().render(false);
     assert!(missing.contains("is not there; did you mean") && missing.contains("columns.txt"), "{missing}");

@@ -41,6 +41,11 @@ pub use gpu::Gpu;
 pub use place::{Place, PlaceChoice, UnknownPlace};
 pub use selftest::SelfTest;
 
+/// Returns the text of every kernel in every variant: what a cache of results has to know.
+pub fn kernel_texts() -> impl Iterator<Item = String> {
+    gristmill_shaders::SHADERS.iter().flat_map(|shader| shader.variants.iter().map(|variant| shader.source(variant)))
+}
+
 /// One bulk primitive, stated once and carried out in two places.
 ///
 /// The two agree within the bound that the kernel's module page states, so that a partial may come from either.

@@ -8,6 +8,7 @@
 //! checked by `check_input` once that table is there.
 //! Cost      one open a file; no rows are read.
 
+mod outlook;
 mod page;
 mod rows;
 mod sources;
@@ -27,6 +28,7 @@ use crate::exit;
 use crate::kinds::Takes;
 use crate::spec::{Problems, Span, Spanned, Spec, SpecText, StepSpec, TableName, check_columns, check_exclude, in_order};
 
+pub use outlook::{Outlook, outlook};
 pub(crate) use sources::nearest_file;
 
 /// Memory that decoders may claim while a spec that is wrong already is looked through for further mistakes.
@@ -38,6 +40,8 @@ pub struct Plan {
     pub sources: Vec<PlannedSource>,
     /// Steps in the order of the run.
     pub steps: Vec<PlannedStep>,
+    /// What a run would find done, step by step; empty where nobody has looked.
+    pub outlook: Vec<Outlook>,
 }
 
 /// A source that was opened.
@@ -157,7 +161,7 @@ pub fn plan(spec: &Spec, memory_bytes: u64) -> Result<Plan, PlanFailure> {
     let sources: Vec<PlannedSource> = opened.into_iter().flatten().collect();
     let n_threads = spec.threads.or_else(|| available_parallelism().ok().map(NonZero::get)).unwrap_or(1);
     let steps = in_order(&spec.steps).into_iter().map(|index| step(&sources, spec, index, n_threads)).collect();
-    Ok(Plan { sources, steps })
+    Ok(Plan { sources, steps, outlook: Vec::new() })
 }
 
 /// Returns what is wrong with files and columns of the parts of a spec that were understood.

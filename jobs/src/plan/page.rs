@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::spec::{StepSpec, listed};
 
-use super::{Input, Plan, PlannedSource, PlannedStep};
+use super::{Input, Outlook, Plan, PlannedSource, PlannedStep};
 
 impl Plan {
     /// Returns the content of `plan.json`.
@@ -13,7 +13,7 @@ impl Plan {
         json!({
             "version": 1,
             "sources": self.sources.iter().map(source_json).collect::<Vec<_>>(),
-            "steps": self.steps.iter().map(step_json).collect::<Vec<_>>(),
+            "steps": self.steps.iter().enumerate().map(|(at, step)| step_json(step, self.outlook.get(at))).collect::<Vec<_>>(),
         })
     }
 
@@ -28,8 +28,13 @@ impl Plan {
             }
         }
         page.push_str("steps, in this order\n");
-        for step in &self.steps {
+        for (at, step) in self.steps.iter().enumerate() {
             page.push_str(&format!("  {:<20} {}: {}\n", step.spec.name.value, step.spec.kind.name(), step.why));
+            match self.outlook.get(at) {
+                Some(Outlook::Done { run }) => page.push_str(&format!("  {:<20} done by run {run}, whose tables are taken over\n", "")),
+                Some(Outlook::Runs { why }) => page.push_str(&format!("  {:<20} runs: {why}\n", "")),
+                None => {}
+            }
             if let Some([low, high]) = step.seconds {
                 page.push_str(&format!("  {:<20} likely to take {} to {} without a device\n", "", duration(low), duration(high)));
             }
@@ -68,7 +73,7 @@ fn from_json(step: &PlannedStep) -> Value {
     inputs.iter().zip(names).map(|(input, from)| input_json(input, &from.value.name)).collect()
 }
 
-fn step_json(step: &PlannedStep) -> Value {
+fn step_json(step: &PlannedStep, outlook: Option<&Outlook>) -> Value {
     let others = step.others.iter().zip(&step.spec.others);
     let others = others.map(|((key, input), (_, table))| ((*key).to_owned(), input_json(input, &table.value.name)));
     json!({
@@ -81,6 +86,10 @@ fn step_json(step: &PlannedStep) -> Value {
         "seconds": step.seconds.map(|[low, high]| json!({ "low": digits(low), "high": digits(high) })),
         "columns": step.columns,
         "why": step.why,
+        "cache": outlook.map(|outlook| match outlook {
+            Outlook::Done { run } => json!({ "hit": true, "run": run }),
+            Outlook::Runs { why } => json!({ "hit": false, "why": why }),
+        }),
     })
 }
 

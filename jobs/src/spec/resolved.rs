@@ -7,10 +7,12 @@ use crate::secrets;
 
 use super::fields::{Value, Values};
 use super::tree::quoted;
-use super::{Spec, keys};
+use super::{Spec, StepSpec, keys};
 
 /// Keys on which no result depends: a run goes on with more memory or other threads.
-const WITHOUT_EFFECT: &[&str] = &["threads", "memory"];
+const WITHOUT_EFFECT: &[&str] = &["threads", "memory", "allow_env"];
+/// Key of a source whose files count by their content, unless rows say which file they are of.
+const PATH: &str = "path";
 
 impl Spec {
     /// Returns the spec with every default written out; paths stay relative to the spec's own folder.
@@ -23,6 +25,29 @@ impl Spec {
     #[must_use]
     pub fn hash_input(&self) -> String {
         self.write(WITHOUT_EFFECT)
+    }
+
+    /// Returns the part on which the tables of one step depend, as far as the spec says: the job, the step, and sources of these names.
+    #[must_use]
+    pub fn asked_of(&self, step: &StepSpec, sources: &[&str]) -> String {
+        let mut text = String::new();
+        table(&mut text, &self.values, keys::TOP.iter(), WITHOUT_EFFECT);
+        for source in self.sources.iter().filter(|source| sources.contains(&source.name.value.as_str())) {
+            text.push_str(&format!("\n[source.{}]\n", quoted(&source.name.value)));
+            let without: &[&str] = if source.file_column.is_some() { &[] } else { &[PATH] };
+            table(&mut text, &source.values, keys::SOURCE.iter(), without);
+        }
+        text.push_str(&format!("\n[step.{}]\n", key_text(&step.name.value)));
+        // A wait changes no table, and a file beside the rows counts by its content.
+        let beside = step.others.iter().filter(|(_, table)| self.is_file(&table.value.name)).map(|(key, _)| *key);
+        let without: Vec<&str> = beside.chain(["needs"]).collect();
+        table(&mut text, &step.values, keys::STEP.iter().chain(step.kind.keys()), &without);
+        secrets::hidden(&text).into_owned()
+    }
+
+    /// Says whether a source stands for a file that a step names.
+    fn is_file(&self, name: &str) -> bool {
+        self.sources.iter().any(|source| source.is_of_step() && source.name.value == name)
     }
 
     fn write(&self, without: &[&str]) -> String {

@@ -1,5 +1,6 @@
 //! What the runner makes of a kind that panics, or that had to fall back.
 
+use gristmill::cache::Earlier;
 use gristmill::exit;
 use gristmill::hash::Inputs;
 use gristmill::kinds::{JobKind, Key, StepOutcome, StepRun, TableDoc};
@@ -74,6 +75,7 @@ fn run_with(job: &Job, kind: &'static dyn JobKind) -> Result<String, Exit> {
         inputs: &inputs,
         identity: &identity,
         dir: &dir,
+        earlier: &Earlier::default(),
         memory_bytes,
         view,
         stop,

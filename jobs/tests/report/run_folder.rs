@@ -147,6 +147,7 @@ pub(crate) fn step(name: &str, n_columns: u64, family: u64, n_findings: u64) -> 
         write_seconds: 0.012,
         notes: Vec::new(),
         left_out: Vec::new(),
+        why: None,
         checks: Vec::new(),
     }
 }

@@ -1,0 +1,218 @@
+//! Steps that an earlier run of the same job did already: their tables are taken over, and no step is done twice.
+//!
+//! ```text
+//! key of a step = version, kernels, what the spec asks of it and of its sources, content of its files, content of the tables that it reads
+//! ```
+//!
+//! Two steps with one key make the same bytes, so a change of one step leaves the others done, and a file that was only touched changes nothing.
+//! The key is kept as it is, in `done.json`, so that what differs can be named. Tables are linked where the file system can, and copied where it
+//! cannot; each is hashed under its new name before it counts. Runs with a folder of their own (`--run-dir`) and `--fresh` ones take nothing.
+//! Absent    a cache apart from the runs: a run that is removed takes its tables along, unless another one has them too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::JobError;
+use crate::hash;
+use crate::manifest::{InputRecord, MANIFEST_VERSION, OutputRecord};
+use crate::outputs;
+use crate::plan::{Input, PlannedSource, PlannedStep};
+use crate::run_dir::{self, DONE, StepDone, VERSION, is_inside};
+use crate::spec::Spec;
+
+/// Earlier runs that are looked through, the latest first.
+const MOST_RUNS: usize = 64;
+
+/// Everything that a step's tables depend on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepKey {
+    /// Version of gristmill.
+    pub gristmill: String,
+    /// BLAKE3 of the GPU kernels.
+    pub kernels: String,
+    /// What the spec asks for: the job, the step, its sources without their paths.
+    pub asked: String,
+    /// Files that it reads, by source.
+    pub files: Vec<KeyFile>,
+    /// Tables of other steps that it reads.
+    pub upstream: Vec<OutputRecord>,
+}
+
+/// A file of a key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeyFile {
+    /// Name of the source.
+    pub source: String,
+    /// Path as resolved: for messages, and no part of the key.
+    pub path: String,
+    /// BLAKE3 of the content.
+    pub blake3: String,
+}
+
+impl PartialEq for KeyFile {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.source, &self.blake3) == (&other.source, &other.blake3)
+    }
+}
+
+impl StepKey {
+    /// Returns the key of a step whose upstream tables are known.
+    #[must_use]
+    pub fn new(spec: &Spec, sources: &[PlannedSource], step: &PlannedStep, inputs: &[InputRecord], upstream: Vec<OutputRecord>) -> Self {
+        let mut read = Vec::new();
+        for input in std::iter::once(&step.input).chain(step.others.iter().map(|(_, input)| input)) {
+            names(input, sources, &mut read);
+        }
+        let holds_paths = |name: &str| spec.sources.iter().any(|source| source.name.value == name && source.file_column.is_some());
+        let file = |input: &InputRecord| KeyFile {
+            // With `file_column` the path of a file is part of its rows.
+            source: if holds_paths(&input.source) { format!("{}: {}", input.source, input.path) } else { input.source.clone() },
+            path: input.path.clone(),
+            blake3: input.blake3.clone(),
+        };
+        Self {
+            gristmill: VERSION.to_owned(),
+            kernels: kernels(),
+            asked: spec.asked_of(&step.spec, &read),
+            files: inputs.iter().filter(|input| read.contains(&input.source.as_str())).map(file).collect(),
+            upstream,
+        }
+    }
+
+    /// Says in what an earlier key differs from this one.
+    #[must_use]
+    pub fn difference(&self, earlier: &Self) -> String {
+        if self.gristmill != earlier.gristmill {
+            return format!("gristmill was {} and is {}", earlier.gristmill, self.gristmill);
+        }
+        if self.kernels != earlier.kernels {
+            return "the kernels have changed".to_owned();
+        }
+        if self.asked != earlier.asked {
+            let keys = run_dir::changed_keys(&earlier.asked, &self.asked);
+            return if keys.is_empty() { "the spec has changed".to_owned() } else { run_dir::listed(&keys) };
+        }
+        if self.files != earlier.files {
+            let changed = changed_files(&earlier.files, &self.files);
+            return if changed.is_empty() { "the order of its files has changed".to_owned() } else { run_dir::listed(&changed) };
+        }
+        let table = |output: &OutputRecord| output.path.trim_end_matches(".parquet").replace('/', ".");
+        let changed = self.upstream.iter().filter(|output| !earlier.upstream.contains(output));
+        let changed: Vec<String> = changed.map(|output| format!("table `{}` has changed", table(output))).collect();
+        if changed.is_empty() { "it reads other tables".to_owned() } else { run_dir::listed(&changed) }
+    }
+}
+
+/// Returns the names of the sources that an input is made of.
+fn names<'a>(input: &Input, sources: &'a [PlannedSource], into: &mut Vec<&'a str>) {
+    match input {
+        Input::Source(at) => into.push(sources[*at].name.as_str()),
+        Input::Table { .. } => {}
+        Input::All(inputs) => inputs.iter().for_each(|input| names(input, sources, into)),
+    }
+}
+
+fn kernels() -> String {
+    let mut hasher = blake3::Hasher::new();
+    for text in gristmill_engine::backend::kernel_texts() {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
+fn changed_files(old: &[KeyFile], new: &[KeyFile]) -> Vec<String> {
+    let same_place =
+        |list: &[KeyFile], file: &KeyFile| list.iter().find(|other| (&other.source, &other.path) == (&file.source, &file.path)).cloned();
+    let mut told = Vec::new();
+    for file in new.iter().filter(|file| !old.contains(file)) {
+        let verb = if same_place(old, file).is_some() { "has changed" } else { "is new" };
+        told.push(format!("`{}` {verb}", file.path));
+    }
+    told.extend(
+        old.iter().filter(|file| !new.contains(file) && same_place(new, file).is_none()).map(|file| format!("`{}` is gone", file.path)),
+    );
+    told
+}
+
+/// What is known of a step from earlier runs.
+#[derive(Debug)]
+pub enum Found {
+    /// A run did it: its folder, and what it wrote.
+    Done(PathBuf, Box<StepDone>),
+    /// The latest run that did a step of this name differs: its id, and in what.
+    Differs(String, String),
+    /// No run did a step of this name.
+    Never,
+}
+
+/// The folders of earlier runs of a job.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// The latest first.
+    runs: Vec<PathBuf>,
+}
+
+impl Earlier {
+    /// Finds the runs of a job but one.
+    #[must_use]
+    pub fn of_job(job_folder: &Path, but: &str) -> Self {
+        let mut runs: Vec<(SystemTime, PathBuf)> = Vec::new();
+        for entry in fs::read_dir(job_folder).into_iter().flatten().flatten() {
+            // `latest` is a link to one of the others.
+            if entry.file_name() == but || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            if let Ok(when) = fs::metadata(entry.path().join("manifest.json")).and_then(|about| about.modified()) {
+                runs.push((when, entry.path()));
+            }
+        }
+        runs.sort_by(|a, b| b.cmp(a));
+        Self { runs: runs.into_iter().take(MOST_RUNS).map(|(_, path)| path).collect() }
+    }
+
+    /// Says whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Looks for a run that did a step with this key.
+    #[must_use]
+    pub fn find(&self, step: &str, key: &StepKey) -> Found {
+        let mut latest = None;
+        for run in &self.runs {
+            let Some(done) = read_done(run, step) else { continue };
+            let Some(earlier) = &done.key else { continue };
+            if earlier == key {
+                return Found::Done(run.clone(), Box::new(done));
+            }
+            latest.get_or_insert_with(|| (done.run_id.clone(), key.difference(earlier)));
+        }
+        latest.map_or(Found::Never, |(run, why)| Found::Differs(run, why))
+    }
+}
+
+fn read_done(run: &Path, step: &str) -> Option<StepDone> {
+    let done: StepDone = serde_json::from_slice(&fs::read(outputs::step_folder(run, step).join(DONE)).ok()?).ok()?;
+    let is_whole =
+        done.version == MANIFEST_VERSION && done.record.name == step && done.outputs.iter().all(|output| is_inside(&output.path));
+    is_whole.then_some(done)
+}
+
+/// Takes the tables of a step over from another run; says whether all of them were whole.
+///
+/// # Errors
+/// When the run folder cannot be written.
+pub fn take_over(from: &Path, done: &StepDone, to: &Path) -> Result<bool, JobError> {
+    for output in &done.outputs {
+        let is_whole = |path: &Path| hash::of_file(path).is_some_and(|hash| hash == output.blake3);
+        if !outputs::link_or_copy(&from.join(&output.path), &to.join(&output.path), &is_whole)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
