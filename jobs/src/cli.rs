@@ -16,7 +16,9 @@ use crate::cache::Earlier;
 use crate::doctor;
 use crate::error::Exit;
 use crate::exit;
+use crate::explain;
 use crate::hash::Inputs;
+use crate::init::{self, TEMPLATES};
 use crate::kinds::{KINDS, Key, Takes};
 use crate::memory;
 use crate::plan::{self, Plan};
@@ -33,6 +35,7 @@ Examples:
   gristmill run jobs/specs/correlate.toml      run a job, or go on with it after any kill
   gristmill validate nightly.toml              every mistake of a spec, with line, column and fix
   gristmill plan nightly.toml                  what a run would read, where it would run and why
+  gristmill init correlate                     a first spec with made-up data; then run it
   gristmill doctor                             which adapters there are and which one would be used
 
 Exit codes:
@@ -63,7 +66,7 @@ enum Command {
     /// Run a job spec, or go on with a run that was stopped.
     #[command(after_help = RUN_EXAMPLES)]
     Run {
-        /// Job spec, TOML or JSON.
+        /// Job spec, TOML, JSON or YAML.
         spec: PathBuf,
         #[command(flatten)]
         set: Sets,
@@ -82,20 +85,33 @@ enum Command {
     },
     /// Check a spec against its files and show every mistake at once.
     Validate {
-        /// Job spec, TOML or JSON.
+        /// Job spec, TOML, JSON or YAML.
         spec: PathBuf,
         #[command(flatten)]
         set: Sets,
     },
     /// Show what a run would do, without running it.
     Plan {
-        /// Job spec, TOML or JSON.
+        /// Job spec, TOML, JSON or YAML.
         spec: PathBuf,
         #[command(flatten)]
         set: Sets,
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Say of every step of a run why it ran or was taken over, where, and why there.
+    Explain {
+        /// Folder of a run.
+        run_dir: PathBuf,
+    },
+    /// Write a spec that runs as it is, with made-up data; without a name, list the templates.
+    Init {
+        /// Which template.
+        template: Option<String>,
+        /// Folder to write into.
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        dir: PathBuf,
     },
     /// Write report.html anew from the files of a run.
     Report {
@@ -118,6 +134,11 @@ enum Command {
     },
     /// Print the JSON Schema of job specs, for editors.
     Schema,
+    /// Print a manual page.
+    Man {
+        /// Of which command; the first page where absent.
+        command: Option<String>,
+    },
     /// Print the completion script of a shell.
     Completions {
         /// The shell.
@@ -215,6 +236,9 @@ fn dispatch(command: Command) -> Result<Exit, JobError> {
             report::write(&run_dir)?;
             print(&format!("{}\n", plain(&run_dir.join(report::FILE_NAME).display().to_string())));
         }
+        Command::Explain { run_dir } => print(&terminal::plain_lines(&explain::text(&run_dir::read_manifest(&run_dir)?))),
+        Command::Init { template, dir } => return init(template.as_deref(), &dir),
+        Command::Man { command } => return Ok(man(command.as_deref())),
         Command::Doctor { json, require_gpu } => return Ok(doctor::doctor(json, require_gpu)),
         Command::Kinds { kind } => return Ok(kinds(kind.as_deref())),
         Command::Schema => print(&format!("{:#}\n", spec::json_schema())),
@@ -273,6 +297,40 @@ fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "gristmill", &mut script);
     String::from_utf8_lossy(&script).into_owned()
+}
+
+fn init(name: Option<&str>, dir: &Path) -> Result<Exit, JobError> {
+    let list = || TEMPLATES.iter().map(|template| format!("  {:<10} {}\n", template.name, template.about)).collect::<String>();
+    let Some(name) = name else {
+        print(&format!("templates:\n{}\n`gristmill init NAME` writes NAME.toml and its data into this folder.\n", list()));
+        return Ok(Exit::Done);
+    };
+    let Some(template) = TEMPLATES.iter().find(|template| template.name == name) else {
+        complain(&format!("error: `{}` is no template; templates:\n{}", plain(name), list()));
+        return Ok(Exit::Spec);
+    };
+    let files = init::write(template, dir)?;
+    let lines: String = files.iter().map(|file| format!("wrote {}\n", plain(file))).collect();
+    print(&format!("{lines}now: gristmill run {}\n", plain(&files[0])));
+    Ok(Exit::Done)
+}
+
+fn man(name: Option<&str>) -> Exit {
+    let mut cli = Cli::command();
+    cli.build();
+    let page = match name {
+        None => Some(cli),
+        Some(name) => cli.find_subcommand(name).cloned().map(|command| command.version(run_dir::VERSION)),
+    };
+    let Some(command) = page else {
+        complain(&format!("error: `{}` is no command; `gristmill --help` lists them\n", plain(name.unwrap_or_default())));
+        return Exit::Spec;
+    };
+    let mut text = Vec::new();
+    if clap_mangen::Man::new(command).render(&mut text).is_ok() {
+        print(&String::from_utf8_lossy(&text));
+    }
+    Exit::Done
 }
 
 fn kinds(only: Option<&str>) -> Exit {

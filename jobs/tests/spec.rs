@@ -372,3 +372,50 @@ proptest! {
         }
     }
 }
+
+fn yaml(text: &str) -> SpecText {
+    SpecText::new(folder().join("job.yaml"), text)
+}
+
+#[test]
+fn a_spec_in_yaml_is_the_spec_in_toml() {
+    let toml = right(job("seed = 0x1f\nalpha = 0.01\n"));
+    let text = "# a comment\nname: job\nseed: 0x1f\nalpha: 1.0e-2\nsource:\n  visits:\n    path: [visits.csv]\nstep:\n  pairs: {kind: correlate, from: 'visits'}\n";
+    assert_eq!(right(yaml(text)).to_toml(), toml.to_toml());
+    let checked = format!("{text}check:\n  - on: visits\n    min_rows: 3\n    holds: \"visits > 0\"\nvars:\n  shop: it\n");
+    assert_eq!(right(yaml(&checked)).steps.len(), 2);
+}
+
+#[test]
+fn mistakes_in_yaml_are_told_their_place() {
+    let rest = "source:\n  visits:\n    path: visits.csv\nstep:\n  pairs:\n    kind: correlate\n    from: visits\n";
+    for (head, place, words) in [
+        ("name: job\nsed: 3\n", (2, 1), ["unknown key `sed`", "did you mean `seed`?"]),
+        ("name: job\nalpha: no\n", (2, 8), ["`alpha` takes a number, not a text", "alpha: 0.05"]),
+        ("name: job\nplace: [cpu]\n", (2, 8), ["`place` takes one of a few words", "place: \"cpu\""]),
+        ("name: job\nname: other\n", (2, 1), ["key `name` stands twice", "remove one"]),
+        ("name: &a job\nseed: *a\n", (2, 7), ["an alias `*`", "vars"]),
+        ("name: !x job\n", (1, 10), ["a tag `!`", "value alone"]),
+        ("name: job\n<<: {seed: 1}\n", (2, 1), ["a merge key", "extends"]),
+        ("name: job\nseed: [1, 2\n", (3, 7), ["no YAML", "indentation"]),
+        ("- name: job\n", (1, 1), ["one mapping", "name: JOB"]),
+        ("name: job\nseed:\n", (2, 1), ["`seed` takes a whole number, not `null`", "remove the line"]),
+    ] {
+        let text = if head.starts_with('-') { head.to_owned() } else { format!("{head}{rest}") };
+        let (text, problems) = check(yaml(&text)).unwrap_or_else(|| panic!("{head} is right"));
+        let found = problems.locate(&text);
+        let first = &found[0];
+        assert!(
+            (first.line, first.column) == place && first.message.contains(words[0]) && first.help.contains(words[1]),
+            "{head}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn deep_and_wide_yaml_ends_soon() {
+    let deep = format!("a: {}1{}", "[".repeat(5_000), "]".repeat(5_000));
+    assert!(check(yaml(&deep)).is_some());
+    let laughs = (0..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, at| format!("{text}a{}: &a{} [*a{at}, *a{at}]\n", at + 1, at + 1));
+    assert!(check(yaml(&laughs)).is_some());
+}

@@ -32,6 +32,7 @@ pub(crate) fn to_steps(notation: Notation, root: &mut Table, problems: &mut Prob
     }
     let form = match notation {
         Notation::Toml => "write `[[check]]` once for each check, with `on = \"STEP\"` in it",
+        Notation::Yaml => "write `check:` with `- on: STEP` below it",
         Notation::Json => "write `\"check\": [{ \"on\": \"STEP\", ... }]`",
     };
     let Tree::List(items) = node.value else {

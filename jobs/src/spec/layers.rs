@@ -12,6 +12,7 @@ use super::nearest::did_you_mean;
 use super::problems::{Problem, Problems, Spanned};
 use super::text::SpecText;
 use super::tree::{Document, Node, Notation, Table, Tree, from_toml, quoted};
+use super::yaml::from_yaml;
 use super::{SpecFailure, fields::short, read_text};
 
 /// Key that names the base.
@@ -22,6 +23,7 @@ pub(crate) fn document(notation: Notation, text: &str) -> Document {
     match notation {
         Notation::Toml => from_toml(text),
         Notation::Json => from_json(text),
+        Notation::Yaml => from_yaml(text),
     }
 }
 

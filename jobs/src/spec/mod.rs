@@ -1,7 +1,7 @@
 //! What a user asked for: the spec's values with the places where they were written.
 //!
 //! ```text
-//! text -> tree (TOML or JSON, with spans) -> base below, `--set` above (`layers`) -> values for references (`vars`)
+//! text -> tree (TOML, JSON or YAML, with spans) -> base below, `--set` above (`layers`) -> values for references (`vars`)
 //!      -> fields by the tables of `keys` -> Spec -> names and order of steps
 //! ```
 //!
@@ -28,6 +28,7 @@ mod text;
 mod tree;
 mod units;
 mod vars;
+mod yaml;
 
 use std::fmt;
 use std::fs;

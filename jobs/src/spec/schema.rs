@@ -45,8 +45,8 @@ fn step(kind: &dyn JobKind) -> Value {
 }
 
 fn check() -> Value {
-    let waits = keys::STEP.iter().filter(|key| key.name == "needs");
-    let mut check = object(checks::OWN.iter().chain(waits).chain(Check.keys()), Check.about());
+    let others = keys::STEP.iter().filter(|key| !["kind", "from"].contains(&key.name));
+    let mut check = object(checks::OWN.iter().chain(others).chain(Check.keys()), Check.about());
     check["required"] = json!(["on"]);
     check
 }

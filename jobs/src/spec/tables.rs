@@ -193,7 +193,7 @@ const fn hint(group: Group) -> &'static str {
 /// In TOML the brackets show the list, in JSON the value does.
 fn list_place(reading: &Reading<'_>, name: &Spanned<String>, node: &Node) -> Span {
     match reading.notation {
-        Notation::Toml => name.span.clone(),
+        Notation::Toml | Notation::Yaml => name.span.clone(),
         Notation::Json => node.span.start..node.span.start + 1,
     }
 }
@@ -202,7 +202,7 @@ fn list_for_table(reading: &mut Reading<'_>, group: Group, name: &Spanned<String
     let word = group.word();
     let help = format!("write {} once for each {word}", reading.notation.header(word, shown));
     let message = match (reading.notation, shown) {
-        (Notation::Json, _) => format!("`{word}` is a list, but each {word} needs a name"),
+        (Notation::Json | Notation::Yaml, _) => format!("`{word}` is a list, but each {word} needs a name"),
         (_, "NAME") => format!("`[[{word}]]` makes a list, but each {word} needs a name"),
         _ => format!("`[[{word}.{shown}]]` makes a list, but a name stands for one {word}"),
     };

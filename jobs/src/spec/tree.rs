@@ -16,6 +16,7 @@ use super::{MAX_NESTING, syntax};
 pub(crate) enum Notation {
     Toml,
     Json,
+    Yaml,
 }
 
 /// A value.
@@ -54,8 +55,11 @@ pub(crate) struct Document {
 impl Notation {
     /// Returns the notation of a file: by its ending, else JSON where it starts with a brace, which no TOML does.
     pub(crate) fn of(path: &Path, text: &str) -> Self {
-        let json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
-        if json || text.trim_start_matches('\u{feff}').trim_start().starts_with('{') { Self::Json } else { Self::Toml }
+        let ends = |with: &str| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(with));
+        if ends("yaml") || ends("yml") {
+            return Self::Yaml;
+        }
+        if ends("json") || text.trim_start_matches('\u{feff}').trim_start().starts_with('{') { Self::Json } else { Self::Toml }
     }
 
     /// Returns a key with a value as one would write it.
@@ -63,6 +67,7 @@ impl Notation {
         match self {
             Self::Toml => format!("`{key} = {literal}`"),
             Self::Json => format!("`\"{key}\": {literal}`"),
+            Self::Yaml => format!("`{key}: {literal}`"),
         }
     }
 
@@ -72,6 +77,7 @@ impl Notation {
             Self::Toml if name.contains('.') => format!("`[{group}.{}]`", quoted(name)),
             Self::Toml => format!("`[{group}.{name}]`"),
             Self::Json => format!("`\"{group}\": {{ \"{name}\": {{ ... }} }}`"),
+            Self::Yaml => format!("`{group}: {{ {name}: {{ ... }} }}`"),
         }
     }
 
@@ -80,6 +86,7 @@ impl Notation {
         match self {
             Self::Toml => "the top of the file, before the first `[table]`",
             Self::Json => "the outermost braces, before `source` and `step`",
+            Self::Yaml => "the left margin, before `source:` and `step:`",
         }
     }
 }

@@ -5,6 +5,7 @@
 mod cache;
 mod checks;
 mod exits;
+mod first;
 mod job;
 mod kinds;
 mod layers;
