@@ -12,6 +12,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::JobError;
+use crate::also::Also;
 use crate::cache::Earlier;
 use crate::doctor;
 use crate::error::Exit;
@@ -26,6 +27,7 @@ use crate::progress::LogFormat;
 use crate::report;
 use crate::run::{self, RunOptions};
 use crate::run_dir;
+use crate::runs;
 use crate::signals::Stop;
 use crate::spec::{self, Spec, keys};
 use crate::terminal::{self, complain, counted, plain, print};
@@ -76,6 +78,9 @@ enum Command {
         /// Remove an earlier run that lies in the folder and start over.
         #[arg(long)]
         fresh: bool,
+        /// Write every table in another format too, beside the Parquet file.
+        #[arg(long, value_enum, value_name = "FORMAT")]
+        also: Vec<Also>,
         /// Show errors only.
         #[arg(long, short)]
         quiet: bool,
@@ -112,6 +117,11 @@ enum Command {
         /// Folder to write into.
         #[arg(long, value_name = "DIR", default_value = ".")]
         dir: PathBuf,
+    },
+    /// List the runs of jobs, or remove old ones.
+    Runs {
+        #[command(subcommand)]
+        what: Runs,
     },
     /// Write report.html anew from the files of a run.
     Report {
@@ -150,6 +160,26 @@ enum Command {
         /// How.
         #[arg(value_parser = ["panic"])]
         how: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Runs {
+    /// Show every run below `runs`, the latest of a job first.
+    List {
+        /// One job; all where absent.
+        job: Option<String>,
+    },
+    /// Remove all runs of a job but the latest ones; what is under way, and what `latest` points to, stays.
+    Prune {
+        /// The job.
+        job: String,
+        /// How many stay.
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        keep: usize,
+        /// Say what would be removed, and remove nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -221,8 +251,8 @@ fn guarded(command: Command) -> Exit {
 
 fn dispatch(command: Command) -> Result<Exit, JobError> {
     match command {
-        Command::Run { spec, set, run_dir, fresh, quiet, log_format } => {
-            return Ok(run::run(&RunOptions { spec, set: set.set, run_dir, fresh, quiet, log_format }));
+        Command::Run { spec, set, run_dir, fresh, also, quiet, log_format } => {
+            return Ok(run::run(&RunOptions { spec, set: set.set, run_dir, fresh, also, quiet, log_format }));
         }
         Command::Validate { spec, set } => return planned(&spec, &set, |_, plan| Ok(ok_line(&spec, &plan))),
         Command::Plan { spec, set, json } => {
@@ -239,6 +269,8 @@ fn dispatch(command: Command) -> Result<Exit, JobError> {
         Command::Explain { run_dir } => print(&terminal::plain_lines(&explain::text(&run_dir::read_manifest(&run_dir)?))),
         Command::Init { template, dir } => return init(template.as_deref(), &dir),
         Command::Man { command } => return Ok(man(command.as_deref())),
+        Command::Runs { what: Runs::List { job } } => print(&terminal::plain_lines(&runs::list(job.as_deref())?)),
+        Command::Runs { what: Runs::Prune { job, keep, dry_run } } => print(&terminal::plain_lines(&runs::prune(&job, keep, dry_run)?)),
         Command::Doctor { json, require_gpu } => return Ok(doctor::doctor(json, require_gpu)),
         Command::Kinds { kind } => return Ok(kinds(kind.as_deref())),
         Command::Schema => print(&format!("{:#}\n", spec::json_schema())),
@@ -377,6 +409,7 @@ fn takes(takes: &Takes) -> String {
         Takes::Integer(low, high) => format!("whole number, {low} to {}", bound(*high)),
         Takes::Number(low, high) => format!("number, {low} to {high}"),
         Takes::Bytes => "bytes, as in \"2GiB\"".to_owned(),
+        Takes::Duration => "span of time, as in \"2h\"".to_owned(),
         Takes::TextList => "text, or a list".to_owned(),
         Takes::IntegerList(low, high) => format!("whole number, {low} to {}, or a list", bound(*high)),
         Takes::Column => "column".to_owned(),

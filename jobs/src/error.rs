@@ -112,6 +112,9 @@ pub enum JobError {
     /// Asked to stop; carries the exit code.
     #[error("stopped; the same command goes on where this one ended")]
     Stopped(Exit),
+    /// A budget of time or disk was passed while the run was under way.
+    #[error("{0}; the same command goes on where this one ended")]
+    Over(String),
     /// A bug.
     #[error("internal error: {0}")]
     Bug(String),

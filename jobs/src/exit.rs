@@ -25,7 +25,7 @@ pub fn of(error: &JobError) -> Exit {
         JobError::Read { error, .. } => of_read(error),
         JobError::Data { .. } => Exit::Data,
         JobError::Check { .. } => Exit::Check,
-        JobError::Budget { .. } => Exit::Budget,
+        JobError::Budget { .. } | JobError::Over(_) => Exit::Budget,
         JobError::Device(_) => Exit::Device,
         JobError::Spec { .. } | JobError::RunDir { .. } => Exit::Spec,
         JobError::Locked(_) | JobError::Write { .. } | JobError::ReadBack { .. } => Exit::Temporary,

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod also;
 pub mod cache;
 pub mod cli;
 pub mod doctor;
@@ -32,6 +33,7 @@ pub mod progress;
 pub mod report;
 pub mod run;
 pub mod run_dir;
+pub mod runs;
 mod secrets;
 mod shelf;
 pub mod signals;

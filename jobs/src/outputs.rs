@@ -15,32 +15,23 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, OffsetSizeTrait, RecordBatch};
-use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, SchemaRef};
-use parquet::arrow::ArrowWriter;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves};
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::file::writer::SerializedFileWriter;
-use rayon::prelude::*;
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::JobError;
 use crate::manifest::OutputRecord;
 use crate::secrets;
 
+mod encoder;
+
+use encoder::{Encoder, Hashed};
+
 /// What the names of unfinished files start with.
 pub const TEMP_PREFIX: &str = ".gristmill-";
 
-/// Rows that are encoded at a time; 20 columns of f64 are then 40 MiB.
-const ROW_GROUP_ROWS: usize = 1 << 18;
-/// Bytes of cells from which fewer are.
-const ROW_GROUP_BYTES: usize = 48 << 20;
-/// Rows whose bytes are counted at a time: a row group has a whole number of these.
-const PIECE_ROWS: usize = 1 << 10;
 /// Bytes gathered before the system is asked to write.
 const WRITE_BYTES: usize = 1 << 18;
 
@@ -211,6 +202,25 @@ pub fn sweep(run_dir: &Path) -> Result<(), JobError> {
     swept().map_err(|error| JobError::Write { path: run_dir.to_owned(), error })
 }
 
+/// Returns the bytes of the files below a folder; of files with a second name, which another run holds as well, none. What vanishes meanwhile
+/// counts nothing.
+pub(crate) fn size_of(folder: &Path) -> u64 {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(about) = entry.metadata() else { continue };
+        #[cfg(unix)]
+        let is_shared = std::os::unix::fs::MetadataExt::nlink(&about) > 1;
+        #[cfg(not(unix))]
+        let is_shared = false;
+        bytes += match about.is_dir() {
+            true => size_of(&entry.path()),
+            false if is_shared => 0,
+            false => about.len(),
+        };
+    }
+    bytes
+}
+
 fn sweep_folder(folder: &Path) -> io::Result<()> {
     for entry in again(|| fs::read_dir(folder))? {
         let entry = entry?;
@@ -296,7 +306,7 @@ pub(crate) fn link_or_copy(from: &Path, to: &Path, is_whole: &dyn Fn(&Path) -> b
     })
 }
 
-fn write_whole<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, JobError> {
+pub(crate) fn write_whole<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, JobError> {
     let folder = folder_of(path);
     let written = || -> io::Result<T> {
         let mut temp = again(|| temp_in(folder))?;
@@ -354,109 +364,6 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
         other => other,
     }
 }
-
-/// Encodes rows in row groups whose size the rows alone decide, so that bytes do not depend on how they were batched.
-struct Encoder<W: Write + Send> {
-    file: SerializedFileWriter<W>,
-    columns: ArrowRowGroupWriterFactory,
-    schema: SchemaRef,
-    /// Rows of the group under way.
-    held: Vec<RecordBatch>,
-    n_held: usize,
-    held_bytes: usize,
-    n_groups: usize,
-    rows: u64,
-}
-
-impl<W: Write + Send> Encoder<W> {
-    fn new(out: W, schema: SchemaRef) -> Result<Self, ParquetError> {
-        let (file, columns) = ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties()))?.into_serialized_writer()?;
-        Ok(Self { file, columns, schema, held: Vec::new(), n_held: 0, held_bytes: 0, n_groups: 0, rows: 0 })
-    }
-
-    fn push(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
-        self.rows += batch.num_rows() as u64;
-        let mut at = 0;
-        while at < batch.num_rows() {
-            let taken = (PIECE_ROWS - self.n_held % PIECE_ROWS).min(batch.num_rows() - at);
-            let piece = batch.slice(at, taken);
-            self.held_bytes += piece.columns().iter().map(|column| cell_bytes(column.as_ref())).sum::<usize>();
-            self.held.push(piece);
-            at += taken;
-            self.n_held += taken;
-            let is_full = self.n_held == ROW_GROUP_ROWS || self.held_bytes >= ROW_GROUP_BYTES;
-            if is_full && self.n_held.is_multiple_of(PIECE_ROWS) {
-                self.end_group()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn end_group(&mut self) -> Result<(), ParquetError> {
-        // Pages are cut by what is written at once: a group goes in as one batch, however its rows came.
-        let group = concat_batches(&self.schema, &self.held)?;
-        self.held.clear();
-        (self.n_held, self.held_bytes) = (0, 0);
-        write_row_group(&mut self.file, self.columns.create_column_writers(self.n_groups)?, &group)?;
-        self.n_groups += 1;
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<SerializedFileWriter<W>, ParquetError> {
-        if self.n_held > 0 {
-            self.end_group()?;
-        }
-        self.file.finish()?;
-        Ok(self.file)
-    }
-}
-
-/// Returns the bytes of the cells of a column, whatever buffers they lie in: of texts their letters too.
-fn cell_bytes(column: &dyn Array) -> usize {
-    fn letters<O: OffsetSizeTrait>(offsets: &[O]) -> usize {
-        (offsets[offsets.len() - 1] - offsets[0]).as_usize()
-    }
-    let letters = match column.data_type() {
-        DataType::Utf8 => letters(column.as_string::<i32>().value_offsets()),
-        DataType::LargeUtf8 => letters(column.as_string::<i64>().value_offsets()),
-        DataType::Binary => letters(column.as_binary::<i32>().value_offsets()),
-        DataType::LargeBinary => letters(column.as_binary::<i64>().value_offsets()),
-        _ => 0,
-    };
-    letters + column.len() * column.data_type().primitive_width().unwrap_or(8)
-}
-
-fn properties() -> WriterProperties {
-    WriterProperties::builder()
-        .set_created_by(concat!("gristmill version ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .build()
-}
-
-fn write_row_group<W: Write + Send>(
-    file: &mut SerializedFileWriter<W>,
-    writers: Vec<ArrowColumnWriter>,
-    batch: &RecordBatch,
-) -> Result<(), ParquetError> {
-    let mut leaves = Vec::with_capacity(writers.len());
-    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        leaves.extend(compute_leaves(field, column)?);
-    }
-    let chunks: Vec<ArrowColumnChunk> = writers.into_par_iter().zip(leaves).map(encode_column).collect::<Result<_, _>>()?;
-    let mut group = file.next_row_group()?;
-    for chunk in chunks {
-        chunk.append_to_row_group(&mut group)?;
-    }
-    group.close()?;
-    Ok(())
-}
-
-fn encode_column((mut writer, leaf): (ArrowColumnWriter, ArrowLeafColumn)) -> Result<ArrowColumnChunk, ParquetError> {
-    writer.write(&leaf)?;
-    writer.close()
-}
-
 /// Finds the system's error under Parquet's, because the exit code depends on it.
 pub(crate) fn into_io(error: ParquetError) -> io::Error {
     match error {
@@ -465,28 +372,6 @@ pub(crate) fn into_io(error: ParquetError) -> io::Error {
             Err(other) => io::Error::other(other),
         },
         other => io::Error::other(other),
-    }
-}
-
-/// Hashes what passes through.
-struct Hashed<W> {
-    /// None once it has been taken out.
-    file: Option<W>,
-    hasher: blake3::Hasher,
-    bytes: u64,
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let Some(file) = &mut self.file else { return Err(io::ErrorKind::BrokenPipe.into()) };
-        let written = file.write(buffer)?;
-        self.hasher.update(&buffer[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.as_mut().map_or(Ok(()), Write::flush)
     }
 }
 
@@ -513,7 +398,10 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use arrow::array::{ArrayRef, Float64Array, StringArray, UInt64Array};
+    use arrow::compute::concat_batches;
+    use arrow::datatypes::DataType;
     use arrow::datatypes::{Field, Schema};
+    use encoder::ROW_GROUP_ROWS;
 
     fn table(n: usize) -> (SchemaRef, RecordBatch) {
         let fields = vec![

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::JobError;
+use crate::also::{self, Also};
 use crate::cache::Earlier;
 use crate::error::Exit;
 use crate::events::{self, Event};
@@ -31,6 +32,8 @@ use crate::terminal;
 
 /// Time between two looks at the clock and at signals.
 const TICK: Duration = Duration::from_millis(50);
+/// Looks at signals for one at the clock and the disk.
+const BUDGET_TICKS: u32 = 5;
 
 /// What the command line said.
 #[derive(Debug, Clone)]
@@ -43,6 +46,8 @@ pub struct RunOptions {
     pub run_dir: Option<PathBuf>,
     /// Whether an earlier run is removed.
     pub fresh: bool,
+    /// Further formats that tables are written in.
+    pub also: Vec<Also>,
     /// Whether only errors are shown.
     pub quiet: bool,
     /// What stderr carries.
@@ -80,7 +85,9 @@ pub fn run(options: &RunOptions) -> Exit {
 }
 
 fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Failure> {
+    let began = Instant::now();
     let (spec, text) = spec::read(&options.spec, &options.set).map_err(Failure::Spec)?;
+    let budgets = Budgets { began, seconds: spec.max_seconds, disk_bytes: spec.max_disk_bytes };
     let budget = memory::budget(spec.memory_bytes);
     start_threads(spec.threads);
     let plan = plan::plan(&spec, budget.bytes).map_err(|failure| Failure::Plan(failure, text))?;
@@ -109,7 +116,7 @@ fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Fai
         stop,
     };
     let steps = Steps::begin(asked)?;
-    Ok(watched(options, &steps, stop, &identity))
+    Ok(watched(options, &steps, stop, &budgets, &identity))
 }
 
 /// Starts the one pool of threads; a pool that is there already stays, which happens in tests alone.
@@ -130,12 +137,15 @@ fn folder(options: &RunOptions, identity: &Identity) -> PathBuf {
 }
 
 /// Works while a second thread sends signs of life and sees to it that a stop takes seconds at most.
-fn watched(options: &RunOptions, steps: &Steps<'_>, stop: &Stop, identity: &Identity) -> Exit {
+fn watched(options: &RunOptions, steps: &Steps<'_>, stop: &Stop, budgets: &Budgets, identity: &Identity) -> Exit {
     let result = thread::scope(|scope| {
         let (working, ended) = mpsc::channel();
-        scope.spawn(move || watch(steps, stop, &ended));
+        scope.spawn(move || watch(steps, stop, budgets, &ended));
         let result = exit::fence(|| {
             let ended = steps.execute()?;
+            for format in &options.also {
+                also::export(steps.path(), &steps.manifest(), *format)?;
+            }
             if options.run_dir.is_none() && ended.exit == Exit::Done {
                 outputs::point(&run_dir::job_folder(&identity.job).join("latest"), Path::new(&identity.run_id))?;
             }
@@ -146,7 +156,32 @@ fn watched(options: &RunOptions, steps: &Steps<'_>, stop: &Stop, identity: &Iden
     });
     match result.and_then(|ended| tell_found(options, steps, ended.was_cached).map(|()| ended.exit)) {
         Ok(exit) => exit,
-        Err(error) => steps.close(&error),
+        Err(error) => steps.close(&stop.explained(error)),
+    }
+}
+
+/// The budgets that only the clock and the disk can tell.
+struct Budgets {
+    began: Instant,
+    seconds: Option<f64>,
+    disk_bytes: Option<u64>,
+}
+
+impl Budgets {
+    /// Asks for a stop where one is passed.
+    fn check(&self, folder: &Path, stop: &Stop) {
+        let spent = self.began.elapsed().as_secs_f64();
+        if let Some(most) = self.seconds.filter(|most| spent > *most) {
+            let (spent, most) = (terminal::seconds(spent), terminal::seconds(most));
+            stop.give_up(format!("the run took {spent}, but `max_time` is {most}"));
+        }
+        if let Some(most) = self.disk_bytes {
+            let held = outputs::size_of(folder);
+            if held > most {
+                let folder = folder.display();
+                stop.give_up(format!("`{folder}` holds {}, but `max_disk` is {}", terminal::bytes(held), terminal::bytes(most)));
+            }
+        }
     }
 }
 
@@ -157,14 +192,19 @@ fn tell_found(options: &RunOptions, steps: &Steps<'_>, cached: bool) -> Result<(
     Ok(())
 }
 
-fn watch(steps: &Steps<'_>, stop: &Stop, ended: &Receiver<()>) {
+fn watch(steps: &Steps<'_>, stop: &Stop, budgets: &Budgets, ended: &Receiver<()>) {
     let mut asked_at: Option<Instant> = None;
+    let mut ticks = 0_u32;
     while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
         steps.beat(HEARTBEAT);
+        if ticks.is_multiple_of(BUDGET_TICKS) {
+            budgets.check(steps.path(), stop);
+        }
+        ticks += 1;
         let Some(exit) = stop.exit() else { continue };
         if asked_at.get_or_insert_with(Instant::now).elapsed() > signals::PATIENCE {
             // A block that takes too long is given up; its step is done again.
-            steps.close(&JobError::Stopped(exit));
+            steps.close(&stop.explained(JobError::Stopped(exit)));
             signals::leave(exit);
         }
     }

@@ -24,8 +24,8 @@ use crate::outputs;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Names in a run folder beside the folders of steps.
 const OWN_FILES: [&str; 5] = ["findings.parquet", "spec.toml", "plan.json", "events.jsonl", "report.html"];
-const MANIFEST: &str = "manifest.json";
-const LOCK: &str = "lock";
+pub(crate) const MANIFEST: &str = "manifest.json";
+pub(crate) const LOCK: &str = "lock";
 pub(crate) const DONE: &str = "done.json";
 /// Names listed in a message before it says "and n more".
 const MAX_LISTED: usize = 4;

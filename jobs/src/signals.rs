@@ -9,8 +9,8 @@
 //! this module ends the process where even that hangs (a dead network file system).
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     code: Arc<AtomicUsize>,
+    /// The budget that was passed, where it was no signal.
+    budget: Arc<OnceLock<String>>,
 }
 
 impl Stop {
@@ -57,7 +59,25 @@ impl Stop {
         match self.code.load(Ordering::SeqCst) {
             0 => None,
             code if code == usize::from(Exit::Interrupted as u8) => Some(Exit::Interrupted),
+            code if code == usize::from(Exit::Budget as u8) => Some(Exit::Budget),
             _ => Some(Exit::Terminated),
+        }
+    }
+
+    /// Asks for a stop because a budget is passed; says so in a sentence.
+    pub fn give_up(&self, budget: String) {
+        if self.budget.set(budget).is_ok() {
+            let nothing_yet = self.code.compare_exchange(0, usize::from(Exit::Budget as u8), Ordering::SeqCst, Ordering::SeqCst);
+            let _a_signal_came_first = nothing_yet;
+        }
+    }
+
+    /// Returns a stop as what it is: a signal, or a budget that was passed.
+    #[must_use]
+    pub fn explained(&self, error: JobError) -> JobError {
+        match (error, self.budget.get()) {
+            (JobError::Stopped(Exit::Budget), Some(budget)) => JobError::Over(budget.clone()),
+            (error, _) => error,
         }
     }
 
@@ -101,6 +121,19 @@ fn watched() -> Vec<(i32, Exit)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_stops_too_and_names_itself() {
+        let stop = Stop::default();
+        stop.give_up("over".to_owned());
+        stop.give_up("over again".to_owned());
+        let error = stop.check().expect_err("it is asked to stop");
+        assert!(matches!(stop.explained(error), JobError::Over(words) if words == "over"));
+        let stop = Stop::default();
+        stop.code.store(143, Ordering::SeqCst);
+        stop.give_up("over".to_owned());
+        assert_eq!(stop.exit(), Some(Exit::Terminated));
+    }
 
     #[test]
     fn the_code_says_which_signal_came() {

@@ -122,7 +122,8 @@ impl<'a> Steps<'a> {
         self.asked.view.end();
         let exit = exit::of(error);
         let message = exit::message(error, self.asked.spec_path);
-        let is_stop = matches!(error, JobError::Stopped(_));
+        let is_signal = matches!(error, JobError::Stopped(_));
+        let is_stop = is_signal || matches!(error, JobError::Over(_));
         let _unwritten = self.update(|manifest| {
             let state = if is_stop { State::Interrupted } else { State::Failed };
             for step in manifest.steps.iter_mut().filter(|step| step.state == State::Running) {
@@ -134,7 +135,7 @@ impl<'a> Steps<'a> {
             manifest.finished = Some(now());
         });
         let exit_code = exit as u8;
-        let event = if is_stop {
+        let event = if is_signal {
             Event::RunInterrupted { exit_code }
         } else {
             Event::RunFailed { exit_code, error: message, problems: Vec::new() }

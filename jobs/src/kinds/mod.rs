@@ -93,6 +93,8 @@ pub enum Takes {
     Number(f64, f64),
     /// A number of bytes, `"2GiB"` or a whole number.
     Bytes,
+    /// A span of time, `"30min"` or a number of seconds.
+    Duration,
     /// A list of texts, or one text.
     TextList,
     /// A column of the input.

@@ -129,6 +129,8 @@ fn assemble(reading: &mut Reading<'_>, raw: Raw, path: &Path) -> Spec {
         place: top.text("place").unwrap_or("auto").to_owned(),
         threads: top.integer("threads").and_then(|threads| usize::try_from(threads).ok()),
         memory_bytes: top.bytes("memory"),
+        max_seconds: top.number("max_time"),
+        max_disk_bytes: top.bytes("max_disk"),
         alpha: top.number("alpha").unwrap_or(DEFAULT_ALPHA),
         sources: raw.sources.into_iter().filter_map(|source| source_spec(reading, source)).chain(files).collect(),
         steps: raw.steps.into_iter().filter_map(step_spec).collect(),

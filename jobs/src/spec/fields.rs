@@ -297,6 +297,10 @@ impl<'a> Reading<'a> {
                 self.out_of_range(key, node, &number_text(from), &number_text(to));
                 None
             }
+            (Takes::Duration, Tree::Text(text)) => self.duration(key, node, text),
+            (Takes::Duration, Tree::Integer(_) | Tree::Number(_)) if number_of(&node.value) > 0.0 => {
+                Some(Value::Number(number_of(&node.value)))
+            }
             (Takes::Bytes, Tree::Text(text)) => self.bytes_text(key, node, text),
             (Takes::Bytes, Tree::Integer(number)) => self.bytes(key, node, u64::try_from(*number).unwrap_or(0)),
             (Takes::Sample, Tree::Integer(_) | Tree::Number(_)) => self.sample(key, node),
@@ -377,6 +381,16 @@ impl<'a> Reading<'a> {
         };
         self.problems.add(node.span.clone(), format!("`{}` is not a number of bytes", short(text)), "not a size", help);
         None
+    }
+
+    fn duration(&mut self, key: &Key, node: &Node, text: &str) -> Option<Value> {
+        let seconds = units::parse_seconds(text);
+        if seconds.is_none() {
+            let message = format!("`{}` is not a span of time", short(text));
+            let help = format!("write a number and a unit: {}; units: s, min, h, d", self.sample_of(key));
+            self.problems.add(node.span.clone(), message, "not a time", help);
+        }
+        seconds.map(Value::Number)
     }
 
     fn bytes(&mut self, key: &Key, node: &Node, bytes: u64) -> Option<Value> {

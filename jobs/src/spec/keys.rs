@@ -40,6 +40,13 @@ pub const TOP: &[Key] = &[
         about: "Threads; as many as the machine has where absent",
     },
     Key { name: "memory", takes: Takes::Bytes, default: None, about: "Memory budget; found out from the machine where absent" },
+    Key {
+        name: "max_time",
+        takes: Takes::Duration,
+        default: None,
+        about: "Longest that a command may take, as in \"90s\", \"30min\", \"2h\"; the same command goes on",
+    },
+    Key { name: "max_disk", takes: Takes::Bytes, default: None, about: "Most that the run folder may hold, spill files too" },
     Key { name: "alpha", takes: Takes::Number(1e-6, 0.5), default: Some("0.05"), about: "Level at which a finding must pass" },
 ];
 

@@ -40,6 +40,7 @@ pub(super) fn sample_literal(key: &Key) -> String {
         (None, Takes::Each) => "{ shop = [\"a\", \"b\"] }",
         (None, Takes::Flag) => "true",
         (None, Takes::Bytes) => "\"2GiB\"",
+        (None, Takes::Duration) => "\"2h\"",
         (None, Takes::Sample) => "1000",
         (None, Takes::Table(_) | Takes::TableIfAny(_)) => "\"STEP\"",
         (None, Takes::Column) => "\"COLUMN\"",
@@ -61,7 +62,7 @@ pub(super) fn default_of(key: &Key) -> Option<Value> {
     let bare = || default.trim_matches('"').to_owned();
     match key.takes {
         Takes::Text | Takes::Choice(_) | Takes::Column | Takes::Table(_) | Takes::TableIfAny(_) => Some(Value::Text(bare())),
-        Takes::Keys(_) | Takes::ColumnChoices(_) | Takes::Vars | Takes::Each => None,
+        Takes::Keys(_) | Takes::ColumnChoices(_) | Takes::Vars | Takes::Each | Takes::Duration => None,
         Takes::Flag => default.parse().ok().map(Value::Flag),
         Takes::Integer(..) => default.parse().ok().map(Value::Integer),
         Takes::Number(..) => default.parse().ok().map(Value::Number),
@@ -93,6 +94,7 @@ pub(super) const fn wanted(takes: Takes) -> &'static str {
         Takes::Integer(..) => "a whole number",
         Takes::Number(..) => "a number",
         Takes::Bytes => "a number of bytes",
+        Takes::Duration => "a span of time",
         Takes::TextList => "a list of texts",
         Takes::Column => "a column",
         Takes::ColumnList => "a list of columns",

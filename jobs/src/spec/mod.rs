@@ -71,6 +71,10 @@ pub struct Spec {
     pub threads: Option<usize>,
     /// Memory budget asked for; found out from the machine where absent.
     pub memory_bytes: Option<u64>,
+    /// Most seconds that a command may take.
+    pub max_seconds: Option<f64>,
+    /// Most bytes that the run folder may hold.
+    pub max_disk_bytes: Option<u64>,
     /// Level of the job.
     pub alpha: f64,
     /// Sources in the order of the text.

@@ -10,7 +10,7 @@ use super::tree::quoted;
 use super::{Spec, StepSpec, keys};
 
 /// Keys on which no result depends: a run goes on with more memory or other threads.
-const WITHOUT_EFFECT: &[&str] = &["threads", "memory", "allow_env"];
+const WITHOUT_EFFECT: &[&str] = &["threads", "memory", "allow_env", "max_time", "max_disk"];
 /// Key of a source whose files count by their content, unless rows say which file they are of.
 const PATH: &str = "path";
 

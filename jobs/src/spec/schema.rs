@@ -89,6 +89,7 @@ fn property(key: &Key) -> Value {
         Takes::Integer(from, to) => json!({ "type": "integer", "minimum": from, "maximum": to }),
         Takes::Number(from, to) => json!({ "type": "number", "minimum": from, "maximum": to }),
         Takes::Bytes => json!({ "anyOf": [text, { "type": "integer", "minimum": keys::byte_range().0 }] }),
+        Takes::Duration => json!({ "anyOf": [text, { "type": "number", "minimum": 0 }] }),
         Takes::IntegerList(from, to) => {
             let item = json!({ "type": "integer", "minimum": from, "maximum": to });
             json!({ "anyOf": [{ "type": "array", "items": item, "minItems": 1, "uniqueItems": true }, item] })

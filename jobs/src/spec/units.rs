@@ -55,6 +55,20 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, Option<String>> {
     }
 }
 
+/// Returns the seconds of a span such as `90s`, `30 min`, `2h` or `1.5d`; none where it is none, or nothing.
+pub(crate) fn parse_seconds(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+    let factor = match text[split..].trim().to_ascii_lowercase().as_str() {
+        "s" | "sec" | "second" | "seconds" => 1.0,
+        "m" | "min" | "minute" | "minutes" => 60.0,
+        "h" | "hour" | "hours" => 3_600.0,
+        "d" | "day" | "days" => 86_400.0,
+        _ => return None,
+    };
+    text[..split].parse::<f64>().ok().map(|number| number * factor).filter(|seconds| *seconds > 0.0)
+}
+
 fn nearest_unit(unit: &str) -> Option<&'static str> {
     if unit.is_empty() {
         return None;

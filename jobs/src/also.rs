@@ -1,0 +1,119 @@
+//! `--also`: tables of a run in another format, beside their Parquet files.
+//!
+//! They are made from the tables as they lie there, batch by batch, and are no part of the run: neither hashed nor looked at again. A table with
+//! lists in it has no CSV. Texts that a spreadsheet would take for a formula get a `'` before them.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::csv;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+use arrow::ipc::writer::FileWriter;
+use clap::ValueEnum;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::JobError;
+use crate::manifest::Manifest;
+use crate::outputs;
+
+/// A further format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Also {
+    /// Text, one line a row.
+    Csv,
+    /// Arrow IPC, a file that is mapped into memory as it is.
+    Arrow,
+}
+
+/// Writes every table of a run in this format.
+///
+/// # Errors
+/// When a table cannot be read or a file cannot be written.
+pub fn export(run_dir: &Path, manifest: &Manifest, format: Also) -> Result<(), JobError> {
+    for output in manifest.outputs.iter().filter(|output| output.path.ends_with(".parquet")) {
+        let from = run_dir.join(&output.path);
+        let to = from.with_extension(if format == Also::Csv { "csv" } else { "arrow" });
+        // A kind may have written a text of its own under this name.
+        let own = to.strip_prefix(run_dir).unwrap_or(&to).display().to_string();
+        if manifest.outputs.iter().any(|output| output.path == own) {
+            continue;
+        }
+        let open = File::open(&from).map_err(|error| JobError::ReadBack { path: from.clone(), error })?;
+        let read = |error| JobError::ReadBack { path: from.clone(), error: outputs::into_io(error) };
+        let builder = ParquetRecordBatchReaderBuilder::try_new(open).map_err(read)?;
+        let schema = Arc::clone(builder.schema());
+        if format == Also::Csv && schema.fields().iter().any(|field| field.data_type().is_nested()) {
+            continue;
+        }
+        let batches = builder.build().map_err(read)?;
+        outputs::write_whole(&to, |file| {
+            let mut file = BufWriter::new(file);
+            write(&mut file, &schema, batches, format).map_err(into_io)?;
+            file.flush()
+        })?;
+    }
+    Ok(())
+}
+
+fn write(
+    file: &mut impl Write,
+    schema: &Arc<Schema>,
+    batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
+    format: Also,
+) -> Result<(), ArrowError> {
+    match format {
+        Also::Arrow => {
+            let mut writer = FileWriter::try_new(file, schema)?;
+            for batch in batches {
+                writer.write(&batch?)?;
+            }
+            writer.finish()
+        }
+        Also::Csv => {
+            let mut writer = csv::WriterBuilder::new().with_header(true).build(file);
+            let fields = schema
+                .fields()
+                .iter()
+                .map(|field| Field::new(harmless(field.name()).unwrap_or_else(|| field.name().clone()), field.data_type().clone(), true));
+            let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+            // An empty table has a line of names all the same.
+            writer.write(&RecordBatch::new_empty(Arc::clone(&schema)))?;
+            for batch in batches {
+                let columns = batch?.columns().iter().map(without_formulas).collect();
+                writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns)?)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Returns a column whose texts no spreadsheet takes for formulas.
+fn without_formulas(column: &ArrayRef) -> ArrayRef {
+    let Some(texts) = column.as_string_opt::<i32>().filter(|_| *column.data_type() == DataType::Utf8) else { return Arc::clone(column) };
+    if !texts.iter().flatten().any(|text| harmless(text).is_some()) {
+        return Arc::clone(column);
+    }
+    let texts = texts.iter().map(|text| text.map(|text| harmless(text).unwrap_or_else(|| text.to_owned())));
+    Arc::new(texts.collect::<StringArray>())
+}
+
+/// Returns a text with a `'` before it, where a spreadsheet would calculate it.
+fn harmless(text: &str) -> Option<String> {
+    let is_number = text.parse::<f64>().is_ok();
+    (text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number).then(|| format!("'{text}"))
+}
+
+fn into_io(error: ArrowError) -> io::Error {
+    match error {
+        ArrowError::IoError(_, error) => error,
+        ArrowError::ExternalError(inner) => match inner.downcast::<io::Error>() {
+            Ok(error) => *error,
+            Err(other) => io::Error::other(other),
+        },
+        other => io::Error::other(other),
+    }
+}
