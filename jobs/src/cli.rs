@@ -44,6 +44,9 @@ Exit codes:
   0 done   2 command line or spec   3 data   4 a check failed   5 over budget   6 no usable device
   70 bug   75 temporary, try again  130, 143 stopped, the same command goes on";
 
+/// JSON Schema of a line of `events.jsonl`; a test holds the lines of runs against it.
+const EVENTS_SCHEMA: &str = include_str!("../templates/events.schema.json");
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   gristmill run nightly.toml                       writes to runs/<job>/<run-id>
@@ -81,6 +84,12 @@ enum Command {
         /// Write every table in another format too, beside the Parquet file.
         #[arg(long, value_enum, value_name = "FORMAT")]
         also: Vec<Also>,
+        /// Write how the run went for Prometheus' text collector, to be replaced by every run.
+        #[arg(long, value_name = "FILE")]
+        metrics_file: Option<PathBuf>,
+        /// Append what was read and written, as events of openlineage.io.
+        #[arg(long, value_name = "FILE")]
+        lineage_file: Option<PathBuf>,
         /// Show errors only.
         #[arg(long, short)]
         quiet: bool,
@@ -142,8 +151,12 @@ enum Command {
         /// One kind; all where absent.
         kind: Option<String>,
     },
-    /// Print the JSON Schema of job specs, for editors.
-    Schema,
+    /// Print a JSON Schema: of job specs, for editors, or of the lines of `events.jsonl`.
+    Schema {
+        /// Which.
+        #[arg(value_parser = ["spec", "events"], default_value = "spec")]
+        of: String,
+    },
     /// Print a manual page.
     Man {
         /// Of which command; the first page where absent.
@@ -251,8 +264,8 @@ fn guarded(command: Command) -> Exit {
 
 fn dispatch(command: Command) -> Result<Exit, JobError> {
     match command {
-        Command::Run { spec, set, run_dir, fresh, also, quiet, log_format } => {
-            return Ok(run::run(&RunOptions { spec, set: set.set, run_dir, fresh, also, quiet, log_format }));
+        Command::Run { spec, set, run_dir, fresh, also, metrics_file, lineage_file, quiet, log_format } => {
+            return Ok(run::run(&RunOptions { spec, set: set.set, run_dir, fresh, also, metrics_file, lineage_file, quiet, log_format }));
         }
         Command::Validate { spec, set } => return planned(&spec, &set, |_, plan| Ok(ok_line(&spec, &plan))),
         Command::Plan { spec, set, json } => {
@@ -273,7 +286,8 @@ fn dispatch(command: Command) -> Result<Exit, JobError> {
         Command::Runs { what: Runs::Prune { job, keep, dry_run } } => print(&terminal::plain_lines(&runs::prune(&job, keep, dry_run)?)),
         Command::Doctor { json, require_gpu } => return Ok(doctor::doctor(json, require_gpu)),
         Command::Kinds { kind } => return Ok(kinds(kind.as_deref())),
-        Command::Schema => print(&format!("{:#}\n", spec::json_schema())),
+        Command::Schema { of } if of == "events" => print(EVENTS_SCHEMA),
+        Command::Schema { .. } => print(&format!("{:#}\n", spec::json_schema())),
         Command::Completions { shell } => print(&completions(shell)),
         Command::Fault { how } => panic!("a fault was asked for: {how}"),
     }

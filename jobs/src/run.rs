@@ -19,7 +19,9 @@ use crate::error::Exit;
 use crate::events::{self, Event};
 use crate::exit;
 use crate::hash::Inputs;
+use crate::lineage::Lineage;
 use crate::memory;
+use crate::metrics;
 use crate::outputs;
 use crate::plan::{self, Plan, PlanFailure};
 use crate::progress::{HEARTBEAT, LogFormat, View};
@@ -48,6 +50,10 @@ pub struct RunOptions {
     pub fresh: bool,
     /// Further formats that tables are written in.
     pub also: Vec<Also>,
+    /// File of figures for Prometheus.
+    pub metrics_file: Option<PathBuf>,
+    /// File of events of `OpenLineage`.
+    pub lineage_file: Option<PathBuf>,
     /// Whether only errors are shown.
     pub quiet: bool,
     /// What stderr carries.
@@ -116,7 +122,19 @@ fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Fai
         stop,
     };
     let steps = Steps::begin(asked)?;
-    Ok(watched(options, &steps, stop, &budgets, &identity))
+    let lineage = options.lineage_file.as_ref().map(|path| Lineage::new(path, &identity.run_id));
+    if let Some(lineage) = &lineage {
+        lineage.start(&steps.manifest())?;
+    }
+    let exit = watched(options, &steps, stop, &budgets, &identity);
+    let manifest = steps.manifest();
+    if let Some(lineage) = &lineage {
+        lineage.end(&manifest, steps.path(), exit)?;
+    }
+    if let Some(path) = &options.metrics_file {
+        metrics::write(path, &manifest, exit, began.elapsed().as_secs_f64())?;
+    }
+    Ok(exit)
 }
 
 /// Starts the one pool of threads; a pool that is there already stays, which happens in tests alone.

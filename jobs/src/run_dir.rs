@@ -147,6 +147,10 @@ impl RunDir {
     /// When the system refuses.
     pub fn begin_step(&self, step: &str) -> Result<PathBuf, JobError> {
         let folder = outputs::step_folder(&self.path, step);
+        // Through a link, files would be written wherever it leads.
+        if fs::symlink_metadata(&folder).is_ok_and(|about| !about.is_dir()) {
+            return Err(refusal(&folder, "is a link or a file, and no folder".to_owned(), "remove it, or give another `--run-dir`"));
+        }
         outputs::create_folder(&folder)?;
         remove(&folder.join(DONE))?;
         Ok(folder)

@@ -45,8 +45,8 @@ pub(crate) fn build(text: &mut SpecText, sets: &[String]) -> Built {
             // What the base holds is not known, so nothing can be said of what is laid over it.
             broken_at = Some(0);
         }
-        layers::set(text, &mut root, sets, &mut layered);
         checks::to_steps(notation, &mut root, &mut layered);
+        layers::set(text, &mut root, sets, &mut layered);
         vars::resolve(&mut root, &mut layered);
     }
     syntax.append(layered);

@@ -63,7 +63,7 @@ fn manual_pages_are_pages() {
 }
 
 /// Says whether a value fits a schema; the keywords are those that ours is made of, and any other is a failure.
-fn fits(schema: &Value, value: &Value) -> Result<(), String> {
+pub(crate) fn fits(schema: &Value, value: &Value) -> Result<(), String> {
     let object = schema.as_object().ok_or("a schema is an object")?;
     for (keyword, rule) in object {
         let rules = || rule.as_array().unwrap().iter();
@@ -118,6 +118,7 @@ fn is_of_type(value: &Value, name: &str) -> bool {
         "boolean" => value.is_boolean(),
         "integer" => value.is_i64() || value.is_u64(),
         "number" => value.is_number(),
+        "null" => value.is_null(),
         _ => false,
     }
 }

@@ -10,6 +10,8 @@ mod job;
 mod keeping;
 mod kinds;
 mod layers;
+mod observed;
+mod outside;
 mod runs;
 mod schedulers;
 mod stops;
