@@ -51,7 +51,7 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   gristmill run nightly.toml                       writes to runs/<job>/<run-id>
   gristmill run nightly.toml --run-dir out         writes to out
-  gristmill run nightly.toml --set vars.month=2025-03   another value for a variable, or for any key
+  gristmill run nightly.toml --set alpha=0.01      another value for any key; `--set vars.month=2025-03`
   gristmill run nightly.toml --fresh               removes an earlier run of the same spec and inputs first
   gristmill run nightly.toml --log-format json     events on stderr, one JSON object a line
 
@@ -81,6 +81,9 @@ enum Command {
         /// Remove an earlier run that lies in the folder and start over.
         #[arg(long)]
         fresh: bool,
+        /// Wait so long for another run that holds the folder, as in "10min"; without it, such a run ends with 75.
+        #[arg(long, value_name = "TIME", value_parser = span)]
+        wait: Option<f64>,
         /// Write every table in another format too, beside the Parquet file.
         #[arg(long, value_enum, value_name = "FORMAT")]
         also: Vec<Also>,
@@ -264,8 +267,20 @@ fn guarded(command: Command) -> Exit {
 
 fn dispatch(command: Command) -> Result<Exit, JobError> {
     match command {
-        Command::Run { spec, set, run_dir, fresh, also, metrics_file, lineage_file, quiet, log_format } => {
-            return Ok(run::run(&RunOptions { spec, set: set.set, run_dir, fresh, also, metrics_file, lineage_file, quiet, log_format }));
+        Command::Run { spec, set, run_dir, fresh, wait, also, metrics_file, lineage_file, quiet, log_format } => {
+            let wait_seconds = wait.unwrap_or(0.0);
+            return Ok(run::run(&RunOptions {
+                spec,
+                set: set.set,
+                run_dir,
+                fresh,
+                wait_seconds,
+                also,
+                metrics_file,
+                lineage_file,
+                quiet,
+                log_format,
+            }));
         }
         Command::Validate { spec, set } => return planned(&spec, &set, |_, plan| Ok(ok_line(&spec, &plan))),
         Command::Plan { spec, set, json } => {
@@ -421,6 +436,8 @@ fn takes(takes: &Takes) -> String {
         Takes::Choice(words) => words.join(" | "),
         Takes::Flag => "true | false".to_owned(),
         Takes::Integer(low, high) => format!("whole number, {low} to {}", bound(*high)),
+        Takes::Number(f64::MIN, f64::MAX) => "number".to_owned(),
+        Takes::Number(low, f64::MAX) => format!("number, {low} or more"),
         Takes::Number(low, high) => format!("number, {low} to {high}"),
         Takes::Bytes => "bytes, as in \"2GiB\"".to_owned(),
         Takes::Duration => "span of time, as in \"2h\"".to_owned(),
@@ -435,6 +452,11 @@ fn takes(takes: &Takes) -> String {
         Takes::Vars => "table of names with a value each".to_owned(),
         Takes::Each => "table of names with a list each".to_owned(),
     }
+}
+
+/// Reads a span of time of the command line.
+fn span(text: &str) -> Result<f64, String> {
+    spec::parse_seconds(text).ok_or_else(|| "write a number and a unit: 90s, 10min, 2h".to_owned())
 }
 
 fn bound(high: i64) -> String {

@@ -48,6 +48,8 @@ pub struct RunOptions {
     pub run_dir: Option<PathBuf>,
     /// Whether an earlier run is removed.
     pub fresh: bool,
+    /// How long another run of the folder is waited for.
+    pub wait_seconds: f64,
     /// Further formats that tables are written in.
     pub also: Vec<Also>,
     /// File of figures for Prometheus.
@@ -101,7 +103,10 @@ fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Fai
     let steps = plan.steps.iter().map(|step| step.spec.name.value.clone()).collect();
     let identity = Identity::new(&spec.name.value, steps, spec.to_toml(), &spec.hash_input(), &inputs.records);
     let path = folder(options, &identity);
-    let dir = RunDir::claim(&path, &identity, options.fresh)?;
+    let waited = Instant::now();
+    let may_wait = || !stop.is_asked() && waited.elapsed().as_secs_f64() < options.wait_seconds;
+    let dir = RunDir::claim(&path, &identity, options.fresh, &may_wait)?;
+    stop.check()?;
     if !dir.is_locked {
         view.show("", Some("this file system has no locks: make sure that no other run uses the same folder"), false);
     }

@@ -11,6 +11,8 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,8 @@ const OWN_FILES: [&str; 5] = ["findings.parquet", "spec.toml", "plan.json", "eve
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const LOCK: &str = "lock";
 pub(crate) const DONE: &str = "done.json";
+/// Time between two looks at a lock that another run holds.
+const WAIT: Duration = Duration::from_millis(100);
 /// Names listed in a message before it says "and n more".
 const MAX_LISTED: usize = 4;
 
@@ -87,14 +91,14 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes or claims the folder; with `fresh` an earlier run in it is removed.
+    /// Makes or claims the folder; with `fresh` an earlier run in it is removed. Where another run holds it, `may_wait` says whether to try again.
     ///
     /// # Errors
     /// When another run holds it, it holds another run or no run, or cannot be written.
-    pub fn claim(path: &Path, identity: &Identity, fresh: bool) -> Result<Self, JobError> {
+    pub fn claim(path: &Path, identity: &Identity, fresh: bool, may_wait: &dyn Fn() -> bool) -> Result<Self, JobError> {
         make(path)?;
         refuse_strangers(path)?;
-        let (lock, is_locked) = lock(path)?;
+        let (lock, is_locked) = lock(path, may_wait)?;
         // Looked at again under the lock: another run may have begun since.
         refuse_strangers(path)?;
         let mut earlier = if fresh { None } else { earlier_run(path, identity)? };
@@ -236,13 +240,14 @@ fn refuse_strangers(path: &Path) -> Result<(), JobError> {
     Err(refusal(path, format!("holds files that are no run ({})", listed(&names)), "give a new or empty folder with `--run-dir DIR`"))
 }
 
-fn lock(folder: &Path) -> Result<(File, bool), JobError> {
+fn lock(folder: &Path, may_wait: &dyn Fn() -> bool) -> Result<(File, bool), JobError> {
     let path = folder.join(LOCK);
     let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
     let file = open.map_err(|error| JobError::Write { path: path.clone(), error })?;
     let locked = loop {
         match file.try_lock() {
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
+            Err(TryLockError::WouldBlock) if may_wait() => thread::sleep(WAIT),
             other => break other,
         }
     };

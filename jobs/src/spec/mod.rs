@@ -50,6 +50,7 @@ pub use nearest::{did_you_mean, nearest};
 pub use problems::{Located, Problem, Problems, Span, Spanned, line_and_column};
 pub use schema::json_schema;
 pub use text::SpecText;
+pub(crate) use units::parse_seconds;
 
 /// Bytes that a spec may have.
 pub const MAX_SPEC_BYTES: usize = 1 << 20;

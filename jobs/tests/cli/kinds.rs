@@ -65,7 +65,7 @@ fn run_with(job: &Job, kind: &'static dyn JobKind) -> Result<String, Exit> {
     let stop = Stop::default();
     let inputs = Inputs::hash(&plan, &stop, &|_| {}).unwrap();
     let identity = Identity::new("tiny", vec!["pairs".to_owned()], spec.to_toml(), &spec.hash_input(), &inputs.records);
-    let dir = RunDir::claim(&job.path("out"), &identity, false).unwrap();
+    let dir = RunDir::claim(&job.path("out"), &identity, false, &|| false).unwrap();
     let view = View::new(LogFormat::Text, true);
     let (memory_bytes, view, stop) = (1 << 30, &view, &stop);
     let asked = Asked {

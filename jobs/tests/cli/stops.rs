@@ -114,6 +114,19 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn a_second_run_waits_where_it_is_told_to() {
+    let job = slow_job();
+    let mut child = job.start(&RUN);
+    assert!(wait_for(&job, &mut child, "step_started", 1), "the run is too fast");
+    let second = job.gristmill(&[&RUN[..], &["--wait", "2min"]].concat());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(second.code, 0, "{}", second.stderr);
+    assert!(second.stderr.contains("nothing has changed"), "{}", second.stderr);
+    let wrong = job.gristmill(&[&RUN[..], &["--wait", "soon"]].concat());
+    assert!(wrong.code == 2 && wrong.stderr.contains("10min"), "{}", wrong.stderr);
+}
+
+#[test]
 fn two_runs_in_one_folder_keep_apart() {
     let job = slow_job();
     let mut child = job.start(&RUN);
