@@ -8,7 +8,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, new_empty_array};
+use arrow::compute::cast;
 use arrow::csv;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
@@ -75,16 +76,17 @@ fn write(
         }
         Also::Csv => {
             let mut writer = csv::WriterBuilder::new().with_header(true).build(file);
-            let fields = schema
-                .fields()
-                .iter()
-                .map(|field| Field::new(harmless(field.name()).unwrap_or_else(|| field.name().clone()), field.data_type().clone(), true));
-            let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+            let names: Vec<String> =
+                schema.fields().iter().map(|field| harmless(field.name()).unwrap_or_else(|| field.name().clone())).collect();
+            let mut put = |columns: Vec<ArrayRef>| {
+                let fields = names.iter().zip(&columns).map(|(name, column)| Field::new(name, column.data_type().clone(), true));
+                let schema = Schema::new(fields.collect::<Vec<_>>());
+                writer.write(&RecordBatch::try_new(Arc::new(schema), columns)?)
+            };
             // An empty table has a line of names all the same.
-            writer.write(&RecordBatch::new_empty(Arc::clone(&schema)))?;
+            put(schema.fields().iter().map(|field| new_empty_array(field.data_type())).collect())?;
             for batch in batches {
-                let columns = batch?.columns().iter().map(without_formulas).collect();
-                writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns)?)?;
+                put(batch?.columns().iter().map(without_formulas).collect())?;
             }
             Ok(())
         }
@@ -93,7 +95,13 @@ fn write(
 
 /// Returns a column whose texts no spreadsheet takes for formulas.
 fn without_formulas(column: &ArrayRef) -> ArrayRef {
-    let Some(texts) = column.as_string_opt::<i32>().filter(|_| *column.data_type() == DataType::Utf8) else { return Arc::clone(column) };
+    let is_text = |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let holds_text = match column.data_type() {
+        DataType::Dictionary(_, values) => is_text(values),
+        other => is_text(other),
+    };
+    let Some(texts) = holds_text.then(|| cast(column, &DataType::Utf8).ok()).flatten() else { return Arc::clone(column) };
+    let texts = texts.as_string::<i32>();
     if !texts.iter().flatten().any(|text| harmless(text).is_some()) {
         return Arc::clone(column);
     }

@@ -46,15 +46,17 @@ pub struct StepKey {
 pub struct KeyFile {
     /// Name of the source.
     pub source: String,
-    /// Path as resolved: for messages, and no part of the key.
+    /// Path as resolved: for messages, and no part of the key but for `form`.
     pub path: String,
+    /// What the path says of the rows.
+    pub form: String,
     /// BLAKE3 of the content.
     pub blake3: String,
 }
 
 impl PartialEq for KeyFile {
     fn eq(&self, other: &Self) -> bool {
-        (&self.source, &self.blake3) == (&other.source, &other.blake3)
+        (&self.source, &self.blake3, &self.form) == (&other.source, &other.blake3, &other.form)
     }
 }
 
@@ -71,6 +73,7 @@ impl StepKey {
             // With `file_column` the path of a file is part of its rows.
             source: if holds_paths(&input.source) { format!("{}: {}", input.source, input.path) } else { input.source.clone() },
             path: input.path.clone(),
+            form: input.form(),
             blake3: input.blake3.clone(),
         };
         Self {

@@ -81,6 +81,21 @@ pub struct InputRecord {
     pub rows: Option<u64>,
 }
 
+impl InputRecord {
+    /// Returns what the path says of the rows, wherever the file lies: its endings, which name the format, and folders such as `year=2025`, which
+    /// are columns.
+    #[must_use]
+    pub fn form(&self) -> String {
+        let path = std::path::Path::new(&self.path);
+        let folders =
+            path.parent().into_iter().flat_map(std::path::Path::components).map(|part| part.as_os_str().to_string_lossy().into_owned());
+        let mut form: String = folders.filter(|name| name.contains('=')).map(|name| format!("{name}/")).collect();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        form.push_str(name.split_once('.').map_or("", |(_, endings)| endings));
+        form
+    }
+}
+
 /// One output file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutputRecord {

@@ -1,6 +1,6 @@
 //! `--metrics-file`: how a run went, for the text collector of Prometheus' node exporter.
 //!
-//! The file is replaced whole at the end of every run whose spec could be read, so a scrape never sees half of it. The time of the last success
+//! The file is replaced whole at the end of every run that got as far as its folder, so a scrape never sees half of it. The time of the last success
 //! is carried from file to file, also through runs that fail: that is what an alert asks for.
 
 use std::fs;

@@ -95,7 +95,6 @@ pub fn run(options: &RunOptions) -> Exit {
 fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Failure> {
     let began = Instant::now();
     let (spec, text) = spec::read(&options.spec, &options.set).map_err(Failure::Spec)?;
-    let budgets = Budgets { began, seconds: spec.max_seconds, disk_bytes: spec.max_disk_bytes };
     let budget = memory::budget(spec.memory_bytes);
     start_threads(spec.threads);
     let plan = plan::plan(&spec, budget.bytes).map_err(|failure| Failure::Plan(failure, text))?;
@@ -105,8 +104,10 @@ fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Fai
     let path = folder(options, &identity);
     let waited = Instant::now();
     let may_wait = || !stop.is_asked() && waited.elapsed().as_secs_f64() < options.wait_seconds;
-    let dir = RunDir::claim(&path, &identity, options.fresh, &may_wait)?;
+    let claimed = RunDir::claim(&path, &identity, options.fresh, &may_wait);
     stop.check()?;
+    let dir = claimed?;
+    let budgets = Budgets { began: Instant::now(), seconds: spec.max_seconds, disk_bytes: spec.max_disk_bytes };
     if !dir.is_locked {
         view.show("", Some("this file system has no locks: make sure that no other run uses the same folder"), false);
     }
@@ -129,15 +130,15 @@ fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Fai
     let steps = Steps::begin(asked)?;
     let lineage = options.lineage_file.as_ref().map(|path| Lineage::new(path, &identity.run_id));
     if let Some(lineage) = &lineage {
-        lineage.start(&steps.manifest())?;
+        tell_unwritten(view, lineage.start(&steps.manifest()));
     }
     let exit = watched(options, &steps, stop, &budgets, &identity);
     let manifest = steps.manifest();
     if let Some(lineage) = &lineage {
-        lineage.end(&manifest, steps.path(), exit)?;
+        tell_unwritten(view, lineage.end(&manifest, steps.path(), exit));
     }
     if let Some(path) = &options.metrics_file {
-        metrics::write(path, &manifest, exit, began.elapsed().as_secs_f64())?;
+        tell_unwritten(view, metrics::write(path, &manifest, exit, began.elapsed().as_secs_f64()));
     }
     Ok(exit)
 }
@@ -160,6 +161,13 @@ fn folder(options: &RunOptions, identity: &Identity) -> PathBuf {
 }
 
 /// Works while a second thread sends signs of life and sees to it that a stop takes seconds at most.
+/// Says that a file for others could not be written: the run itself is as it is.
+fn tell_unwritten(view: &View, written: Result<(), JobError>) {
+    if let Err(error) = written {
+        view.show("", Some(&format!("warning: {}", terminal::plain(&error.to_string()))), false);
+    }
+}
+
 fn watched(options: &RunOptions, steps: &Steps<'_>, stop: &Stop, budgets: &Budgets, identity: &Identity) -> Exit {
     let result = thread::scope(|scope| {
         let (working, ended) = mpsc::channel();
@@ -202,7 +210,7 @@ impl Budgets {
             let held = outputs::size_of(folder);
             if held > most {
                 let folder = folder.display();
-                stop.give_up(format!("`{folder}` holds {}, but `max_disk` is {}", terminal::bytes(held), terminal::bytes(most)));
+                stop.give_up(format!("`{folder}` holds {}, but `max_disk` is {}: raise it", terminal::bytes(held), terminal::bytes(most)));
             }
         }
     }

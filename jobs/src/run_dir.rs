@@ -25,7 +25,8 @@ use crate::outputs;
 /// Version of gristmill, part of every run-id.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Names in a run folder beside the folders of steps.
-const OWN_FILES: [&str; 5] = ["findings.parquet", "spec.toml", "plan.json", "events.jsonl", "report.html"];
+const OWN_FILES: [&str; 7] =
+    ["findings.csv", "findings.arrow", "findings.parquet", "spec.toml", "plan.json", "events.jsonl", "report.html"];
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const LOCK: &str = "lock";
 pub(crate) const DONE: &str = "done.json";
@@ -66,6 +67,7 @@ impl Identity {
         for input in inputs {
             add(&input.source);
             add(&input.blake3);
+            add(&input.form());
         }
         let run_id = hasher.finalize().to_hex()[..16].to_owned();
         Self { job: job.to_owned(), steps, run_id, spec_hash, spec_toml, inputs: inputs.to_vec() }

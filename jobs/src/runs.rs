@@ -29,7 +29,9 @@ pub fn list(job: Option<&str>) -> Result<String, JobError> {
     };
     let mut page = String::new();
     for job in &jobs {
-        for run in of_job(job)? {
+        // A folder without a run is no reason to show nothing of the others.
+        let runs = of_job(job);
+        for run in if jobs.len() > 1 { runs.unwrap_or_default() } else { runs? } {
             let Found { path, manifest, is_latest } = &run;
             let state = match (manifest.state, manifest.exit_code) {
                 (State::Done, Some(code)) if code == Exit::Check as u8 => "check failed",
@@ -62,7 +64,7 @@ pub fn prune(job: &str, keep: usize, dry_run: bool) -> Result<String, JobError> 
         let shown = run.path.display();
         if dry_run {
             page.push_str(&format!("would remove {shown} ({})\n", bytes(size)));
-        } else if remove(&run.path)? {
+        } else if remove(&run.path, matches!(run.manifest.state, State::Planned | State::Running))? {
             page.push_str(&format!("removed {shown} ({})\n", bytes(size)));
         } else {
             page.push_str(&format!("left {shown}: it is under way\n"));
@@ -77,11 +79,15 @@ pub fn prune(job: &str, keep: usize, dry_run: bool) -> Result<String, JobError> 
 }
 
 /// Removes a run unless a process holds it; its manifest goes first, so that what is left of a removal that was cut short is no run.
-fn remove(path: &Path) -> Result<bool, JobError> {
+fn remove(path: &Path, is_under_way: bool) -> Result<bool, JobError> {
     let removed = || -> io::Result<bool> {
         let lock = File::options().read(true).write(true).create(true).truncate(false).open(path.join(LOCK))?;
-        if matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
-            return Ok(false);
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            // Where the file system has no locks, only the manifest tells.
+            Err(TryLockError::Error(_)) if is_under_way => return Ok(false),
+            Err(TryLockError::Error(_)) => {}
         }
         fs::remove_file(path.join(run_dir::MANIFEST))?;
         outputs::again(|| fs::remove_dir_all(path))?;

@@ -8,23 +8,35 @@ use std::borrow::Cow;
 use std::sync::{PoisonError, RwLock};
 
 /// Fewest bytes of a secret: a shorter one would turn innocent words into references.
-pub(crate) const MIN_BYTES: usize = 4;
+const MIN_BYTES: usize = 8;
 
 /// What stands in a text with what takes its place; the longest first, since one secret may hold another.
 static KEPT: RwLock<Vec<(String, String)>> = RwLock::new(Vec::new());
 
+/// Says why a value cannot be kept out of what is printed; none where it can.
+pub(crate) fn refuses(value: &str) -> Option<String> {
+    if value.len() < MIN_BYTES {
+        return Some(if value.is_empty() { "is empty".to_owned() } else { format!("has fewer than {MIN_BYTES} bytes") });
+    }
+    if value.chars().any(char::is_control) {
+        return Some("holds control characters".to_owned());
+    }
+    // What is listed or looked for by part of it would be printed without the rest.
+    if value.contains(['/', '*', '?', '[', '=']) {
+        return Some("holds one of `/ * ? [ =`, but is one name in a path".to_owned());
+    }
+    let is_word = value.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let is_number = value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_word || is_number).then(|| "is a plain word or number, which texts hold for other reasons".to_owned())
+}
+
 /// Keeps a secret from now on.
 pub(crate) fn keep(name: &str, value: &str) {
     let mut kept = KEPT.write().unwrap_or_else(PoisonError::into_inner);
-    let json = serde_json::to_string(value).unwrap_or_default();
+    let inner = |quoted: &str| quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned();
+    let json = inner(&serde_json::to_string(value).unwrap_or_default());
     let shown = format!("${{secret:{name}}}");
-    for form in [
-        value.to_owned(),
-        json.trim_matches('"').to_owned(),
-        html(value),
-        percent(value),
-        format!("{value:?}").trim_matches('"').to_owned(),
-    ] {
+    for form in [value.to_owned(), json, html(value), percent(value), inner(&format!("{value:?}"))] {
         if !kept.iter().any(|(known, _)| *known == form) {
             kept.push((form, shown.clone()));
         }
@@ -74,12 +86,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_cannot_be_hidden_is_refused() {
+        for value in
+            ["", "short", "gristmill", "run_folder", "20250301", "deadbeef00", "with\nline", "/mnt/token-1", "token-1*", "tenant=abc1"]
+        {
+            assert!(refuses(value).is_some(), "{value}");
+        }
+        for value in ["tok-8fd3Zq", "p w'd \"<&> \\x", "Gr\u{f6}\u{df}e-geheim"] {
+            assert_eq!(refuses(value), None);
+        }
+    }
+
+    #[test]
     fn a_secret_is_hidden_in_every_form_and_the_longer_one_first() {
         keep("SHORT", "abc-test-1");
-        keep("LONG", "abc-test-1/\"<&2");
+        keep("LONG", "abc-test-1|\"<&2");
         assert_eq!(hidden("at abc-test-1/x"), "at ${secret:SHORT}/x");
-        assert_eq!(hidden("at abc-test-1/\"<&2/x"), "at ${secret:LONG}/x");
-        for written in [r#"abc-test-1/\"<&2"#, "abc-test-1/&#34;&#60;&#38;2", "abc-test-1/%22%3C%262"] {
+        assert_eq!(hidden("at abc-test-1|\"<&2/x"), "at ${secret:LONG}/x");
+        for written in [r#"abc-test-1|\"<&2"#, "abc-test-1|&#34;&#60;&#38;2", "abc-test-1%7C%22%3C%262"] {
             assert_eq!(hidden(written), "${secret:LONG}", "{written}");
         }
         assert!(are_in("abc-test-1") && !are_in("abc-test"));

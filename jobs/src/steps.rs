@@ -134,6 +134,10 @@ impl<'a> Steps<'a> {
             manifest.error = Some(message.clone());
             manifest.finished = Some(now());
         });
+        if matches!(error, JobError::Check { .. }) {
+            // What was done stands, and people want to see which check it was.
+            let _unwritten = report::write(&self.asked.dir.path);
+        }
         let exit_code = exit as u8;
         let event = if is_signal {
             Event::RunInterrupted { exit_code }
@@ -509,7 +513,7 @@ fn is_finished(dir: &RunDir, manifest: &Manifest) -> bool {
 
 /// Says whether the steps that do not depend on the failed one are pointless as well.
 fn ends_run(error: &JobError) -> bool {
-    !matches!(exit::of(error), Exit::Spec | Exit::Data | Exit::Budget)
+    matches!(error, JobError::Stopped(_)) || !matches!(exit::of(error), Exit::Spec | Exit::Data | Exit::Budget)
 }
 
 fn needs(step: &PlannedStep) -> impl Iterator<Item = &str> {

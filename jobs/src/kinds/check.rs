@@ -155,8 +155,7 @@ impl JobKind for Check {
     }
 
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
-        let mut held = cells::look(step, on)?;
-        let n_rows = held.first().map_or(0, |held| held.n_rows);
+        let (mut held, n_rows) = cells::look(step, on)?;
         held.extend(distinct::look(step, on)?);
         if step.is_written(BASELINE) {
             held.extend(drift::look(step, on)?);

@@ -148,6 +148,11 @@ fn source_spec(reading: &mut Reading<'_>, source: RawSource) -> Option<SourceSpe
         let message = "`file_column` would write the secret of `path` into every row";
         reading.problems.add(column.span.clone(), message, "holds paths", "remove it, or keep the secret out of `path`");
     }
+    let in_partition = |path: &&Spanned<String>| path.value.split('/').any(|part| part.contains('=') && secrets::are_in(part));
+    if let Some(path) = paths.iter().find(in_partition) {
+        let message = "a secret in a folder `NAME=VALUE` would be a cell of every row";
+        reading.problems.add(path.span.clone(), message, "a column", "keep the secret out of such a folder");
+    }
     // Without a path, or with an option that cannot be read, there is nothing to open.
     if paths.is_empty() || (values.is_given("delimiter") && delimiter.is_none()) || rename.len() < values.list("rename").len() {
         return None;

@@ -99,11 +99,20 @@ fn assignment(written: &str) -> Result<(String, Table), Problem> {
     for literal in [value.to_owned(), quoted(value)] {
         let line = format!("{} = {literal}", key.trim());
         let Document { root, problems, .. } = from_toml(&line);
-        if problems.is_empty() && !root.entries.is_empty() {
+        if problems.is_empty() && !root.entries.is_empty() && !holds_date(&root) {
             return Ok((line, root));
         }
     }
     Err(refused("has no key", form))
+}
+
+/// Says whether a value is a date, which no key takes: it is a text then.
+fn holds_date(table: &Table) -> bool {
+    table.entries.iter().any(|(_, node)| match &node.value {
+        Tree::Date => true,
+        Tree::Table(table) => holds_date(table),
+        _ => false,
+    })
 }
 
 /// Says whether what is set is there to be set: a table, a variable; keys are checked like all others.

@@ -11,6 +11,7 @@
 //! Nothing more: no expressions, no conditions, no loops. What a reference stands for is a value of the tree, so a text from outside can
 //! never become a key or a table. `Absent` references within keys and names.
 
+use std::cell::Cell;
 use std::env;
 
 use super::MAX_STEPS;
@@ -30,6 +31,11 @@ const EACH: &str = "each";
 /// Key of `needs`, which may name a table that stands for several.
 const NEEDS: &str = "needs";
 
+/// Entries, items and blocks of text that references may make of a spec: some hundred times what one holds that people write.
+const MAX_MADE: usize = 200_000;
+/// Bytes of a block of text.
+const TEXT_BLOCK: usize = 64;
+
 /// What references may stand for at a place.
 #[derive(Clone, Copy)]
 struct Scope<'a> {
@@ -41,13 +47,16 @@ struct Scope<'a> {
     each: Option<&'a [(String, Node)]>,
     /// Whether this is the path of a source.
     is_path: bool,
+    /// What may still be made: entries, items, and blocks of text.
+    room: &'a Cell<usize>,
 }
 
 /// Puts values in place of every reference, and several tables in place of those with `each`.
 pub(crate) fn resolve(root: &mut Table, problems: &mut Problems) {
     let allowed = allowed(root);
     let mut vars = take_table(root, VARS);
-    let bare = Scope { vars: None, allowed: &allowed, each: None, is_path: false };
+    let room = Cell::new(MAX_MADE);
+    let bare = Scope { vars: None, allowed: &allowed, each: None, is_path: false, room: &room };
     if let Some(vars) = &mut vars {
         check_vars(vars, problems);
         vars.entries.iter_mut().for_each(|(_, node)| bare.fill(node, problems));
@@ -129,6 +138,21 @@ fn name_all_needs(root: &mut Table, several: &[(String, Vec<String>)]) {
 }
 
 impl Scope<'_> {
+    /// Takes room for what a reference makes; where there is none left that is told once.
+    fn take(&self, n: usize, span: &Span, problems: &mut Problems) -> bool {
+        let left = self.room.get();
+        if n <= left {
+            self.room.set(left - n);
+            return true;
+        }
+        if left > 0 {
+            self.room.set(0);
+            let help = "name fewer values, or split the job into several specs";
+            problems.add(span.clone(), "references make more of the spec than it may hold", "too much", help);
+        }
+        false
+    }
+
     /// Fills a group of tables, and puts several in place of those with `each`; returns these with their names.
     fn expand(&self, group: &mut Table, is_source: bool, problems: &mut Problems) -> Vec<(String, Vec<String>)> {
         let mut several = Vec::new();
@@ -151,6 +175,9 @@ impl Scope<'_> {
             };
             let mut names: Vec<String> = Vec::new();
             for values in product(&choices) {
+                if !self.take(1 + table.entries.len(), &each.span, problems) {
+                    break;
+                }
                 let mut copy = table.clone();
                 let scope = Scope { each: Some(&values), ..*self };
                 scope.fill_table(&mut copy, is_source, problems);
@@ -194,6 +221,9 @@ impl Scope<'_> {
                     match item.value {
                         // A list as a reference within a list: its items take the place.
                         Tree::List(inner) if was_text => {
+                            if !self.take(inner.len(), &item.span, problems) {
+                                continue;
+                            }
                             filled.extend(inner.into_iter().map(|one| Node::new(one.value, item.span.clone())));
                         }
                         value => filled.push(Node::new(value, item.span)),
@@ -223,6 +253,9 @@ impl Scope<'_> {
                 return None;
             };
             let value = self.value_of(&rest[at + 2..at + length], span, problems)?;
+            if !self.take(1, span, problems) {
+                return None;
+            }
             let is_alone = out.is_empty() && at == 0 && length + 1 == rest.len() && rest.len() == text.len();
             if is_alone {
                 return Some(value);
@@ -232,6 +265,9 @@ impl Scope<'_> {
                 problems.add(span.clone(), message, "within a text", "let the reference stand alone, or give the variable one value");
                 return None;
             };
+            if !self.take(word.len() / TEXT_BLOCK, span, problems) {
+                return None;
+            }
             out.push_str(&rest[..at]);
             out.push_str(&word);
             rest = &rest[at + length + 1..];
@@ -322,19 +358,16 @@ impl Scope<'_> {
             return refuse(format!("`{shown}` outside of the `path` of a source"), "not here", help);
         }
         match env::var(name) {
-            Ok(value) if value.len() < secrets::MIN_BYTES => {
-                let found = if value.is_empty() { "is empty".to_owned() } else { format!("has fewer than {} bytes", secrets::MIN_BYTES) };
-                let help = "so short a secret cannot be kept out of what is printed: set a longer one".to_owned();
-                refuse(format!("the secret `{}` {found}", short(name)), "too short", help)
-            }
-            Ok(value) if value.chars().any(char::is_control) => {
-                let help = "take line ends and other control characters out of it".to_owned();
-                refuse(format!("the secret `{}` holds control characters", short(name)), "not a line of text", help)
-            }
-            Ok(value) => {
-                secrets::keep(name, &value);
-                Some(Tree::Text(value))
-            }
+            Ok(value) => match secrets::refuses(&value) {
+                Some(why) => {
+                    let help = "it could not be kept out of what is printed: set another one".to_owned();
+                    refuse(format!("the secret `{}` {why}", short(name)), "no secret", help)
+                }
+                None => {
+                    secrets::keep(name, &value);
+                    Some(Tree::Text(value))
+                }
+            },
             Err(_) => refuse(format!("the environment has no `{}`", short(name)), "not set", format!("set `{name}` before the run")),
         }
     }

@@ -158,3 +158,37 @@ fn a_plan_says_what_is_done_and_why_the_rest_is_not() {
         assert!(page.contains(words), "{page}");
     }
 }
+
+#[test]
+fn a_folder_that_is_a_column_counts() {
+    let job = Job::new(
+        "name = \"daily\"\nplace = \"cpu\"\n[source.shops]\npath = \"d/**/*.csv\"\n[step.pairs]\nkind = \"correlate\"\nfrom = \"shops\"\n",
+    );
+    fs::create_dir_all(job.path("d/shop=1")).unwrap();
+    job.write("d/shop=1/a.csv", planted(200, 2));
+    fs::create_dir_all(job.path("d/shop=2")).unwrap();
+    job.write("d/shop=2/a.csv", planted(300, 2));
+    let first = run(&job, &[]);
+    fs::rename(job.path("d/shop=2"), job.path("d/shop=3")).unwrap();
+    let second = run(&job, &[]);
+    assert!(first != second && ran(&second).len() == 1, "{:?}", why(&second));
+}
+
+#[test]
+fn what_people_fill_in_is_no_link() {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut people = "id,name,town\n".to_owned();
+    for row in 0..60 {
+        people.push_str(&format!("{row},name {},town {}\n", row % 40, row % 7));
+    }
+    let job = Job::new(
+        "name = \"daily\"\nplace = \"cpu\"\n[source.people]\npath = \"people.csv\"\n[step.same]\nkind = \"dedupe\"\nfrom = \"people\"\nid = \"id\"\n[[check]]\non = \"people\"\nmin_rows = 1\n",
+    );
+    job.write("people.csv", people);
+    run(&job, &[]);
+    edit(&job, "min_rows = 1", "min_rows = 2");
+    let second = run(&job, &[]);
+    assert!(ran(&second).len() == 1, "{:?}", why(&second));
+    let links = |name: &str| fs::metadata(second.join("same").join(name)).unwrap().nlink();
+    assert_eq!((links("review.csv"), links("review.parquet")), (1, 2));
+}

@@ -150,6 +150,7 @@ fn a_step_that_needs_a_failed_check_does_not_run() {
     assert_eq!(ran.code, 4, "{}", ran.stderr);
     assert!(ran.stderr.contains("step `pairs` needs it, so it was not run"), "{}", ran.stderr);
     assert!(!job.path("out/pairs").exists());
+    assert!(fs::read_to_string(job.path("out/report.html")).unwrap().contains("no two rows with the same"));
     let warn = gate.replace("unique", "severity = \"warn\"\nunique");
     job.write("spec.toml", format!("{HEAD}{warn}"));
     let ran = job.gristmill(&["run", "spec.toml", "--run-dir", "out", "--fresh"]);

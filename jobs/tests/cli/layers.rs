@@ -46,6 +46,9 @@ fn a_spec_lies_over_its_base_and_the_command_line_over_both() {
     let spec: toml::Table = fs::read_to_string(job.path("set/spec.toml")).unwrap().parse().unwrap();
     assert_eq!(spec["step"]["pairs"]["top"].as_integer(), Some(2));
     assert_eq!(spec["step"]["pairs"]["exclude"].as_array().map(Vec::len), Some(2));
+    // A date is a text, since no key takes one.
+    let dated = job.gristmill(&["validate", "spec.toml", "--set", "vars.file=2025-03-01"]);
+    assert!(dated.stderr.contains("no file `2025-03-01`"), "{}", dated.stderr);
 }
 
 #[test]
@@ -65,6 +68,27 @@ fn what_is_set_must_be_there_to_be_set() {
         assert_eq!(ran.code, 2, "{set}: {}", ran.stdout);
         assert!(words.iter().all(|word| ran.stderr.contains(word)), "{set}: {}", ran.stderr);
     }
+}
+
+#[test]
+fn references_do_not_make_a_small_spec_large() {
+    let list: Vec<String> = (0..900).map(|n| format!("\"v{n}\"")).collect();
+    let steps: String =
+        (0..900).map(|n| format!("[step.s{n}]\neach = {{ a = \"${{vars.l}}\" }}\nkind = \"correlate\"\nfrom = \"people\"\n")).collect();
+    let job = Job::new(&format!("name = \"j\"\n[vars]\nl = [{}]\n[source.people]\npath = \"data.csv\"\n{steps}", list.join(", ")));
+    let ran = job.gristmill(&["validate", "spec.toml"]);
+    assert!(ran.code == 2 && ran.stderr.contains("more of the spec than it may hold"), "{}", &ran.stderr[..ran.stderr.len().min(2_000)]);
+    let texts: String = (0..12).map(|n| format!("a{n} = \"{}\"\n", "x".repeat(20_000))).collect();
+    let uses: Vec<String> = (0..12).map(|n| format!("\"{}\"", format!("${{vars.a{n}}}").repeat(600))).collect();
+    job.write(
+        "spec.toml",
+        format!(
+            "name = \"j\"\n[vars]\n{texts}[source.people]\npath = [{}]\n[step.s]\nkind = \"correlate\"\nfrom = \"people\"\n",
+            uses.join(", ")
+        ),
+    );
+    let ran = job.gristmill(&["validate", "spec.toml"]);
+    assert!(ran.code == 2 && ran.stderr.len() < 200_000, "{}", ran.stderr.len());
 }
 
 #[test]

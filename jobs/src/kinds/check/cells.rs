@@ -39,8 +39,8 @@ struct Look<'a> {
     n_false: u64,
 }
 
-/// Looks at the rows once; the number of rows comes first, whether or not it was asked for.
-pub(super) fn look(step: &StepSpec, on: &StepRun<'_>) -> Result<Vec<Held>, JobError> {
+/// Looks at the rows once, and counts them.
+pub(super) fn look(step: &StepSpec, on: &StepRun<'_>) -> Result<(Vec<Held>, u64), JobError> {
     let schema = on.source.schema();
     let filter = step.text("holds").map(Filter::parse).transpose().map_err(|error| refuse(step, &error.to_string()))?;
     let by_cell = ["max_nulls", "min", "max", "allowed"].iter().any(|key| step.is_written(key));
@@ -66,7 +66,8 @@ pub(super) fn look(step: &StepSpec, on: &StepRun<'_>) -> Result<Vec<Held>, JobEr
         Some(n_rows) if look.columns.is_empty() && look.filter.is_none() => look.n_rows = n_rows,
         _ => pass::blocks(&read, step, on, |block, rows| look.take(&block, rows))?,
     }
-    Ok(look.held(&named))
+    let n_rows = look.n_rows;
+    Ok((look.held(&named), n_rows))
 }
 
 impl Look<'_> {

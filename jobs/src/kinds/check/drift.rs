@@ -22,6 +22,8 @@ use crate::spec::StepSpec;
 
 /// Rows from which bins are made.
 const DRAWN: usize = 1 << 17;
+/// Numbers held for that, of all columns together: 8 MiB.
+const ALL_DRAWN: usize = 1 << 20;
 /// Texts with a bin of their own.
 const LEVELS: usize = 20;
 /// Different texts of a column beyond which it is not looked at: names and free text are new every time.
@@ -57,7 +59,8 @@ pub(super) fn look(step: &StepSpec, on: &StepRun<'_>) -> Result<Vec<Held>, JobEr
         return Err(refuse(step, "`baseline` and rows share no column of numbers or texts; name another table"));
     }
     let n_numbers = columns.iter().filter(|column| column.then.is_numbers()).count();
-    let most = usize::try_from(on.memory_bytes / 4).unwrap_or(usize::MAX) / (8 * n_numbers.max(1));
+    // Bounded by the columns alone: what is found must not depend on the memory there is.
+    let most = ALL_DRAWN / n_numbers.max(1);
     for column in &mut columns {
         column.then.draw_at_most(most);
     }
