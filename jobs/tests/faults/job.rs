@@ -52,6 +52,9 @@ id = "id"
 /// The job in a temporary folder, with what a run without faults gives.
 pub(crate) struct Job {
     folder: tempfile::TempDir,
+    /// What follows `run spec.toml`.
+    more: Vec<&'static str>,
+    out: PathBuf,
     /// Every table of an undisturbed run.
     pub(crate) whole: BTreeMap<String, Vec<u8>>,
 }
@@ -64,11 +67,31 @@ impl Job {
         write("spec.toml", format!("name = \"nightly\"\nseed = 7\nthreads = 1\nplace = \"{place}\"\n{STEPS}"));
         write("sales.csv", sales());
         write("crm.csv", customers());
-        let mut job = Self { folder, whole: BTreeMap::new() };
+        let out = folder.path().join("out");
+        let mut job = Self { folder, more: vec!["--run-dir", "out"], out, whole: BTreeMap::new() };
         let ran = job.command().output().unwrap();
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
         job.whole = job.tables();
         assert!(job.whole.len() > 30, "{:?}", job.whole.keys());
+        job.clear();
+        job
+    }
+
+    /// The same job after a run, with one step changed: the others are taken over.
+    pub(crate) fn taking_over(place: &str) -> Self {
+        let mut job = Self::new(place);
+        job.more = Vec::new();
+        assert!(job.command().status().unwrap().success());
+        job.more = vec!["--set", "step.pairs.permutations=51"];
+        assert!(job.command().status().unwrap().success());
+        job.out = fs::canonicalize(job.root().join("runs/nightly/latest")).unwrap();
+        let whole = job.tables();
+        assert!(whole["pairs/pairs.parquet"] != job.whole["pairs/pairs.parquet"], "the step that was changed gives the same");
+        job.whole = whole;
+        let manifest: Value = serde_json::from_slice(&fs::read(job.out.join("manifest.json")).unwrap()).unwrap();
+        let taken =
+            manifest["steps"].as_array().unwrap().iter().filter(|step| step["why"].as_str().unwrap().starts_with("taken over")).count();
+        assert_eq!(taken, 4);
         job.clear();
         job
     }
@@ -78,7 +101,7 @@ impl Job {
     }
 
     pub(crate) fn out(&self) -> PathBuf {
-        self.folder.path().join("out")
+        self.out.clone()
     }
 
     /// Returns the command: always the same one.
@@ -93,7 +116,7 @@ impl Job {
     }
 
     fn under(&self, mut command: Command) -> Command {
-        command.args(["run", "spec.toml", "--run-dir", "out", "--quiet"]).current_dir(self.root());
+        command.args(["run", "spec.toml", "--quiet"]).args(&self.more).current_dir(self.root());
         // The binary starts itself anew without this name, which would count calls twice.
         command.env("NODEVICE_SELECT", "1").env_remove("GRISTMILL_ADAPTER").stdin(Stdio::null()).stdout(Stdio::null());
         command
@@ -103,6 +126,10 @@ impl Job {
     pub(crate) fn clear(&self) {
         if self.out().exists() {
             fs::remove_dir_all(self.out()).unwrap();
+        }
+        let latest = self.root().join("runs/nightly/latest");
+        if fs::symlink_metadata(&latest).is_ok() {
+            fs::remove_file(latest).unwrap();
         }
     }
 

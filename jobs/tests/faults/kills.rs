@@ -11,13 +11,16 @@ use crate::{assert_none, is_full, sample, say};
 
 /// Kills the job at points of a place and checks what is left, and what the same command makes of it.
 fn kill_at_calls(place: &str, n: usize) {
-    let job = Job::new(place);
-    let all = trace::points(&job);
-    assert!(all.len() >= 300, "only {} calls touch the job's files", all.len());
+    kill_job(&Job::new(place), place, 300, n);
+}
+
+fn kill_job(job: &Job, name: &str, fewest: usize, n: usize) {
+    let all = trace::points(job);
+    assert!(all.len() >= fewest, "only {} calls touch the job's files", all.len());
     let points = sample(&all, n);
     let broken: Vec<(Point, Vec<String>)> =
-        points.iter().map(|point| (point.clone(), kill_at(&job, point))).filter(|(_, broken)| !broken.is_empty()).collect();
-    say(&format!("{place}: {} of {} calls killed, {} broken", points.len(), all.len(), broken.len()));
+        points.iter().map(|point| (point.clone(), kill_at(job, point))).filter(|(_, broken)| !broken.is_empty()).collect();
+    say(&format!("{name}: {} of {} calls killed, {} broken", points.len(), all.len(), broken.len()));
     assert_none("kills", &broken);
 }
 
@@ -35,6 +38,11 @@ fn kill_at(job: &Job, point: &Point) -> Vec<String> {
 #[test]
 fn killed_at_any_call_on_the_cpu() {
     kill_at_calls("cpu", 24);
+}
+
+#[test]
+fn killed_at_any_call_while_steps_are_taken_over() {
+    kill_job(&Job::taking_over("cpu"), "taking over", 200, 12);
 }
 
 #[test]
