@@ -72,11 +72,7 @@ pub(super) fn look(step: &StepSpec, on: &StepRun<'_>) -> Result<(Vec<Held>, u64)
 
 impl Look<'_> {
     fn take(&mut self, block: &[Vec<ArrayRef>], n_rows: usize) -> Result<(), JobError> {
-        let arrays: Vec<ArrayRef> = block
-            .iter()
-            .map(|pieces| concat(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>()))
-            .collect::<Result<_, _>>()
-            .map_err(|error| refuse(self.step, &error.to_string()))?;
+        let arrays = joined(block).map_err(|error| refuse(self.step, &error))?;
         self.n_rows += n_rows as u64;
         for (at, counted) in &mut self.columns {
             counted.take(&arrays[*at], self.step)?;
@@ -210,6 +206,12 @@ fn n_missing(cells: &ArrayRef) -> u64 {
         _ => 0,
     };
     (cells.logical_null_count() + strange) as u64
+}
+
+/// Returns every column of a block in one piece.
+pub(super) fn joined(block: &[Vec<ArrayRef>]) -> Result<Vec<ArrayRef>, String> {
+    let one = |pieces: &Vec<ArrayRef>| concat(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(|error| error.to_string());
+    block.iter().map(one).collect()
 }
 
 /// Returns cells as numbers.

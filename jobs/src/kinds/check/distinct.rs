@@ -4,13 +4,11 @@
 //! so both are in one part. At 10^9 rows two that differ share a hash with probability 1.5e-21.
 
 use std::mem::size_of;
-use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::compute::concat;
 use arrow::row::{RowConverter, SortField};
 
-use super::cells::refuse;
+use super::cells::{joined, refuse};
 use super::{Held, rows};
 use crate::JobError;
 use crate::kinds::StepRun;
@@ -104,15 +102,11 @@ fn count(read: &[usize], most: usize, step: &StepSpec, on: &StepRun<'_>) -> Resu
 
 /// Returns the hash of every row of a block that lacks no cell.
 fn hashes(converter: &RowConverter, block: &[Vec<ArrayRef>]) -> Result<Vec<u128>, String> {
-    let columns: Vec<ArrayRef> = block
-        .iter()
-        .map(|pieces| concat(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>()))
-        .collect::<Result<_, _>>()
-        .map_err(|error| error.to_string())?;
+    let columns = joined(block)?;
     let missing: Vec<_> = columns.iter().map(|column| column.logical_nulls()).collect();
     let numbers: Vec<_> =
         columns.iter().filter(|column| column.data_type().is_floating()).map(super::cells::numbers).collect::<Result<_, _>>()?;
-    let texts = converter.convert_columns(&columns.iter().map(Arc::clone).collect::<Vec<_>>()).map_err(|error| error.to_string())?;
+    let texts = converter.convert_columns(&columns).map_err(|error| error.to_string())?;
     let is_whole =
         |row: usize| missing.iter().flatten().all(|nulls| nulls.is_valid(row)) && numbers.iter().all(|x| x.value(row).is_finite());
     let hash = |row: usize| {
