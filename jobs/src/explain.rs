@@ -32,8 +32,7 @@ const fn word(state: State) -> &'static str {
 fn lines(step: &StepRecord) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(why) = &step.why {
-        let is_taken = why.starts_with("taken over");
-        lines.push(if is_taken { why.clone() } else { format!("ran: {why}") });
+        lines.push(if step.taken_from.is_some() { why.clone() } else { format!("ran: {why}") });
     }
     if let Some(place) = &step.place {
         let adapter = step.adapter.as_ref().map_or_else(String::new, |adapter| format!(" ({adapter})"));

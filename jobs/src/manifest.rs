@@ -142,9 +142,12 @@ pub struct StepRecord {
     pub notes: Vec<String>,
     /// Columns that the kind could not use.
     pub left_out: Vec<LeftOut>,
-    /// Why it was run, or which run it was taken from.
+    /// Why it was run, or that it was taken over.
     #[serde(default)]
     pub why: Option<String>,
+    /// The earlier run that did it, where its tables were taken over.
+    #[serde(default)]
+    pub taken_from: Option<String>,
     /// What was checked, of steps that check.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckRecord>,

@@ -35,7 +35,7 @@ fn text(manifest: &Manifest, exit: Exit, seconds: f64, before: &str) -> String {
     let rows: u64 = manifest.inputs.iter().filter_map(|input| input.rows).sum();
     let bytes: u64 = manifest.inputs.iter().map(|input| input.bytes).sum();
     let done = manifest.steps.iter().filter(|step| step.state == State::Done);
-    let taken = done.clone().filter(|step| step.why.as_deref().is_some_and(|why| why.starts_with("taken over"))).count();
+    let taken = done.clone().filter(|step| step.taken_from.is_some()).count();
     let fell_back: usize = manifest.steps.iter().map(|step| step.fell_back.len()).sum();
     let mut page = String::new();
     let mut add = |name: &str, about: &str, value: Option<String>| {

@@ -311,7 +311,7 @@ impl<'a> Steps<'a> {
     /// Marks a step as done whose tables were taken over from another run.
     fn take_over(&self, index: usize, done: StepDone, upstream: Vec<OutputRecord>) -> Result<(), JobError> {
         let run = done.run_id.clone();
-        let record = StepRecord { why: Some(format!("taken over from run {run}")), ..done.record };
+        let record = StepRecord { why: Some(format!("taken over from run {run}")), taken_from: Some(run.clone()), ..done.record };
         let done = StepDone { run_id: self.asked.identity.run_id.clone(), upstream, record, ..done };
         self.asked.inputs.check_unchanged(self.asked.stop)?;
         self.asked.dir.mark_done(&done)?;
@@ -568,6 +568,7 @@ fn planned_record(step: &PlannedStep) -> StepRecord {
         notes: Vec::new(),
         left_out: Vec::new(),
         why: None,
+        taken_from: None,
         checks: Vec::new(),
     }
 }

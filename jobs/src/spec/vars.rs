@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Nothing more: no expressions, no conditions, no loops. What a reference stands for is a value of the tree, so a text from outside can
-//! never become a key or a table. `Absent` references within keys and names.
+//! never become a key or a table.
+//! Absent    references within keys and names.
 
 use std::cell::Cell;
 use std::env;

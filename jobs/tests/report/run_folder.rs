@@ -148,6 +148,7 @@ pub(crate) fn step(name: &str, n_columns: u64, family: u64, n_findings: u64) -> 
         notes: Vec::new(),
         left_out: Vec::new(),
         why: None,
+        taken_from: None,
         checks: Vec::new(),
     }
 }
