@@ -42,6 +42,8 @@ const TIE: f64 = 1e-9;
 
 /// Columns of one product of permuted targets: enough of them that packing the features does not count.
 const TARGETS_AT_ONCE: usize = 192;
+/// Bytes of them from which there are fewer; every thread holds as many.
+const TARGETS_BYTES: usize = 4 << 20;
 
 /// Turns of one call of the kernel.
 const TURNS_AT_ONCE: u32 = 1024;
@@ -274,8 +276,13 @@ impl<'a> Family<'a> {
         Some(best)
     }
 
+    /// Returns the columns that keep their rows while targets are permuted, one after another.
+    fn kept(&self) -> Vec<f64> {
+        if self.products.is_empty() { Vec::new() } else { self.unit[self.n_unit_targets..].concat() }
+    }
+
     /// Returns, for each pair of a product, its score in each of some turns.
-    fn product_scores(&self, turns: Range<u32>) -> Vec<Vec<f64>> {
+    fn product_scores(&self, turns: Range<u32>, kept: &[f64]) -> Vec<Vec<f64>> {
         let (n, n_targets, n_turns) = (self.work.slice.table.n_rows, self.n_unit_targets, turns.len());
         if self.products.is_empty() {
             return Vec::new();
@@ -288,11 +295,10 @@ impl<'a> Family<'a> {
                 self.work.slice.exchange.shuffle(&mut targets[start..], &mut self.stream(0, turn));
             }
         }
-        let others: Vec<f64> = self.unit[n_targets..].concat();
         let n_others = self.unit.len() - n_targets;
         let layout = Layout::new(n_targets * n_turns, n_others, false);
         let left = Matrix { values: &targets, n_rows: n, stride: n, n_columns: n_targets * n_turns };
-        let right = Matrix { values: &others, n_rows: n, stride: n, n_columns: n_others };
+        let right = Matrix { values: kept, n_rows: n, stride: n, n_columns: n_others };
         let products = cpu::gram(left, right, &layout);
         let of_pair = |&(_, x, y): &(usize, u32, u32)| {
             let (target, other) = (x.min(y) as usize, x.max(y) as usize - n_targets);
@@ -353,12 +359,16 @@ impl Families<'_> {
         let mut order: Vec<usize> = (0..observed.len()).collect();
         order.sort_by(|&a, &b| observed[b].total_cmp(&observed[a]).then(a.cmp(&b)));
         let n_targets = self.each.iter().map(|family| family.n_unit_targets).max().unwrap_or(0);
-        let at_once = u32::try_from((TARGETS_AT_ONCE / n_targets.max(1)).max(1)).unwrap_or(1);
+        let n_rows = self.each[0].work.slice.table.n_rows;
+        let most = TARGETS_AT_ONCE.min(TARGETS_BYTES / (8 * n_rows.max(1)));
+        let at_once = u32::try_from((most / n_targets.max(1)).max(1)).unwrap_or(1);
+        let kept: Vec<Vec<f64>> = self.each.iter().map(Family::kept).collect();
         let stopped = AtomicBool::new(false);
         let chunk = |first: u32| {
             let turns = first..(first + at_once).min(self.turns());
             let mut reached = vec![0_u32; order.len()];
-            let products: Vec<Vec<Vec<f64>>> = self.each.iter().map(|family| family.product_scores(turns.clone())).collect();
+            let products: Vec<Vec<Vec<f64>>> =
+                self.each.iter().zip(&kept).map(|(family, kept)| family.product_scores(turns.clone(), kept)).collect();
             for (at, turn) in turns.enumerate() {
                 if stopped.load(Ordering::Relaxed) || self.is_stopped() {
                     stopped.store(true, Ordering::Relaxed);

@@ -102,8 +102,8 @@ impl Asked {
     /// Returns how many times its columns the step may hold: ranks, permutations and bootstrap make copies of them, groups and
     /// the lags of many series too.
     pub(super) fn share_of_memory(&self, step: &StepSpec) -> u64 {
-        // Permutations that nobody asked for are run over small tables alone.
-        let copies = step.integer("permutations").is_some_and(|n| n > 0) || step.integer("bootstrap").is_some_and(|n| n > 0);
+        // Where nobody says how many permutations there are, there are some if they are cheap.
+        let copies = step.integer("permutations").is_none_or(|n| n > 0) || step.integer("bootstrap").is_some_and(|n| n > 0);
         let copies = copies || self.method == MethodChoice::One(Method::Spearman) || !self.controls.is_empty();
         let n_series_lags = if self.cluster_by.is_some() || !self.within.is_empty() { step.integers("lags").len() as u64 } else { 0 };
         (if copies { 4 } else { 2 }) + u64::from(!self.group_by.is_empty()) + 2 * n_series_lags
