@@ -3,21 +3,21 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, OffsetSizeTrait, RecordBatch};
-use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait, RecordBatch, new_empty_array};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use rayon::prelude::*;
 
-/// Rows that are encoded at a time; 20 columns of f64 are then 40 MiB.
+/// Rows that are encoded at a time; 4 columns of f64 are then 8 MiB.
 pub(super) const ROW_GROUP_ROWS: usize = 1 << 18;
-/// Bytes of cells from which fewer are.
-const ROW_GROUP_BYTES: usize = 48 << 20;
+/// Bytes of cells from which fewer are: a group is held as it came, and as it is encoded.
+const ROW_GROUP_BYTES: usize = 8 << 20;
 /// Rows whose bytes are counted at a time: a row group has a whole number of these.
 const PIECE_ROWS: usize = 1 << 10;
 
@@ -59,11 +59,9 @@ impl<W: Write + Send> Encoder<W> {
     }
 
     fn end_group(&mut self) -> Result<(), ParquetError> {
-        // Pages are cut by what is written at once: a group goes in as one batch, however its rows came.
-        let group = concat_batches(&self.schema, &self.held)?;
-        self.held.clear();
+        let held = std::mem::take(&mut self.held);
         (self.n_held, self.held_bytes) = (0, 0);
-        write_row_group(&mut self.file, self.columns.create_column_writers(self.n_groups)?, &group)?;
+        write_row_group(&mut self.file, self.columns.create_column_writers(self.n_groups)?, &self.schema, &held)?;
         self.n_groups += 1;
         Ok(())
     }
@@ -102,25 +100,48 @@ fn properties() -> WriterProperties {
 
 fn write_row_group<W: Write + Send>(
     file: &mut SerializedFileWriter<W>,
-    writers: Vec<ArrowColumnWriter>,
-    batch: &RecordBatch,
+    mut writers: Vec<ArrowColumnWriter>,
+    schema: &Schema,
+    held: &[RecordBatch],
 ) -> Result<(), ParquetError> {
-    let mut leaves = Vec::with_capacity(writers.len());
-    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        leaves.extend(compute_leaves(field, column)?);
+    // A column of a nested type has a writer for each of its leaves.
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    for (at, field) in schema.fields().iter().enumerate() {
+        let n_leaves = compute_leaves(field, &new_empty_array(field.data_type()))?.len();
+        columns.push((at, field, writers.drain(..n_leaves).collect::<Vec<_>>()));
     }
-    let chunks: Vec<ArrowColumnChunk> = writers.into_par_iter().zip(leaves).map(encode_column).collect::<Result<_, _>>()?;
+    let chunks: Vec<Vec<ArrowColumnChunk>> =
+        columns.into_par_iter().map(|(at, field, writers)| encode_column(writers, field, at, held)).collect::<Result<_, _>>()?;
     let mut group = file.next_row_group()?;
-    for chunk in chunks {
+    for chunk in chunks.into_iter().flatten() {
         chunk.append_to_row_group(&mut group)?;
     }
     group.close()?;
     Ok(())
 }
 
-fn encode_column((mut writer, leaf): (ArrowColumnWriter, ArrowLeafColumn)) -> Result<ArrowColumnChunk, ParquetError> {
-    writer.write(&leaf)?;
-    writer.close()
+/// Encodes a column in pieces of `PIECE_ROWS`, however its rows came.
+fn encode_column(
+    mut writers: Vec<ArrowColumnWriter>,
+    field: &Field,
+    at: usize,
+    held: &[RecordBatch],
+) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+    let mut write = |cells: &ArrayRef| {
+        let leaves = compute_leaves(field, cells)?;
+        writers.iter_mut().zip(leaves).try_for_each(|(writer, leaf)| writer.write(&leaf))
+    };
+    let (mut parts, mut n_rows): (Vec<&dyn Array>, usize) = (Vec::new(), 0);
+    for (n_left, batch) in held.iter().enumerate().map(|(done, batch)| (held.len() - done - 1, batch)) {
+        parts.push(batch.column(at));
+        n_rows += batch.num_rows();
+        if n_rows == PIECE_ROWS || n_left == 0 {
+            write(&concat(&parts)?)?;
+            parts.clear();
+            n_rows = 0;
+        }
+    }
+    writers.into_iter().map(ArrowColumnWriter::close).collect()
 }
 
 /// Hashes what passes through.
