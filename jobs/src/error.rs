@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use gristmill_datasets::ReadError;
 
+use crate::memory;
+
 /// Exit codes are a contract with schedulers: each says what to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -118,4 +120,17 @@ pub enum JobError {
     /// A bug.
     #[error("internal error: {0}")]
     Bug(String),
+}
+
+impl JobError {
+    /// Returns the error of a step as one of the whole run, whose budget people wrote and can raise.
+    #[must_use]
+    pub(crate) fn of_whole_budget(self, whole_bytes: u64) -> Self {
+        match self {
+            Self::Budget { what, needed_bytes, budget_bytes, help } if budget_bytes == memory::for_step(whole_bytes) => {
+                Self::Budget { what, needed_bytes: memory::of_step(needed_bytes), budget_bytes: whole_bytes, help }
+            }
+            other => other,
+        }
+    }
 }

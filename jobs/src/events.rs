@@ -75,6 +75,7 @@ pub enum Event {
         error: String,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         problems: Vec<Located>,
+        peak_rss_bytes: Option<u64>,
     },
     /// A signal stopped the run; the same command goes on.
     RunInterrupted { exit_code: u8 },

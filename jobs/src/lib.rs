@@ -10,8 +10,6 @@
 //!
 //! Absent    a scheduler, a daemon and a web interface: cron, Slurm and Kubernetes call the binary.
 
-#![forbid(unsafe_code)]
-
 pub mod also;
 pub mod cache;
 pub mod cli;

@@ -96,6 +96,7 @@ fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Fai
     let began = Instant::now();
     let (spec, text) = spec::read(&options.spec, &options.set).map_err(Failure::Spec)?;
     let budget = memory::budget(spec.memory_bytes);
+    memory::keep_free_pages(budget.bytes);
     start_threads(spec.threads);
     let plan = plan::plan(&spec, budget.bytes).map_err(|failure| Failure::Plan(failure, text))?;
     let inputs = hash_inputs(&plan, view, stop)?;
@@ -258,7 +259,7 @@ fn tell_failure(options: &RunOptions, view: &View, failure: &Failure) -> Exit {
     };
     let event = match failure {
         Failure::Job(JobError::Stopped(_)) => Event::RunInterrupted { exit_code: exit as u8 },
-        _ => Event::RunFailed { exit_code: exit as u8, error: message, problems },
+        _ => Event::RunFailed { exit_code: exit as u8, error: message, problems, peak_rss_bytes: memory::peak_rss_bytes() },
     };
     events::show_early(view, &event, &page);
     exit

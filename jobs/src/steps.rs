@@ -25,6 +25,7 @@ use crate::exit;
 use crate::hash::Inputs;
 use crate::kinds::{Rows, StepOutcome, StepRun, Table};
 use crate::manifest::{CheckRecord, MANIFEST_VERSION, Manifest, OutputRecord, State, StepRecord};
+use crate::memory;
 use crate::outputs;
 use crate::plan::{self, Input, Plan, PlannedStep};
 use crate::progress::{Pulse, View};
@@ -142,7 +143,7 @@ impl<'a> Steps<'a> {
         let event = if is_signal {
             Event::RunInterrupted { exit_code }
         } else {
-            Event::RunFailed { exit_code, error: message, problems: Vec::new() }
+            Event::RunFailed { exit_code, error: message, problems: Vec::new(), peak_rss_bytes: memory::peak_rss_bytes() }
         };
         let _unwritten = self.events.emit(None, &event).and_then(|()| self.events.sync());
         let _unswept = outputs::sweep(&self.asked.dir.path);
@@ -210,7 +211,7 @@ impl<'a> Steps<'a> {
             cached,
             findings,
             seconds: self.began.elapsed().as_secs_f64(),
-            peak_rss_bytes: crate::memory::peak_rss_bytes(),
+            peak_rss_bytes: memory::peak_rss_bytes(),
         };
         self.events.emit(None, &event)?;
         self.events.sync()
@@ -322,7 +323,8 @@ impl<'a> Steps<'a> {
     }
 
     fn compute(&self, step: &PlannedStep, folder: &Path) -> Result<StepOutcome, JobError> {
-        let Asked { spec, stop, view, memory_bytes, .. } = self.asked;
+        let Asked { spec, stop, view, .. } = self.asked;
+        let memory_bytes = memory::for_step(self.asked.memory_bytes);
         let name = step.spec.name.value.as_str();
         let backend = self.backend()?;
         let source = self.open_rows(step)?;
@@ -353,7 +355,7 @@ impl<'a> Steps<'a> {
         // A kind knows that it was stopped, not by which signal.
         outcome.map_err(|error| match (error, stop.exit()) {
             (JobError::Stopped(_), Some(exit)) => JobError::Stopped(exit),
-            (error, _) => error,
+            (error, _) => error.of_whole_budget(self.asked.memory_bytes),
         })
     }
 

@@ -221,7 +221,7 @@ fn what_does_not_fit_into_memory_is_spilled_and_comes_out_the_same() {
         (names.map(|table| run.bytes(&format!("parts/{table}.parquet"))), run.table("assignments"))
     };
     let (due, assignments) = tables("1GiB", false);
-    let (found, _) = tables("44MiB", true);
+    let (found, _) = tables("72MiB", true);
     assert!(due == found);
     // So are parts of segments: the heaps of one half of the places.
     let levels = |memory: &str| {
@@ -230,7 +230,7 @@ fn what_does_not_fit_into_memory_is_spilled_and_comes_out_the_same() {
         (["assignments", "splits"].map(|table| run.bytes(&format!("parts/{table}.parquet"))), texts(&run.table("splits"), "path"))
     };
     let due = levels("1GiB");
-    assert!(due.1.len() > 2 && due == levels("44MiB"), "{:?}", due.1);
+    assert!(due.1.len() > 2 && due == levels("72MiB"), "{:?}", due.1);
     // A row is in the segment of its heap, and keeps its name.
     let of_row = assignments.column_by_name("segment").unwrap().as_primitive::<UInt32Type>();
     let names = assignments.column_by_name("name").unwrap().as_string::<i32>();
@@ -242,7 +242,7 @@ fn what_does_not_fit_into_memory_is_spilled_and_comes_out_the_same() {
     let of_x = |row: usize| [row % 3, row % 3 + 3].map(|heap| of_row.value(heap));
     assert!((17..700_000).step_by(5000).all(|row| of_x(row).contains(&of_row.value(row))));
     // What needs all rows at once says so, and what would do.
-    let refused = job.try_run(&spec("44MiB", "genie").replace("id = \"name\"\n", ""), "refused").err().unwrap();
+    let refused = job.try_run(&spec("72MiB", "genie").replace("id = \"name\"\n", ""), "refused").err().unwrap();
     assert!(refused.contains("exit status: 5") && refused.contains("which spills"), "{refused}");
     let refused = job.try_run(&spec("20MiB", "kmeans"), "small").err().unwrap();
     assert!(refused.contains("exit status: 5") && refused.contains("labels of 700,000 rows"), "{refused}");
@@ -500,7 +500,7 @@ fn names_kept_as_a_dictionary_are_spilled_too() {
     let mut writer = ArrowWriter::try_new(fs::File::create(job.path("named.parquet")).unwrap(), rows.schema(), None).unwrap();
     writer.write(&rows).unwrap();
     writer.close().unwrap();
-    let spec = "name = \"named\"\nmemory = \"44MiB\"\n[source.rows]\npath = \"named.parquet\"\n[step.parts]\nkind = \"cluster\"\nfrom = \"rows\"\n\
+    let spec = "name = \"named\"\nmemory = \"72MiB\"\n[source.rows]\npath = \"named.parquet\"\n[step.parts]\nkind = \"cluster\"\nfrom = \"rows\"\n\
                 id = \"name\"\ncolumns = [\"x\"]\nmethod = \"kmeans\"\nk = 2\nbootstrap = 0\nrestarts = 1\n";
     let run = job.run(spec, "named");
     let notes = run.manifest()["steps"][0]["notes"].to_string();

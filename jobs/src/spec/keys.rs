@@ -39,7 +39,12 @@ pub const TOP: &[Key] = &[
         default: None,
         about: "Threads; as many as the machine has where absent",
     },
-    Key { name: "memory", takes: Takes::Bytes, default: None, about: "Memory budget; found out from the machine where absent" },
+    Key {
+        name: "memory",
+        takes: Takes::Bytes,
+        default: None,
+        about: "Memory budget of the whole run, 40 MiB of which (five eighths, where that is less) are the program's own; found out from the machine where absent",
+    },
     Key {
         name: "max_time",
         takes: Takes::Duration,

@@ -95,11 +95,21 @@ impl Input {
     }
 }
 
+/// Bytes of the sample that numbers of segments are judged on, and of its distances.
+const SAMPLE_BYTES: u64 = 12 << 20;
+
 /// Reads the columns into memory, those that take part first.
 fn held(all: &[usize], used: &[usize], id: Option<usize>, step: &StepSpec, on: &StepRun<'_>) -> Result<Input, JobError> {
     let names = id.map(|at| pass::carry(at, on.memory_bytes / SHARE, step, on)).transpose()?;
     let held_bytes = names.as_ref().map_or(0, |cells| cells.get_array_memory_size() as u64);
-    let budget_bytes = on.memory_bytes.saturating_sub(held_bytes);
+    let elsewhere = held_bytes + SAMPLE_BYTES.min(on.memory_bytes / 4);
+    let budget_bytes = on.memory_bytes.saturating_sub(elsewhere);
+    let refused = |what: String, needed_bytes: u64, help: &str| JobError::Budget {
+        what: format!("step `{}`: {what} in memory", step.name.value),
+        needed_bytes: needed_bytes + elsewhere,
+        budget_bytes: on.memory_bytes,
+        help: help.to_owned(),
+    };
     let too_many = |column: &str, n: String| JobError::Data {
         step: step.name.value.clone(),
         message: format!(
@@ -116,21 +126,15 @@ fn held(all: &[usize], used: &[usize], id: Option<usize>, step: &StepSpec, on: &
             let (table, used) = categories::expanded(table, used).map_err(|(column, n)| too_many(&column, n.to_string()))?;
             let needed_bytes = SHARE * 8 * (table.n_rows * (table.columns.len() + others.columns.len())) as u64;
             if needed_bytes > budget_bytes {
-                return Err(JobError::Budget {
-                    what: format!("step `{}`: {} columns and flags of texts in memory", step.name.value, table.columns.len()),
-                    needed_bytes,
-                    budget_bytes,
-                    help: "raise `memory`, name fewer `columns` of text, or draw rows with `sample`".to_owned(),
-                });
+                let what = format!("{} columns and flags of texts", table.columns.len());
+                return Err(refused(what, needed_bytes, "raise `memory`, name fewer `columns` of text, or draw rows with `sample`"));
             }
             Ok(Input { rows: Where::Held(table, others), used, names: names.map(Names::Held) })
         }
-        Collected::TooLarge { needed_bytes, .. } => Err(JobError::Budget {
-            what: format!("step `{}`: {} columns in memory", step.name.value, all.len()),
-            needed_bytes: SHARE * needed_bytes,
-            budget_bytes,
-            help: "raise `memory`, name fewer `columns` and `exclude` the others, draw rows with `sample`, or ask for                    `method = \"kmeans\"`, which spills"
-                .to_owned(),
-        }),
+        Collected::TooLarge { needed_bytes, .. } => Err(refused(
+            format!("{} columns", all.len()),
+            SHARE * needed_bytes,
+            "raise `memory`, name fewer `columns` and `exclude` the others, draw rows with `sample`, or ask for `method = \"kmeans\"`, which spills",
+        )),
     }
 }

@@ -22,6 +22,11 @@ pub(super) const NO_TIME: i64 = i64::MIN;
 /// Bytes that a text takes beside its own: its place in the map, its code, the allocation.
 const BYTES_A_TEXT: usize = 72;
 
+/// Bytes of a row beside its cells: its place within its entity, twice where `as_of` leaves rows out.
+const BYTES_A_ROW: usize = 16;
+/// Bytes of an entity beside its text: its profile, its row of the table, and that row once more as it is encoded.
+const BYTES_AN_ENTITY: usize = 600;
+
 /// What a column is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -228,11 +233,11 @@ impl Cells {
         Ok(cells)
     }
 
-    /// Refuses what would pass the budget: the cells, the product of quantity and price, and the order of the rows.
+    /// Refuses what would pass the budget: the cells, and what is made of them.
     fn check_budget(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<(), JobError> {
-        const BYTES_A_ROW: usize = 16;
-        let held = self.columns.iter().map(Column::bytes).sum::<usize>() + BYTES_A_ROW * self.n_rows;
-        let held = held as u64;
+        let n_entities = self.codes(Role::Entity).map_or(0, Texts::len);
+        let of_cells: usize = self.columns.iter().map(Column::bytes).sum();
+        let held = (of_cells + BYTES_A_ROW * self.n_rows + BYTES_AN_ENTITY * n_entities) as u64;
         if held <= on.memory_bytes {
             return Ok(());
         }

@@ -19,8 +19,8 @@ use crate::shelf::FileShelf;
 use crate::spec::{StepSpec, Values};
 use crate::terminal::{count, counted};
 
-/// Bytes of a text beside its shingles: where they lie, its class, its group.
-const BYTES_A_TEXT: u64 = 72;
+/// Bytes of a text beside its shingles: where they lie, its class, its group, its rows of the tables.
+const BYTES_A_TEXT: u64 = 104;
 /// Bytes of a shingle in memory: itself, its counter, and its share of the prefixes.
 const BYTES_A_SHINGLE: u64 = 14;
 /// Bytes of a pair: as it was found, sorted, as a link.
