@@ -1,4 +1,4 @@
-//! Bytes of good files are changed one at a time: whatever comes, it is rows or an error, never a panic, an abort or
+//! Bytes of good files are changed one at a time, and files are cut short: whatever comes, it is rows or an error, never a panic, an abort or
 //! more rows than the file can have. `MUTATIONS=50` tries fifty times as many.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -57,7 +57,11 @@ fn mutate(folder: &Path, name: &str, good: &[u8], n: u64) {
         // Footers and headers are short and matter most: every other change is near the end.
         let at = if state & 1 == 0 { good.len() - 1 - at % good.len().min(1_000) } else { at };
         let mut bytes = good.to_vec();
-        bytes[at] ^= u8::try_from((state >> 20) & 0xff).unwrap().max(1);
+        if state % 10 == 9 {
+            bytes.truncate(at);
+        } else {
+            bytes[at] ^= u8::try_from((state >> 20) & 0xff).unwrap().max(1);
+        }
         write(folder.join(name), &bytes).unwrap();
         let result = open(&options).and_then(|source| {
             let all: Vec<usize> = (0..source.schema().fields().len()).collect();
