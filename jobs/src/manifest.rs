@@ -138,6 +138,9 @@ pub struct StepRecord {
     pub compute_seconds: f64,
     /// Seconds of writing tables.
     pub write_seconds: f64,
+    /// Most bytes that the process had held when the step ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_rss_bytes: Option<u64>,
     /// What a person should know.
     pub notes: Vec<String>,
     /// Columns that the kind could not use.

@@ -2,6 +2,7 @@
 
 use super::Limits;
 use super::data::ReportData;
+use super::svg;
 use super::text::{self, Html, bytes, count, counted, name, seconds};
 use crate::manifest::{Manifest, State, StepRecord};
 
@@ -87,8 +88,10 @@ pub(super) struct StepView {
     pub(super) why: String,
     pub(super) rows: String,
     pub(super) columns: String,
+    pub(super) when: Html,
     pub(super) compute: String,
     pub(super) write: String,
+    pub(super) peak: String,
 }
 
 /// Everything about the run itself.
@@ -108,7 +111,7 @@ impl RunFacts {
         });
         Self {
             facts: facts(&data.manifest),
-            steps: data.manifest.steps.iter().take(limits.steps).map(step_view).collect(),
+            steps: step_views(&data.manifest.steps, limits),
             outputs: FileTable::outputs(&data.manifest, limits),
             spec,
             spec_cut,
@@ -146,7 +149,20 @@ fn facts(manifest: &Manifest) -> Vec<Fact> {
     out
 }
 
-fn step_view(record: &StepRecord) -> StepView {
+/// Returns the steps one after another, as they ran; those that were taken over took no time.
+fn step_views(steps: &[StepRecord], limits: &Limits) -> Vec<StepView> {
+    let took = |step: &StepRecord| if step.taken_from.is_some() { 0.0 } else { step.compute_seconds + step.write_seconds };
+    let whole: f64 = steps.iter().map(took).sum();
+    let mut began = 0.0;
+    let view = |step: &StepRecord| {
+        let from = began;
+        began += took(step);
+        step_view(step, svg::span([from, began], whole))
+    };
+    steps.iter().take(limits.steps).map(view).collect()
+}
+
+fn step_view(record: &StepRecord, when: Html) -> StepView {
     let (state, tone) = match record.state {
         State::Planned => ("not begun", "plain"),
         State::Running => ("not finished", "warn"),
@@ -165,7 +181,9 @@ fn step_view(record: &StepRecord) -> StepView {
         why: text::cut(record.place_reason.as_deref().unwrap_or("-"), 240),
         rows: count(record.n_rows),
         columns: count(record.n_columns),
+        when,
         compute: seconds(record.compute_seconds),
         write: seconds(record.write_seconds),
+        peak: record.peak_rss_bytes.map_or_else(|| "-".to_owned(), bytes),
     }
 }

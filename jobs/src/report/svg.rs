@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::pairs::{BINS, Bin};
-use super::text::{Html, correlation, count, counted, escape, ratio, threshold};
+use super::text::{Html, correlation, count, counted, escape, ratio, seconds, threshold};
 
 /// Width of an interval bar, which spans -1 to 1.
 const BAR_WIDTH: f64 = 168.0;
@@ -67,6 +67,20 @@ pub(super) fn present(n: u64, nulls: u64, hatch: &str) -> Html {
          <rect class=\"has\" width=\"{:.1}\" height=\"10\"/><rect x=\"{:.1}\" width=\"{missing:.1}\" height=\"10\" fill=\"url(#{hatch})\"/></svg>",
         120.0 - missing,
         120.0 - missing,
+    ))
+}
+
+/// Returns a bar of the part of a whole time that something took, in seconds from its start.
+pub(super) fn span([from, to]: [f64; 2], whole: f64) -> Html {
+    let x = |at: f64| if whole > 0.0 { 120.0 * (at / whole).clamp(0.0, 1.0) } else { 0.0 };
+    // What is over at once is still drawn.
+    let (left, width) = (x(from).min(119.0), (x(to) - x(from)).max(1.0));
+    let start = if from > 0.0 { seconds(from) } else { "the start".to_owned() };
+    let label = format!("from {start} to {} of {}", seconds(to), seconds(whole));
+    Html(format!(
+        "<svg class=\"gap\" viewBox=\"0 0 120 10\" width=\"120\" height=\"10\" role=\"img\" aria-label=\"{}\">\
+         <rect class=\"lane\" width=\"120\" height=\"10\"/><rect class=\"has\" x=\"{left:.1}\" width=\"{width:.1}\" height=\"10\"/></svg>",
+        escape(&label)
     ))
 }
 
