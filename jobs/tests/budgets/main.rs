@@ -1,7 +1,8 @@
 //! The runner and its memory: every kind on tables of a part of the budget to eight times as much.
 //!
 //! ```text
-//! a run in its budget   ends with 0 and the bytes of a run that had all it wanted, or with 5 and the two numbers
+//! a run in its budget   ends with 0 and the bytes of a run that had all it wanted, or with 5 and the two numbers; records, of which fewer pairs
+//!                       are looked at where memory is short, may have other tables where a note says so
 //!                       holds at its peak at most the budget and a tenth
 //! ```
 //!
@@ -113,6 +114,8 @@ struct Ended {
     exit_code: i32,
     peak_bytes: u64,
     error: String,
+    /// Whether a note says that fewer pairs were looked at.
+    is_short: bool,
     tables: BTreeMap<String, Vec<u8>>,
 }
 
@@ -132,11 +135,13 @@ fn run(job: &Job, spec: &str) -> Ended {
             }
         }
     }
+    let manifest = fs::read_to_string(out.join("manifest.json")).unwrap();
     fs::remove_dir_all(&out).unwrap();
     Ended {
         exit_code: ran.status.code().unwrap_or(-1),
         peak_bytes: last["peak_rss_bytes"].as_u64().unwrap_or(u64::MAX),
         error: String::from_utf8_lossy(&ran.stderr).into_owned(),
+        is_short: manifest.contains("`memory` leaves room for"),
         tables: found,
     }
 }
@@ -181,7 +186,7 @@ fn a_budget_is_kept_and_changes_no_answer() {
                 match ended.exit_code {
                     0 => {
                         let due = due.entry(n_parts).or_insert_with(|| run(&job, &one.spec(PLENTY_MIB, &files)).tables);
-                        if *due != ended.tables {
+                        if *due != ended.tables && !ended.is_short {
                             wrong.push(format!("{what}: other tables than with {PLENTY_MIB} MiB"));
                         }
                     }

@@ -197,12 +197,13 @@ pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Resu
     let n_rows = rows.records.len() as u64;
     let a_record = BYTES_A_RECORD + rows.n_compared as u64 * BYTES_A_CELL;
     let room = on.memory_bytes.saturating_sub(COPIES * rows.bytes + n_rows * a_record) / BYTES_A_PAIR;
+    let most_pairs = (PAIRS_A_RECORD * n_rows).max(LEAST_PAIRS);
     let options = DedupeOptions {
         crosses: crosses(step),
         is_clean: step.is_written(CLEAN_SOURCES).then(|| step.flag(CLEAN_SOURCES)),
         threshold: step.number(THRESHOLD).unwrap_or(0.5),
         grouping: grouping(step),
-        most_pairs: (PAIRS_A_RECORD * n_rows).max(LEAST_PAIRS).min(room),
+        most_pairs: most_pairs.min(room),
         n_review: step.integer(REVIEW).and_then(|n| usize::try_from(n).ok()).unwrap_or(0),
         answers: review::answers(&rows.records, step, on)?,
         explain: explain::pairs(&rows.records, step, on)?,
@@ -222,6 +223,13 @@ pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Resu
     let (tables, of_tables) = said.tables()?;
     let mut notes = said.notes();
     notes.extend(of_tables);
+    if room < most_pairs {
+        notes.push(format!(
+            "`memory` leaves room for {} of the {} pairs that as many records may have: those that share least were not looked at, and more memory may find more.",
+            count(room),
+            count(most_pairs),
+        ));
+    }
     Ok(StepOutcome {
         tables,
         n_rows,
