@@ -156,6 +156,17 @@ fn read(name: &str, text: &str) -> bool {
     ended.unwrap_or_else(|_| panic!("{name} panics:\n{text}"))
 }
 
+/// Texts that ended in a panic once.
+const FOUND: &[&str] = &["name = \"a\"\n[source.seach = { a = [1] }\nfrom = \"s\"\ncolumns = [\"A\", \"B\r"];
+
+#[test]
+fn what_was_found_stays_mended() {
+    quiet_panics();
+    for text in FOUND {
+        assert!(!read("found.toml", text), "{text}");
+    }
+}
+
 fn factor() -> usize {
     std::env::var("MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }

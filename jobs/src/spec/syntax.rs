@@ -142,7 +142,8 @@ impl<'a> Line<'a> {
         let at = text.floor_char_boundary(at);
         let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
         let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
-        Self { text: text[start..end].trim_end_matches('\r'), start, at: at - start }
+        let text = text[start..end].trim_end_matches('\r');
+        Self { text, start, at: (at - start).min(text.len()) }
     }
 
     const fn end(&self) -> usize {
