@@ -172,26 +172,29 @@ pub fn blocks_of(
     }
 }
 
-/// Reads one column, by index into the source's schema, as it is, into memory of at most `budget_bytes`.
+/// Reads one column, by index into the source's schema, as it is, into at most one part in `share` of the step's memory.
 ///
 /// # Errors
 /// When the source cannot be read, the column does not fit, or the run was asked to stop.
-pub fn carry(column: usize, budget_bytes: u64, step: &StepSpec, on: &StepRun<'_>) -> Result<ArrayRef, JobError> {
+pub fn carry(column: usize, share: u64, step: &StepSpec, on: &StepRun<'_>) -> Result<ArrayRef, JobError> {
     let schema = on.source.schema();
     let field = schema.field(column);
     let mut pieces: Vec<ArrayRef> = Vec::new();
-    let mut held_bytes = 0;
-    blocks(&[column], step, on, |block, _| {
+    let (mut held_bytes, mut n_rows) = (0, 0);
+    blocks(&[column], step, on, |block, rows| {
+        n_rows += rows as u64;
         let block = block.into_iter().flatten();
         pieces.extend(block.inspect(|piece| held_bytes += bytes_of(piece)));
         // The pieces, and the whole that they become.
-        if 2 * held_bytes <= budget_bytes {
+        let needed_bytes = 2 * held_bytes * share;
+        if needed_bytes <= on.memory_bytes {
             return Ok(());
         }
+        let (_, needed_bytes) = on.of_all_rows(needed_bytes, n_rows);
         Err(JobError::Budget {
             what: format!("step `{}`: column `{}` to be carried into the tables", step.name.value, field.name()),
-            needed_bytes: 2 * held_bytes,
-            budget_bytes,
+            needed_bytes,
+            budget_bytes: on.memory_bytes,
             help: "raise `memory`, or remove `id`: `row` counts the rows of the input".to_owned(),
         })
     })?;

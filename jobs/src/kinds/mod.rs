@@ -167,6 +167,15 @@ impl StepRun<'_> {
         (self.backend.pinned(place.unwrap_or(Place::Cpu)), self.backend.place_reason())
     }
 
+    /// Returns how many rows the input has, or its files where a condition leaves some out, and what they need where the first `n_rows` need
+    /// this: people are told what would do.
+    pub(crate) fn of_all_rows(&self, needed_bytes: u64, n_rows: u64) -> (u64, u64) {
+        let in_files = || self.source.files().iter().filter_map(|file| file.rows).sum();
+        let n_all = self.source.n_rows().unwrap_or_else(in_files).max(n_rows);
+        let needed = u128::from(needed_bytes) * u128::from(n_all) / u128::from(n_rows.max(1));
+        (n_all, u64::try_from(needed).unwrap_or(u64::MAX))
+    }
+
     /// Begins a table that is written while its rows are made.
     fn writer(&self, step: &StepSpec, name: &'static str, schema: SchemaRef) -> Result<TableWriter, JobError> {
         TableWriter::new(self.run_dir, &outputs::table_path(&step.name.value, name), schema)

@@ -156,7 +156,8 @@ fn blake3_of(path: &std::path::Path) -> Vec<u8> {
 fn a_budget_is_kept_and_changes_no_answer() {
     let asked = std::env::var("GRISTMILL_BUDGETS").ok();
     let budgets: Vec<u64> = asked.as_deref().unwrap_or("96").split(',').map(|budget| budget.parse().unwrap()).collect();
-    let (mut n_runs, mut n_refused, mut worst, mut wrong) = (0, 0, (0.0, String::new()), Vec::new());
+    let (mut n_runs, mut n_refused, mut n_short) = (0, 0, 0);
+    let (mut worst, mut wrong) = ((0.0, String::new()), Vec::new());
     for one in JOBS {
         let job = Job::new();
         let mut tables = Tables::new(&job, one.table);
@@ -186,7 +187,9 @@ fn a_budget_is_kept_and_changes_no_answer() {
                 match ended.exit_code {
                     0 => {
                         let due = due.entry(n_parts).or_insert_with(|| run(&job, &one.spec(PLENTY_MIB, &files)).tables);
-                        if *due != ended.tables && !ended.is_short {
+                        let is_equal = *due == ended.tables;
+                        n_short += usize::from(!is_equal && ended.is_short);
+                        if !is_equal && !ended.is_short {
                             wrong.push(format!("{what}: other tables than with {PLENTY_MIB} MiB"));
                         }
                     }
@@ -196,7 +199,7 @@ fn a_budget_is_kept_and_changes_no_answer() {
             }
         }
     }
-    common::say(&format!("{n_runs} runs, {n_refused} refused; the highest peak: {}", worst.1));
+    common::say(&format!("{n_runs} runs, {n_refused} refused, {n_short} with fewer pairs and other tables; the highest peak: {}", worst.1));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(n_refused < n_runs, "something fits");
 }

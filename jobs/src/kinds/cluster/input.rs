@@ -100,13 +100,13 @@ const SAMPLE_BYTES: u64 = 12 << 20;
 
 /// Reads the columns into memory, those that take part first.
 fn held(all: &[usize], used: &[usize], id: Option<usize>, step: &StepSpec, on: &StepRun<'_>) -> Result<Input, JobError> {
-    let names = id.map(|at| pass::carry(at, on.memory_bytes / SHARE, step, on)).transpose()?;
+    let names = id.map(|at| pass::carry(at, SHARE, step, on)).transpose()?;
     let held_bytes = names.as_ref().map_or(0, |cells| cells.get_array_memory_size() as u64);
     let elsewhere = held_bytes + SAMPLE_BYTES.min(on.memory_bytes / 4);
     let budget_bytes = on.memory_bytes.saturating_sub(elsewhere);
     let refused = |what: String, needed_bytes: u64, help: &str| JobError::Budget {
         what: format!("step `{}`: {what} in memory", step.name.value),
-        needed_bytes: needed_bytes + elsewhere,
+        needed_bytes: needed_bytes + held_bytes + SAMPLE_BYTES,
         budget_bytes: on.memory_bytes,
         help: help.to_owned(),
     };

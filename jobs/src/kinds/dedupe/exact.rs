@@ -97,11 +97,14 @@ fn whole(block: Vec<Vec<ArrayRef>>) -> Result<Vec<ArrayRef>, ArrowError> {
 /// Returns the bytes that are left for rows that are compared.
 fn within_budget(n_rows: u64, held: u64, step: &StepSpec, on: &StepRun<'_>) -> Result<u64, JobError> {
     let needed_bytes = held + n_rows * BYTES_A_ROW;
-    on.memory_bytes.checked_sub(needed_bytes).ok_or_else(|| JobError::Budget {
-        what: format!("step `{}`: the hashes of {} rows in memory", step.name.value, count(n_rows)),
-        needed_bytes,
-        budget_bytes: on.memory_bytes,
-        help: "raise `memory`".to_owned(),
+    on.memory_bytes.checked_sub(needed_bytes).ok_or_else(|| {
+        let (n_rows, needed_bytes) = on.of_all_rows(needed_bytes, n_rows);
+        JobError::Budget {
+            what: format!("step `{}`: the hashes of {} rows in memory", step.name.value, count(n_rows)),
+            needed_bytes,
+            budget_bytes: on.memory_bytes,
+            help: "raise `memory`".to_owned(),
+        }
     })
 }
 

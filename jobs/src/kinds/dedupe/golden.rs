@@ -205,7 +205,7 @@ impl Golden<'_> {
             let is_id = step.id.as_ref().is_some_and(|id| id.value == *name);
             let is_written = step.choices(GOLDEN).iter().any(|(column, _)| column.value == *name);
             let failed = |error: ArrowError| self.grouped.data(&format!("column `{name}`: {error}"));
-            let cells = pass::carry(at, on.memory_bytes / 4, step, on)?;
+            let cells = pass::carry(at, 4, step, on)?;
             let known = self.compared.iter().find(|column| column.name == *name);
             let other = if known.is_some() || (is_id && !is_written) { None } else { as_texts(name, &cells) };
             let kept: Vec<Kept> = match known.or(other.as_ref()) {

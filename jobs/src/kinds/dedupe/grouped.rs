@@ -208,7 +208,7 @@ impl Grouped<'_> {
         let Some(id) = &self.step.id else { return Ok(None) };
         let schema = self.on.source.schema();
         let Ok(at) = schema.index_of(&id.value) else { return Ok(None) };
-        let cells = pass::carry(at, self.on.memory_bytes / 4, self.step, self.on)?;
+        let cells = pass::carry(at, 4, self.step, self.on)?;
         Ok(Some((schema.field(at).clone(), cells)))
     }
 

@@ -183,6 +183,7 @@ fn within_budget(held: u64, n_rows: usize, n_columns: usize, step: &StepSpec, on
     if needed_bytes <= on.memory_bytes {
         return Ok(());
     }
+    let (n_rows, needed_bytes) = on.of_all_rows(needed_bytes, n_rows);
     Err(JobError::Budget {
         what: format!("step `{}`: the texts of {} rows and five pairs a row in memory", step.name.value, count(n_rows)),
         needed_bytes,

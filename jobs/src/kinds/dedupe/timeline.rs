@@ -39,7 +39,7 @@ impl Times {
         let Grouped { step, on, .. } = *grouped;
         let schema = on.source.schema();
         let Some(at) = step.time.as_ref().and_then(|time| schema.index_of(&time.value).ok()) else { return Ok(None) };
-        let cells = pass::carry(at, on.memory_bytes / 4, step, on)?;
+        let cells = pass::carry(at, 4, step, on)?;
         let ranks = rank(&cells, None).map_err(|error| grouped.data(&format!("`time`: {error}")))?;
         let place = ranks.into_iter().enumerate().map(|(row, rank)| if cells.is_valid(row) { rank } else { 0 }).collect();
         Ok(Some(Self { cells, place }))

@@ -241,10 +241,7 @@ impl Cells {
         if held <= on.memory_bytes {
             return Ok(());
         }
-        // With `where` the rows are not known; the files do not hold more.
-        let in_files = || on.source.files().iter().filter_map(|file| file.rows).sum();
-        let n_rows = on.source.n_rows().unwrap_or_else(in_files).max(self.n_rows as u64);
-        let needed_bytes = u64::try_from(u128::from(held) * u128::from(n_rows) / self.n_rows as u128).unwrap_or(u64::MAX);
+        let (n_rows, needed_bytes) = on.of_all_rows(held, self.n_rows as u64);
         Err(JobError::Budget {
             what: format!("step `{}`: {} columns of up to {n_rows} rows in memory", step.name.value, self.columns.len()),
             needed_bytes,

@@ -162,21 +162,26 @@ impl Sets<'_> {
 
 /// Returns the bytes that are left for pairs, and for what is looked at in parts.
 pub(super) fn within_budget(sets: &Sets<'_>, step: &StepSpec, on: &StepRun<'_>) -> Result<u64, JobError> {
-    let n_texts = count(sets.len() as u64);
-    let (needed_bytes, what, help) = match sets {
-        Sets::Held(sets) => (
-            held_bytes(sets),
-            format!("{} shingles of {n_texts} texts in memory", count(sets.n_shingles())),
-            "raise `memory`, name fewer columns with `fields`, or remove `recall` so that they may lie in files",
-        ),
-        Sets::Shelved(_, texts) => {
-            (texts.len() as u64 * BYTES_A_TEXT, format!("{n_texts} texts, whose shingles lie in files"), "raise `memory`")
-        }
+    let n_texts = sets.len() as u64;
+    let needed_bytes = match sets {
+        Sets::Held(sets) => held_bytes(sets),
+        Sets::Shelved(..) => n_texts * BYTES_A_TEXT,
     };
-    on.memory_bytes.checked_sub(needed_bytes).ok_or_else(|| JobError::Budget {
-        what: format!("step `{}`: {what}", step.name.value),
-        needed_bytes,
-        budget_bytes: on.memory_bytes,
-        help: help.to_owned(),
+    on.memory_bytes.checked_sub(needed_bytes).ok_or_else(|| {
+        let (n_all, needed_bytes) = on.of_all_rows(needed_bytes, n_texts);
+        let n_all = count(n_all);
+        let (what, help) = match sets {
+            Sets::Held(_) => (
+                format!("the shingles of {n_all} texts in memory"),
+                "raise `memory`, name fewer columns with `fields`, or remove `recall` so that they may lie in files",
+            ),
+            Sets::Shelved(..) => (format!("{n_all} texts, whose shingles lie in files"), "raise `memory`"),
+        };
+        JobError::Budget {
+            what: format!("step `{}`: {what}", step.name.value),
+            needed_bytes,
+            budget_bytes: on.memory_bytes,
+            help: help.to_owned(),
+        }
     })
 }
