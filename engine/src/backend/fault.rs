@@ -5,6 +5,11 @@
 
 use std::time::Duration;
 
+use super::selftest::mix;
+
+/// Bit that is flipped in wrong words: the top one of a mantissa.
+const FLIPPED: u32 = 0x0040_0000;
+
 /// What goes wrong at one dispatch.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +24,26 @@ pub enum Fault {
     Hang,
     /// The driver does not return from a call.
     Stuck,
-    /// The result comes back with flipped bits.
+    /// The result cannot be mapped into memory.
+    Map,
+    /// Every word of the result comes back with a flipped bit.
     WrongBits,
+    /// One word of every hundred comes back with a flipped bit; the number says which.
+    FewWrongBits(u32),
     /// The driver panics.
     Panic,
+}
+
+impl Fault {
+    /// Returns word `at` of a result as it comes back.
+    pub(super) const fn spoiled(self, at: u32, word: u32) -> u32 {
+        let is_flipped = match self {
+            Self::WrongBits => true,
+            Self::FewWrongBits(seed) => mix(seed ^ mix(at / 100)) % 100 == at % 100,
+            _ => false,
+        };
+        if is_flipped { word ^ FLIPPED } else { word }
+    }
 }
 
 /// Faults by the number of the dispatch, counted from the end of the self-test.

@@ -132,7 +132,8 @@ impl Gpu {
         opened.ok()
     }
 
-    fn inject(&self, faults: &Faults) {
+    /// Forgets the dispatches so far and fails as told from now on.
+    pub(super) fn inject(&self, faults: &Faults) {
         // A thread that has just ended will be noticed by the first kernel.
         let _ = self.thread.send(Request::Inject(faults.clone()));
     }

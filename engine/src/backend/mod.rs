@@ -17,6 +17,8 @@ mod cost;
 mod cpu;
 pub(crate) mod dispatch;
 mod doctor;
+#[cfg(test)]
+pub(crate) mod drill;
 mod error;
 mod fault;
 mod gpu;

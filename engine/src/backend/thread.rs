@@ -6,7 +6,7 @@
 //! driver lets it go.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -18,7 +18,7 @@ use super::adapters::Adapter;
 use super::buffers::{N_SLOTS, Slot};
 use super::contract::Contract;
 use super::error::GpuError;
-use super::fault::Faults;
+use super::fault::{Fault, Faults};
 use super::panic_message;
 use super::worker::Worker;
 
@@ -73,7 +73,8 @@ pub(super) struct DispatchRequest {
 #[derive(Debug, Default)]
 pub(super) struct TaskState {
     failure: Mutex<Option<GpuError>>,
-    pub(super) flips_bits: AtomicBool,
+    /// What an injected fault does to the bytes that come back.
+    pub(super) spoils: Mutex<Option<Fault>>,
 }
 
 impl TaskState {

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,8 +15,6 @@ use super::thread::{BufferId, DispatchRequest, Health, Reply, Request, TaskState
 
 /// How long the thread waits for the device before it looks for new requests.
 const WAIT: Duration = Duration::from_millis(1);
-/// Bit that an injected fault flips: the top bit of the mantissa.
-const FLIPPED: u32 = 0x0040_0000;
 
 /// The device and what belongs to it.
 pub(super) struct Worker {
@@ -280,7 +277,7 @@ impl Worker {
                 self.last_progress = Instant::now();
             }
             Fault::Stuck => std::thread::sleep(self.health.patience() * 4),
-            Fault::WrongBits => request.task.flips_bits.store(true, Ordering::Relaxed),
+            Fault::Map | Fault::WrongBits | Fault::FewWrongBits(_) => *lock(&request.task.spoils) = Some(fault),
             Fault::Panic => std::panic::resume_unwind(Box::new("as a test asked")),
         }
         Ok(())
@@ -329,6 +326,8 @@ impl Worker {
     fn finish_reads(&mut self) -> Result<(), GpuError> {
         while let Ok((id, is_mapped)) = self.arrived.try_recv() {
             let Some(read) = self.reads.remove(&id) else { continue };
+            let spoils = *lock(&read.task.spoils);
+            let is_mapped = is_mapped && spoils != Some(Fault::Map);
             if let (false, Err(error)) = (is_mapped, read.task.check()) {
                 // There was no memory for the copy. The caller may have given up waiting.
                 let _ = read.reply.send(Err(error));
@@ -339,8 +338,11 @@ impl Worker {
                 return Err(GpuError::Lost("the result cannot be read".to_owned()));
             }
             let view = read.landing.get_mapped_range(..read.n_bytes).map_err(|e| GpuError::Lost(first_lines(&e.to_string())))?;
-            let flip = if read.task.flips_bits.load(Ordering::Relaxed) { FLIPPED } else { 0 };
-            let words = view.chunks_exact(4).map(|b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]) ^ flip).collect();
+            let words = view.as_chunks::<4>().0.iter().map(|bytes| u32::from_ne_bytes(*bytes));
+            let words = match spoils {
+                Some(fault) => (0..).zip(words).map(|(at, word)| fault.spoiled(at, word)).collect(),
+                None => words.collect(),
+            };
             drop(view);
             read.landing.unmap();
             self.landing.give(read.landing);

@@ -4,9 +4,10 @@
 use std::sync::OnceLock;
 
 use super::{GRAM, RUN_ROWS, check, columns_of, entry, gram, gram_in_tiles, looked_at, panel_columns, tile_of};
+use crate::backend::drill::Drill;
 use crate::backend::selftest::mix;
 use crate::backend::{Gpu, PlaceChoice};
-use crate::correlate::gram::{GramInput, Matrix};
+use crate::correlate::gram::{Gram, GramInput, Matrix};
 
 /// Returns the one device of this test process.
 fn device() -> Option<&'static Gpu> {
@@ -161,7 +162,7 @@ fn the_check_looks_at_every_tile_and_stays_above_the_diagonal() {
         }
     }
     let one = GramInput { symmetric: false, ..GramInput::symmetric(matrix(&columns[..8], 8, 8)) };
-    assert_eq!(looked_at(&one, 128).len(), 16);
+    assert_eq!((looked_at(&one, 128).len(), entries.len()), (1, 1000));
 }
 
 #[test]
@@ -174,4 +175,19 @@ fn panels_are_whole_tiles_and_cut_where_they_should() {
     let part = columns_of(&matrix(&columns, 4, 4), 8, 128);
     assert_eq!((part.n_columns, part.values.len()), (2, 8));
     assert_eq!(RUN_ROWS % 32, 0);
+}
+
+#[test]
+fn faults_change_no_product() {
+    let columns = values(100 * 300, 9);
+    let input = GramInput::symmetric(matrix(&columns, 300, 300));
+    let agree = |input: GramInput<'_>, a: &Vec<f32>, b: &Vec<f32>| {
+        let layout = input.layout();
+        let mut entries = (0..100).flat_map(|j| (0..=j).map(move |i| (i, j)));
+        // Either is within the bound.
+        entries.all(|(i, j)| f64::from((a[layout.at(i, j)] - b[layout.at(i, j)]).abs()) <= 2.0 * entry(&input, i, j).1)
+    };
+    let drill = Drill { kernel: Gram, input, agree };
+    drill.survives_faults();
+    drill.catches_flips();
 }

@@ -5,16 +5,19 @@
 //!
 //! Numbers  whole numbers, those of the CPU.
 //! Checked  the counted pairs of rows of every pair never exceed what either column leaves, disagreements never what is counted,
-//!          and one pair of every tile is counted again on the CPU. A workgroup that did not run, or a device that was cut off,
-//!          spoils whole tiles.
+//!          and one pair of every tile, a thousand at least, is counted again on the CPU. A workgroup that did not run, or a
+//!          device that was cut off, spoils whole tiles.
 //! Cost     n^2 / 2 bits a column to write and as many a pair of columns to count, whatever their ties: Knight's walk on the CPU takes
 //!          n log n, so that a device pays for many columns and not for many rows.
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use super::{KendallInput, Ready, Room};
 use crate::backend::contract::{Access, Contract, params};
 use crate::backend::dispatch::{Buffer, Dispatch, MAX_TRIPS, Task, word};
+use crate::backend::selftest::LOOKS;
 use crate::backend::{Gpu, GpuError};
 
 /// Columns of a tile, and words of a stage.
@@ -203,12 +206,13 @@ impl Shape {
     }
 }
 
-/// Adds up the slices of the pairs asked for; fails where a count cannot be.
+/// Adds up the slices of the pairs asked for; fails where a count cannot be, or a score that is looked at is another than the CPU's.
 fn take(input: KendallInput<'_>, tiles: &[((usize, usize), Vec<usize>)], counts: &[u32], scores: &mut [i64]) -> Result<(), GpuError> {
     let wrong = |message: String| GpuError::Wrong { kernel: KENDALL.shader.name, message };
     let n = input.columns[0].order.len() as u64;
     let tile_words = TILE * TILE * 4;
-    let mut room = Room::new(input.columns[0].order.len());
+    let every = tiles.iter().map(|(_, pairs)| pairs.len()).sum::<usize>().div_ceil(LOOKS);
+    let mut looked_at = Vec::new();
     for (tile, ((left, right), pairs)) in tiles.iter().enumerate() {
         for (nth, &pair) in pairs.iter().enumerate() {
             let (x, y) = input.pairs[pair];
@@ -228,15 +232,21 @@ fn take(input: KendallInput<'_>, tiles: &[((usize, usize), Vec<usize>)], counts:
                 )));
             }
             scores[pair] = counted.cast_signed() - 2 * disagree.cast_signed();
-            if nth == tile % pairs.len() {
-                let due = room.score(&Ready::of(of_x), &Ready::of(of_y));
-                if due != scores[pair] {
-                    return Err(wrong(format!("columns {x} and {y}: the score is {}, the CPU finds {due}", scores[pair])));
-                }
+            // One of every tile, and others.
+            if nth == tile % pairs.len() || (nth + tile).is_multiple_of(every) {
+                looked_at.push(pair);
             }
         }
     }
-    Ok(())
+    let failed = looked_at.par_iter().map_init(
+        || Room::new(input.columns[0].order.len()),
+        |room, &pair| {
+            let (x, y) = input.pairs[pair];
+            let due = room.score(&Ready::of(&input.columns[x as usize]), &Ready::of(&input.columns[y as usize]));
+            (due != scores[pair]).then(|| format!("columns {x} and {y}: the score is {}, the CPU finds {due}", scores[pair]))
+        },
+    );
+    failed.find_map_first(|failed| failed).map_or(Ok(()), |message| Err(wrong(message)))
 }
 
 #[cfg(test)]
@@ -245,6 +255,7 @@ mod tests {
 
     use super::super::{Kendall, KendallInput, Sorted};
     use super::{COUNT_BYTES, Shape, TILE, TILE_BYTES, scores, take};
+    use crate::backend::drill::Drill;
     use crate::backend::{Cpu, Gpu, GpuError, Kernel, PlaceChoice};
 
     /// Columns without ties, with some, of two values and of one.
@@ -337,5 +348,14 @@ mod tests {
         assert_eq!(scores, due);
         assert!(matches!(take(input, &tiles, &counts(1), &mut scores), Err(GpuError::Wrong { .. })), "one disagreement too many");
         assert!(matches!(take(input, &tiles, &vec![0; TILE * TILE * 4], &mut scores), Err(GpuError::Wrong { .. })), "never written");
+    }
+
+    #[test]
+    fn faults_change_no_score() {
+        let (columns, pairs) = (columns(300, 40), pairs_of(40));
+        let input = KendallInput { columns: &columns, pairs: &pairs, on_progress: &|| false };
+        let drill = Drill { kernel: Kendall, input, agree: |_, a, b| a == b };
+        drill.survives_faults();
+        drill.catches_flips();
     }
 }

@@ -5,8 +5,8 @@
 //!
 //! Numbers  the largest r of a turn is within `BAND` of the truth, so that the pairs behind all products that close to it hold the best
 //!          one. They are computed again in f64 on the CPU, in the same orders.
-//! Checked  the settled best of a turn lies within twice `BAND` of what the device found, and so does, from below, one pair of the family
-//!          drawn for each turn. A workgroup that did not run, or words that were drawn wrongly, spoil whole tiles or columns.
+//! Checked  the settled best of a turn lies within twice `BAND` of what the device found, and so do, from below, pairs of the family
+//!          drawn for each turn, a thousand in all. A workgroup that did not run, or words that were drawn wrongly, spoil whole tiles or columns.
 //! Limits   columns of up to about 200,000 rows, and entities of up to 50,000: an invocation has 60,000 trips.
 //! Memory   short of it half as many turns are taken at a time.
 
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::{BAND, Permuted, Turns, close_to};
 use crate::backend::contract::{Access, Contract, params};
 use crate::backend::dispatch::{Buffer, Dispatch, MAX_TRIPS, Task, word};
-use crate::backend::selftest::mix;
+use crate::backend::selftest::{LOOKS, mix};
 use crate::backend::{Gpu, GpuError};
 use crate::correlate::exchange::Draw;
 use gristmill_shaders::Variant;
@@ -195,6 +195,7 @@ impl<'a> Plan<'a> {
         }
         let [strata, stratum_of, streams, tiles, family] = &held[..] else { unreachable!("five buffers were made") };
         let (arranged, maxima) = (task.buffer(cell_bytes * at_once as u64)?, task.buffer(4 * maxima_words)?);
+        let n_looks = LOOKS.div_ceil(input.range().len()).min(of.pairs.len());
         let mut best = Vec::new();
         for first in input.range().step_by(at_once) {
             if (input.stopped)() {
@@ -205,8 +206,10 @@ impl<'a> Plan<'a> {
             self.shuffle(&task, [strata, streams, &arranged], first, n_turns)?;
             self.multiply(&task, gpu, [&arranged, tiles, family, &maxima], n_turns)?;
             let found = task.read(&maxima, (n_turns * self.tiles.len() * self.tile) as u64)?;
-            let of_turns =
-                found.par_chunks(self.tiles.len() * self.tile).enumerate().map(|(nth, found)| self.settle(first + word(nth), found));
+            let of_turns = found
+                .par_chunks(self.tiles.len() * self.tile)
+                .enumerate()
+                .map(|(nth, found)| self.settle(first + word(nth), found, n_looks));
             best.extend(of_turns.collect::<Result<Vec<f64>, GpuError>>()?);
         }
         Ok(Some(best))
@@ -291,7 +294,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Returns the best of a turn in f64, given the device's maxima; fails where the two cannot both be right.
-    fn settle(&self, turn: u32, found: &[u32]) -> Result<f64, GpuError> {
+    fn settle(&self, turn: u32, found: &[u32], n_looks: usize) -> Result<f64, GpuError> {
         let wrong = |message: String| GpuError::Wrong { kernel: PERMUTED_GRAM.shader.name, message: format!("turn {turn}: {message}") };
         let of = self.of;
         let at = |tile: usize, column: usize| f32::from_bits(found[tile * self.tile + column]);
@@ -317,14 +320,16 @@ impl<'a> Plan<'a> {
         if (best - f64::from(largest)).abs() > 2.0 * BAND {
             return Err(wrong(format!("the largest product is {largest}, the CPU finds {best}")));
         }
-        // One pair of each turn, whatever its tile found.
-        let (x, y) = of.pairs[mix(turn) as usize % of.pairs.len()];
-        let due = of.settled(turn, std::iter::once((x, y)));
-        let tile = [x, y].map(|column| word(column as usize / self.tile));
-        let tile = self.tiles.iter().position(|at| *at == tile).expect("every pair has a tile");
-        let seen = f64::from(at(tile, x as usize % self.tile));
-        if seen < due - 2.0 * BAND {
-            return Err(wrong(format!("columns {x} and {y}: at least {due} is due, {seen} was found")));
+        // Some pairs of each turn, whatever their tiles found.
+        for look in 0..word(n_looks) {
+            let (x, y) = of.pairs[mix(turn ^ mix(look)) as usize % of.pairs.len()];
+            let due = of.settled(turn, std::iter::once((x, y)));
+            let tile = [x, y].map(|column| word(column as usize / self.tile));
+            let tile = self.tiles.iter().position(|at| *at == tile).expect("every pair has a tile");
+            let seen = f64::from(at(tile, x as usize % self.tile));
+            if seen < due - 2.0 * BAND {
+                return Err(wrong(format!("columns {x} and {y}: at least {due} is due, {seen} was found")));
+            }
         }
         Ok(best)
     }
@@ -371,6 +376,7 @@ mod tests {
 
     use super::super::{Permuted, PermutedMaximum, Turns};
     use super::{PERMUTED_GRAM, Plan, best_in_tiles, shuffles, trips_of};
+    use crate::backend::drill::Drill;
     use crate::backend::{Cpu, Gpu, GpuError, Kernel, PlaceChoice};
     use crate::correlate::exchange::Exchange;
 
@@ -472,10 +478,22 @@ mod tests {
             *cell = cell.max(permuted.settled(0, std::iter::once((x, y))) as f32);
         }
         let bits = |maxima: &[f32]| maxima.iter().map(|r| r.to_bits()).collect::<Vec<_>>();
-        assert_eq!(plan.settle(0, &bits(&right)).unwrap().to_bits(), permuted.best(0).to_bits());
+        assert_eq!(plan.settle(0, &bits(&right), 1).unwrap().to_bits(), permuted.best(0).to_bits());
         for spoil in [0.0, 1.001, f32::NAN] {
             let wrong: Vec<f32> = right.iter().map(|r| r * spoil).collect();
-            assert!(matches!(plan.settle(0, &bits(&wrong)), Err(GpuError::Wrong { .. })), "times {spoil}");
+            assert!(matches!(plan.settle(0, &bits(&wrong), 1), Err(GpuError::Wrong { .. })), "times {spoil}");
         }
+    }
+
+    #[test]
+    fn faults_change_no_turn() {
+        let exchange = Exchange::new(100, None, None);
+        let columns = columns(&exchange, 100, 70);
+        let pairs = (0..70_u32).flat_map(|y| (0..y).map(move |x| (x, y)));
+        let permuted = Permuted::new(&exchange, &columns, pairs, 1, (0..70).collect());
+        let input = Turns { of: &permuted, first: 0, end: 20, stopped: &|| false };
+        let drill = Drill { kernel: PermutedMaximum, input, agree: |_, a, b| a == b };
+        drill.survives_faults();
+        drill.catches_flips();
     }
 }

@@ -4,7 +4,7 @@
 //! the CPU.
 //!
 //! Numbers  integers, the same bits as on the CPU.
-//! Checked  one text of every 64 is done again on the CPU.
+//! Checked  one text of every 64 is done again on the CPU, and at least about a thousand of a chunk.
 //! Memory   short of it the chunk is halved before the work is given up.
 
 use rayon::prelude::*;
@@ -12,14 +12,14 @@ use rayon::prelude::*;
 use super::SignatureInput;
 use crate::backend::contract::{Access, Contract, params};
 use crate::backend::dispatch::{Dispatch, MAX_TRIPS, word};
-use crate::backend::selftest::mix;
+use crate::backend::selftest::{mix, one_of};
 use crate::backend::{Gpu, GpuError};
 
 /// Lanes of a workgroup.
 const LANES: usize = 128;
 /// Bytes of the shingles of a chunk, at most.
 const CHUNK_BYTES: u64 = 64 << 20;
-/// Texts of which one is checked.
+/// Texts of which one is checked, at most.
 const CHECKED: usize = 64;
 
 params! {
@@ -123,12 +123,13 @@ fn slots_a_lane(variant: &gristmill_shaders::Variant) -> usize {
     variant.constant("SLOTS_A_LANE").expect("every variant says how many") as usize
 }
 
-/// Fails unless the keys of one text of every 64 are right.
+/// Fails unless the keys of the texts that are looked at are right.
 fn check(input: SignatureInput<'_>, first: usize, keys: &[u64]) -> Result<(), GpuError> {
     let n_bands = input.slots.bands.n_bands;
-    let failed = keys.par_chunks(CHECKED * n_bands).enumerate().find_map_first(|(group, keys)| {
+    let every = one_of(keys.len() / n_bands, CHECKED);
+    let failed = keys.par_chunks(every * n_bands).enumerate().find_map_first(|(group, keys)| {
         let nth = mix(word(group)) as usize % (keys.len() / n_bands);
-        let (text, keys) = (first + group * CHECKED + nth, &keys[nth * n_bands..][..n_bands]);
+        let (text, keys) = (first + group * every + nth, &keys[nth * n_bands..][..n_bands]);
         let mut own = vec![0; n_bands];
         input.slots.keys(input.text(text), &mut Vec::new(), &mut own);
         let wrong = own.iter().zip(keys).position(|(own, key)| own != key)?;
@@ -147,6 +148,7 @@ mod tests {
     use super::super::tests::{by_the_book, texts};
     use super::super::{SignatureInput, Signatures, Slots};
     use super::check;
+    use crate::backend::drill::Drill;
     use crate::backend::{Gpu, GpuError, Kernel, PlaceChoice};
 
     #[test]
@@ -171,5 +173,15 @@ mod tests {
         check(input, 0, &right).unwrap();
         let flipped: Vec<u64> = right.iter().map(|key| key ^ 1 << 40).collect();
         assert!(matches!(check(input, 0, &flipped), Err(GpuError::Wrong { .. })));
+    }
+
+    #[test]
+    fn faults_change_no_key() {
+        let (shingles, starts) = texts(&(0..400).map(|text| text % 60 + 1).collect::<Vec<_>>(), 1);
+        let slots = Slots::new(Bands { n_rows: 4, n_bands: 8 }, 7);
+        let input = SignatureInput { shingles: &shingles, starts: &starts, slots: &slots };
+        let drill = Drill { kernel: Signatures, input, agree: |_, a, b| a == b };
+        drill.survives_faults();
+        drill.catches_flips();
     }
 }
