@@ -26,6 +26,8 @@ use crate::{ReadError, Scan, Sink, SourceOptions};
 
 /// Objects that are decoded at a time.
 const BATCH_ROWS: usize = 8_192;
+/// Bytes from which a batch ends with an object.
+const BATCH_BYTES: usize = 8 << 20;
 
 const INPUT_BYTES: usize = 256 * 1024;
 
@@ -241,17 +243,24 @@ impl JsonScan {
 
     /// Decodes some objects: the arrays of the decoder, and their length.
     fn decode(&mut self) -> Result<(Vec<ArrayRef>, usize), ReadError> {
+        let mut n_bytes = 0;
         loop {
             if self.used == self.input.len() && !self.ended {
                 self.refill()?;
             }
             let before = self.decoder.len();
             let input = &self.input[self.used..];
+            // Long objects are few at a time: of so many bytes each end of a line may be the end of a batch.
+            let line = if n_bytes < BATCH_BYTES { None } else { input.iter().position(|byte| *byte == b'\n') };
+            let input = &input[..line.map_or(input.len(), |at| at + 1)];
             let used = self.decoder.decode(input).map_err(|error| self.corrupt(&error))?;
+            let is_full = used < input.len();
             self.used += used;
+            n_bytes += used;
             self.object_bytes = if self.decoder.len() == before { self.object_bytes + used as u64 } else { 0 };
             self.check_object()?;
-            if self.ended || self.used < self.input.len() {
+            let is_long = n_bytes >= BATCH_BYTES && !self.decoder.is_empty() && !self.decoder.has_partial_record();
+            if self.ended || is_full || is_long {
                 break;
             }
         }

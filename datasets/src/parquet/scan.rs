@@ -28,6 +28,8 @@ pub(super) struct ParquetScan {
     projection: Vec<usize>,
     next_group: usize,
     rows_left: usize,
+    /// Rows of one call in this row group: where values may be long, those of one array.
+    most_rows: usize,
     units: Vec<Unit>,
     failed: bool,
 }
@@ -35,7 +37,7 @@ pub(super) struct ParquetScan {
 impl ParquetScan {
     pub(super) fn new(file: Arc<ParquetFile>, projection: Vec<usize>) -> Self {
         let handles = Handles::new(file.file.clone());
-        Self { file, handles, projection, next_group: 0, rows_left: 0, units: Vec::new(), failed: false }
+        Self { file, handles, projection, next_group: 0, rows_left: 0, most_rows: 0, units: Vec::new(), failed: false }
     }
 
     fn advance(&mut self, max_rows: usize, sink: &Sink<'_>) -> Result<usize, ReadError> {
@@ -45,7 +47,7 @@ impl ParquetScan {
             self.open_group(group, self.next_group, max_rows)?;
             self.next_group += 1;
         }
-        let n_rows = max_rows.min(self.rows_left);
+        let n_rows = max_rows.min(self.rows_left).min(self.most_rows);
         let ends = n_rows == self.rows_left;
         // `with_max_len(1)`: columns differ in cost (texts, codecs), so a thread takes them one by one.
         let step = |unit: &mut Unit| {
@@ -77,7 +79,13 @@ impl ParquetScan {
             pending: None,
             n_read: 0,
         };
+        self.units.clear();
+        if self.rows_left == 0 {
+            return Ok(());
+        }
         self.units = self.projection.iter().enumerate().map(open).collect();
+        let limits: Vec<Result<usize, ReadError>> = self.units.par_iter_mut().with_max_len(1).map(Unit::prepare).collect();
+        self.most_rows = limits.into_iter().try_fold(usize::MAX, |least, limit| limit.map(|limit| least.min(limit)))?;
         Ok(())
     }
 }
@@ -165,14 +173,19 @@ impl Unit {
         Ok(())
     }
 
+    /// Opens the column and returns how many of its rows are safe to hold at a time.
+    fn prepare(&mut self) -> Result<usize, ReadError> {
+        let file = Arc::clone(&self.file);
+        let (readers, most_rows) = fenced(&file.file.path, Some(&file.columns[self.column].name), || self.open())?;
+        self.readers = Some(readers);
+        Ok(most_rows)
+    }
+
     fn decode(&mut self) -> Result<Option<ArrayRef>, ReadError> {
         let file = Arc::clone(&self.file);
         let name = &file.columns[self.column].name;
         fenced(&file.file.path, Some(name), || {
-            let mut readers = match self.readers.take() {
-                Some(readers) => readers,
-                None => self.open()?,
-            };
+            let Some(mut readers) = self.readers.take() else { return Err(self.corrupt("it is read after its end")) };
             let array = readers.next(self)?;
             self.readers = Some(readers);
             self.n_read += array.as_ref().map_or(0, |array| array.len());
@@ -180,7 +193,7 @@ impl Unit {
         })
     }
 
-    fn open(&self) -> Result<Readers, ReadError> {
+    fn open(&self) -> Result<(Readers, usize), ReadError> {
         let (input, column) = (&self.file.file, &self.file.columns[self.column]);
         let group = self.file.metadata.metadata().row_group(self.group);
         let always_compressed = self.file.always_compressed;
@@ -195,22 +208,23 @@ impl Unit {
         }
         let bytes = ChunkBytes::new(Arc::clone(&self.handles), limits);
         let rows = self.rows();
-        let mut array_rows = self.array_rows.min(rows).max(1);
+        let mut safe_rows = usize::MAX;
         for leaf in &column.leaves {
             let chunk = group.column(*leaf);
             if limits.deltas_checked && delta::is_used(chunk) {
                 delta::check(bytes.clone(), chunk, rows)
                     .map_err(|detail| named(bytes.take_refused(), &column.name).unwrap_or_else(|| self.corrupt(detail)))?;
             }
-            array_rows = array_rows.min(self.safe_rows(chunk, &bytes)?);
+            safe_rows = safe_rows.min(self.safe_rows(chunk, &bytes)?);
         }
+        let array_rows = self.array_rows.min(rows).clamp(1, safe_rows);
         let (metadata, first_leaf) = self.file.narrow(self.column);
         let reader = self.reader(metadata, first_leaf, &bytes, array_rows)?;
         let seconds = match (&self.file.seconds, column.int96) {
             (Some(seconds), Int96::Whole) => Some(self.reader(seconds, 0, &bytes, array_rows)?),
             _ => None,
         };
-        Ok(Readers { reader, bytes, seconds })
+        Ok((Readers { reader, bytes, seconds }, safe_rows))
     }
 
     fn reader(
@@ -235,7 +249,7 @@ impl Unit {
         let column = chunk.column_descr();
         let is_text = matches!(column.physical_type(), PhysicalType::BYTE_ARRAY | PhysicalType::FIXED_LEN_BYTE_ARRAY);
         if !is_text && column.max_rep_level() == 0 {
-            return Ok(MAX_ARRAY_ROWS);
+            return Ok(usize::MAX);
         }
         let (claimed, rows) = (u64::try_from(chunk.uncompressed_size()).unwrap_or(0), self.rows().max(1) as u64);
         let average = claimed / rows + u64::try_from(column.type_length()).unwrap_or(0);
@@ -247,7 +261,7 @@ impl Unit {
                 safe = safe.min(self.file.file.budget_bytes / 4 / longest);
             }
         }
-        Ok(usize::try_from(safe).unwrap_or(MAX_ARRAY_ROWS).max(1))
+        Ok(usize::try_from(safe).unwrap_or(usize::MAX).max(1))
     }
 }
 

@@ -14,6 +14,8 @@ pub type Span = Range<usize>;
 
 /// Mistakes printed in full; the rest are counted, since nobody reads a thousand of them.
 const MAX_PRINTED: usize = 50;
+/// Mistakes that are kept; the others are counted.
+const MAX_KEPT: usize = 500;
 
 /// A value with the place where the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub struct Located {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {
     list: Vec<Problem>,
+    /// Mistakes beyond those that are kept.
+    n_more: usize,
 }
 
 impl Problems {
@@ -70,6 +74,10 @@ impl Problems {
     ///
     /// The same mistake at the same place is added once: a table that stands for several is read several times.
     pub fn add(&mut self, span: Span, message: impl Into<String>, label: impl Into<String>, help: impl Into<String>) {
+        if self.list.len() >= MAX_KEPT {
+            self.n_more += 1;
+            return;
+        }
         let problem = Problem { span, message: message.into(), label: label.into(), help: help.into() };
         if !self.list.contains(&problem) {
             self.list.push(problem);
@@ -79,6 +87,8 @@ impl Problems {
     /// Adds every mistake of another collection.
     pub fn append(&mut self, mut other: Self) {
         self.list.append(&mut other.list);
+        self.n_more += other.n_more + self.list.len().saturating_sub(MAX_KEPT);
+        self.list.truncate(MAX_KEPT);
     }
 
     /// Moves the place of every mistake: their text is a part of a longer one.
@@ -101,13 +111,13 @@ impl Problems {
     /// Says whether nothing is wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && self.n_more == 0
     }
 
     /// Returns the number of mistakes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.list.len() + self.n_more
     }
 
     /// Returns the mistakes in the order of the spec's text.
