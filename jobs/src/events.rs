@@ -8,7 +8,7 @@
 //! all commands that worked on the folder. The lines for people are made from the same events, so that the two
 //! cannot tell different stories.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::JobError;
 use crate::progress::View;
+use crate::run_dir;
 use crate::secrets;
 use crate::spec::Located;
 use crate::terminal::{bytes, count, counted, plain, seconds};
@@ -207,7 +208,7 @@ impl<'v> Events<'v> {
     /// When the file cannot be opened.
     pub fn open(run_dir: &Path, run_id: &str, view: &'v View) -> Result<Self, JobError> {
         let path = run_dir.join("events.jsonl");
-        let log = Log::open(&path).map_err(|error| JobError::Write { path: path.clone(), error })?;
+        let log = Log::of(run_dir::open_own(&path)?).map_err(|error| JobError::Write { path: path.clone(), error })?;
         Ok(Self { view, path, run_id: run_id.to_owned(), log: Mutex::new(log) })
     }
 
@@ -241,8 +242,7 @@ impl<'v> Events<'v> {
 }
 
 impl Log {
-    fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    fn of(mut file: File) -> io::Result<Self> {
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);

@@ -161,7 +161,6 @@ fn folder(options: &RunOptions, identity: &Identity) -> PathBuf {
     options.run_dir.clone().unwrap_or_else(|| run_dir::job_folder(&identity.job).join(&identity.run_id))
 }
 
-/// Works while a second thread sends signs of life and sees to it that a stop takes seconds at most.
 /// Says that a file for others could not be written: the run itself is as it is.
 fn tell_unwritten(view: &View, written: Result<(), JobError>) {
     if let Err(error) = written {
@@ -169,6 +168,7 @@ fn tell_unwritten(view: &View, written: Result<(), JobError>) {
     }
 }
 
+/// Works while a second thread sends signs of life and sees to it that a stop takes seconds at most.
 fn watched(options: &RunOptions, steps: &Steps<'_>, stop: &Stop, budgets: &Budgets, identity: &Identity) -> Exit {
     let result = thread::scope(|scope| {
         let (working, ended) = mpsc::channel();

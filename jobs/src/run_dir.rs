@@ -242,10 +242,35 @@ fn refuse_strangers(path: &Path) -> Result<(), JobError> {
     Err(refusal(path, format!("holds files that are no run ({})", listed(&names)), "give a new or empty folder with `--run-dir DIR`"))
 }
 
+/// Opens a file of the run folder that is written in place, the others are replaced: made where it is not there, refused where a link or a
+/// device lies there.
+pub(crate) fn open_own(path: &Path) -> Result<File, JobError> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        // A queue would be waited for.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits().cast_signed());
+    }
+    let failed = |error| JobError::Write { path: path.to_owned(), error };
+    let opened = options.open(path);
+    let is_other = match &opened {
+        Ok(file) => !file.metadata().map_err(failed)?.is_file(),
+        Err(_) => fs::symlink_metadata(path).is_ok_and(|about| !about.is_file()),
+    };
+    if is_other {
+        let name = path.file_name().unwrap_or_default().display();
+        let folder = path.parent().unwrap_or(Path::new("."));
+        return Err(refusal(folder, format!("has a `{name}` that is a link, or no file"), "remove it, or give another `--run-dir`"));
+    }
+    opened.map_err(failed)
+}
+
 fn lock(folder: &Path, may_wait: &dyn Fn() -> bool) -> Result<(File, bool), JobError> {
     let path = folder.join(LOCK);
-    let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let file = open.map_err(|error| JobError::Write { path: path.clone(), error })?;
+    let file = open_own(&path)?;
     let locked = loop {
         match file.try_lock() {
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}

@@ -99,5 +99,19 @@ fn a_link_in_the_run_folder_is_not_followed() {
     }
     job.run();
     assert!(fs::symlink_metadata(job.path("out/report.html")).unwrap().is_file());
+    // Two are written in place: a link there is refused, and a queue is not waited for.
+    for name in ["events.jsonl", "lock"] {
+        let own = job.path("out").join(name);
+        fs::remove_file(&own).unwrap();
+        symlink(job.path("victim"), &own).unwrap();
+        let ran = job.gristmill(&["run", "spec.toml", "--run-dir", "out"]);
+        assert!(ran.code == 2 && ran.stderr.contains(&format!("has a `{name}` that is a link")), "{} {}", ran.code, ran.stderr);
+        fs::remove_file(&own).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &own, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        let ran = job.gristmill(&["run", "spec.toml", "--run-dir", "out"]);
+        assert!(ran.code == 2 && ran.stderr.contains("or no file"), "{} {}", ran.code, ran.stderr);
+        fs::remove_file(&own).unwrap();
+        job.run();
+    }
     assert_eq!(fs::read_to_string(job.path("victim")).unwrap(), "mine");
 }
