@@ -26,7 +26,9 @@ use super::permute::{self, Null};
 use super::plan::{Asked, Parts, pairs_of};
 use super::ranks::{self, Sorter};
 use super::stat::Stat;
-use super::{Correlate, CorrelateOptions, bootstrap, distance, effective, guards, kendall, permuted, pictures, simpson, weighted, xi};
+use super::{
+    Correlate, CorrelateOptions, Precision, bootstrap, distance, effective, guards, kendall, permuted, pictures, simpson, weighted, xi,
+};
 use crate::EngineError;
 use crate::analysis::run_on_batches;
 use crate::backend::{Backend, Cost};
@@ -123,13 +125,24 @@ pub fn associate(
 /// Returns the cost of what a device can do of the work on all rows; none where the CPU does all of it.
 #[must_use]
 pub fn device_cost(frame: &Frame, options: &AssociateOptions) -> Option<Cost> {
-    let (n, p, n_targets) = (frame.n_rows(), frame.n_columns(), options.correlate.n_targets);
+    let shape = (frame.n_rows(), frame.n_columns(), options.correlate.n_targets);
+    likely_device_cost(options.method, options.correlate.precision, shape, options.permutations)
+}
+
+/// Returns the same before the rows are read: of rows, columns and targets.
+#[must_use]
+pub fn likely_device_cost(
+    method: MethodChoice,
+    precision: Precision,
+    (n, p, n_targets): (usize, usize, usize),
+    permutations: u32,
+) -> Option<Cost> {
     let n_pairs = if n_targets > 0 { n_targets * (p - n_targets.min(p)) } else { p * p.saturating_sub(1) / 2 };
-    if options.method == MethodChoice::One(Method::Kendall) {
+    if method == MethodChoice::One(Method::Kendall) {
         return Some(kendall::cost(n, p, n_pairs));
     }
     // Targets are permuted in f64; screening in f32 is one product more.
-    let n_turns = if n_targets > 0 { 0 } else { options.permutations } + u32::from(options.correlate.precision.width(p) == Width::F32);
+    let n_turns = if n_targets > 0 { 0 } else { permutations } + u32::from(precision.width(p) == Width::F32);
     (n_turns > 0).then(|| permuted::cost(n, p, n_pairs, n_turns))
 }
 

@@ -69,7 +69,7 @@ use choose::Screened;
 use moments::{Compared, Moments};
 use settle::Settled;
 
-pub use associate::{AssociateOptions, associate, device_cost};
+pub use associate::{AssociateOptions, associate, device_cost, likely_device_cost};
 pub use finish::{Adjust, ColumnRow, Correlation, PairRow, Verdict};
 pub use frame::{Frame, Roles};
 pub use layout::Layout;

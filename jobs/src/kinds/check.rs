@@ -22,6 +22,7 @@ use gristmill_engine::columns::{self, Unit};
 use super::{JobKind, Key, StepOutcome, StepRun, Table, TableDoc, Takes, batch};
 use crate::JobError;
 use crate::manifest::CheckRecord;
+use crate::plan::{Ahead, Forecast, about, range};
 use crate::spec::{Problems, StepSpec};
 use crate::terminal::count;
 
@@ -151,6 +152,17 @@ impl JobKind for Check {
         {
             let help = error.help().unwrap_or_else(|| "write an SQL condition, for example `holds = \"amount >= 0\"`".to_owned());
             problems.add(step.span("holds"), error.to_string(), "here", help);
+        }
+    }
+
+    fn forecast(&self, step: &StepSpec, ahead: &Ahead<'_>) -> Forecast {
+        let n_columns = (step.columns().len() + step.list("unique").len()).max(1);
+        // Keys are kept while they are counted, cells are not.
+        let of_row = if step.list("unique").is_empty() { 0.0 } else { 40.0 };
+        Forecast {
+            seconds: Some(range(2e-7 * (ahead.n_rows * n_columns as u64) as f64, ahead.n_threads)),
+            bytes: Some((4 << 20) + about(ahead.n_rows, of_row)),
+            ..Forecast::default()
         }
     }
 

@@ -17,6 +17,7 @@ use crate::JobError;
 use crate::error::Exit;
 use crate::manifest::LeftOut;
 use crate::outputs::TableWriter;
+use crate::plan::{Ahead, Forecast, about, grown};
 use crate::spec::{Problems, StepSpec, keys};
 use crate::spill::Names;
 
@@ -229,12 +230,30 @@ impl JobKind for Cluster {
         }
     }
 
-    fn seconds(&self, step: &StepSpec, input: &Schema, n_rows: u64, n_threads: usize) -> Option<[f64; 2]> {
-        let asked = Asked::of(step, input);
+    fn forecast(&self, step: &StepSpec, ahead: &Ahead<'_>) -> Forecast {
+        let asked = Asked::of(step, ahead.schema);
         // How many flags a column of text makes is not known before it is read.
-        let cells = |at: &usize| if columns::is_text(input.field(*at).data_type()) { categories::LIKELY_LEVELS } else { 1 };
+        let cells = |at: &usize| if columns::is_text(ahead.schema.field(*at).data_type()) { categories::LIKELY_LEVELS } else { 1 };
         let n_used: usize = asked.used.iter().map(cells).sum();
-        (n_used > 0).then(|| engine::seconds(n_rows, (n_used, n_used + asked.others.len()), &options(step, (0.05, 0)), n_threads))
+        if n_used == 0 {
+            return Forecast::default();
+        }
+        let options = options(step, (0.05, 0));
+        let n_columns = n_used + asked.others.len();
+        // The sample that segments are judged by, and of every row its cells, or its neighbours.
+        let (of_sample, of_row) = match options.method {
+            Method::KMeans => (grown(84 << 20, ahead.n_rows, 20_000), 19.0 * n_columns as f64),
+            Method::Hdbscan | Method::Dbscan(..) | Method::Genie => (2 << 20, 620.0 + 8.0 * n_columns as f64),
+            _ => (grown(34 << 20, ahead.n_rows, 20_000), 17.5 * n_columns as f64),
+        };
+        let n = usize::try_from(ahead.n_rows).unwrap_or(usize::MAX);
+        Forecast {
+            seconds: Some(engine::seconds(ahead.n_rows, (n_used, n_columns), &options, ahead.n_threads)),
+            bytes: Some((6 << 20) + of_sample + about(ahead.n_rows, of_row)),
+            spills: options.method == Method::KMeans,
+            cost: Some(engine::device_cost(n, n_used, &options)),
+            pairs: None,
+        }
     }
 
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {

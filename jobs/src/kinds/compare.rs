@@ -20,6 +20,7 @@ use super::{JobKind, Key, Rows, StepOutcome, StepRun, Table, TableDoc, Takes, ba
 use crate::JobError;
 use crate::outputs::TableWriter;
 use crate::pass;
+use crate::plan::{Ahead, Forecast, about, range};
 use crate::spec::{Problems, StepSpec, did_you_mean, keys};
 use crate::terminal::count;
 
@@ -98,6 +99,15 @@ impl JobKind for Compare {
         if step.id.is_none() && input.column_with_name(ROW).is_none() {
             let message = format!("without `id` rows are known by column `{ROW}`, which is not in `{}`", step.from.value.name);
             problems.add(step.span("from"), message, "no such column", "add `id`, a column of both sides that names a row");
+        }
+    }
+
+    fn forecast(&self, _: &StepSpec, ahead: &Ahead<'_>) -> Forecast {
+        // The names of the baseline's rows are held, which are likely to be as many.
+        Forecast {
+            seconds: Some(range(1e-6 * ahead.n_rows as f64, ahead.n_threads)),
+            bytes: Some((8 << 20) + about(ahead.n_rows, 2.0 * (BYTES_OF_NAME + 12) as f64)),
+            ..Forecast::default()
         }
     }
 

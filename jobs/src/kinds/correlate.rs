@@ -15,9 +15,11 @@ use crate::JobError;
 use crate::error::Exit;
 use crate::manifest::LeftOut;
 use crate::pass::{self, Collected};
+use crate::plan::{Ahead, Forecast};
 use crate::spec::{Problems, Spanned, StepSpec, keys};
 
 mod asked;
+mod forecast;
 mod outcome;
 mod pictures;
 mod roles;
@@ -211,6 +213,10 @@ impl JobKind for Correlate {
             let help = format!("{}: {}", asked::refusal(method), crate::spec::listed(&usable_names(input, method)));
             problems.add(step.span(if step.columns.is_empty() { "from" } else { "columns" }), message, "too few columns", help);
         }
+    }
+
+    fn forecast(&self, step: &StepSpec, ahead: &Ahead<'_>) -> Forecast {
+        forecast::of(step, ahead)
     }
 
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
@@ -420,7 +426,7 @@ fn streamed(asked: &mut Asked, step: &StepSpec, on: &StepRun<'_>, schema: &Schem
         asked.left_out.push(LeftOut { column: name, data_type: "text".to_owned(), reason });
     }
     asked.used.retain(|at| !texts.contains(at));
-    let options = asked::options(step, on, asked.n_targets);
+    let options = asked::options(step, (on.alpha, on.memory_bytes), asked.n_targets);
     let mut analysis = engine::Correlate::new(schema, asked.used.clone(), options).map_err(|e| pass::engine_error(step, e))?;
     let needed_bytes = analysis.needed_bytes();
     if needed_bytes > on.memory_bytes {

@@ -13,6 +13,7 @@ use gristmill_engine::dedupe::Grouping;
 
 use super::{JobKind, Key, StepOutcome, StepRun, TableDoc, Takes};
 use crate::JobError;
+use crate::plan::{Ahead, Forecast};
 use crate::spec::{Problems, StepSpec, keys};
 use crate::terminal::count;
 
@@ -20,6 +21,7 @@ mod baseline;
 mod edges;
 mod exact;
 mod explain;
+mod forecast;
 mod given;
 mod golden;
 mod grouped;
@@ -299,6 +301,10 @@ impl JobKind for Dedupe {
         check(step, input, problems);
     }
 
+    fn forecast(&self, step: &StepSpec, ahead: &Ahead<'_>) -> Forecast {
+        forecast::of(step, ahead)
+    }
+
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
         run(self, step, on)
     }
@@ -358,6 +364,10 @@ impl JobKind for Link {
             problems.add(step.span("kind"), "`link` needs `source_column`", "of which sources?", help);
         }
         check(step, input, problems);
+    }
+
+    fn forecast(&self, step: &StepSpec, ahead: &Ahead<'_>) -> Forecast {
+        forecast::of(step, ahead)
     }
 
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {

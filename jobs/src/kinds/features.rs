@@ -8,6 +8,7 @@ use gristmill_engine::entities::{Events, Groups, most_frequent};
 
 use super::{JobKind, Key, StepOutcome, StepRun, TableDoc, Takes};
 use crate::JobError;
+use crate::plan::{Ahead, Forecast, about, grown, range};
 use crate::spec::{Problems, StepSpec, keys};
 use crate::terminal::count;
 
@@ -116,6 +117,15 @@ impl JobKind for Features {
                 let message = format!("column `{}` is {words}; `{}` takes {wanted}", field.name(), role.key());
                 problems.add(step.span(role.key()), message, "of another type", format!("name a column of {wanted}"));
             }
+        }
+    }
+
+    fn forecast(&self, _: &StepSpec, ahead: &Ahead<'_>) -> Forecast {
+        // Events as they are read, sorted by entity, and the entities.
+        Forecast {
+            seconds: Some(range(1.3e-6 * ahead.n_rows as f64, ahead.n_threads)),
+            bytes: Some(grown(74 << 20, ahead.n_rows, 200_000) + about(ahead.n_rows, 38.0)),
+            ..Forecast::default()
         }
     }
 

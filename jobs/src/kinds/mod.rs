@@ -12,6 +12,7 @@ use gristmill_engine::findings::Finding;
 use crate::JobError;
 use crate::manifest::{CheckRecord, LeftOut};
 use crate::outputs::{self, TableWriter, WrittenTable};
+use crate::plan::{Ahead, Forecast};
 use crate::spec::{Problems, StepSpec};
 
 mod assignments;
@@ -53,10 +54,9 @@ pub trait JobKind: Sync {
     }
     /// Adds what is wrong with the step, given the schema of its input.
     fn check(&self, step: &StepSpec, input: &Schema, problems: &mut Problems);
-    /// Returns the least and the most seconds that the step is likely to take, for so many rows on so many threads; none where nobody has
-    /// measured.
-    fn seconds(&self, _step: &StepSpec, _input: &Schema, _n_rows: u64, _n_threads: usize) -> Option<[f64; 2]> {
-        None
+    /// Returns what the step is likely to need, given what is known of its input; nothing where nobody has measured.
+    fn forecast(&self, _step: &StepSpec, _ahead: &Ahead<'_>) -> Forecast {
+        Forecast::default()
     }
     /// Runs the step.
     ///

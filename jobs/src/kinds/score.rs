@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray, new_empty_array};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Schema};
-use gristmill_engine::backend::Backend;
+use gristmill_engine::backend::{Backend, Cost};
 use gristmill_engine::cluster::{Model, Scorer};
 use gristmill_engine::columns::{self, Cells, Table, TableBuilder, TableColumn, Unit};
 use gristmill_engine::drift::{SHIFTED, Spread, Sums};
@@ -23,6 +23,7 @@ use crate::exit;
 use crate::model::{self, NoModel};
 use crate::outputs::TableWriter;
 use crate::pass;
+use crate::plan::{Ahead, Forecast, about, range};
 use crate::spec::{Problems, StepSpec, did_you_mean, keys};
 
 mod outcome;
@@ -75,6 +76,20 @@ impl JobKind for Score {
 
     fn check(&self, step: &StepSpec, _: &Schema, problems: &mut Problems) {
         assignments::check_id(step, problems);
+    }
+
+    fn forecast(&self, _: &StepSpec, ahead: &Ahead<'_>) -> Forecast {
+        /// Segments of most models; what the model is says the step that made it.
+        const SEGMENTS: f64 = 10.0;
+        let cells = (ahead.n_rows * ahead.schema.fields().len() as u64) as f64;
+        let flops = 2.0 * SEGMENTS * cells;
+        Forecast {
+            seconds: Some(range(4e-7 * cells, ahead.n_threads)),
+            bytes: Some(30 << 20),
+            spills: true,
+            cost: Some(Cost { flops: 2.0 * flops, cpu_flops: 0.6 * flops, bytes_up: about(1, 4.0 * cells), bytes_down: 12 * ahead.n_rows }),
+            pairs: None,
+        }
     }
 
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {

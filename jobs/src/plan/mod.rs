@@ -8,6 +8,7 @@
 //! checked by `check_input` once that table is there.
 //! Cost      one open a file; no rows are read.
 
+mod forecast;
 mod outlook;
 mod page;
 mod rows;
@@ -19,15 +20,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use gristmill_datasets::{Format, ReadError, Source, SourceOptions, union};
 
 use crate::JobError;
 use crate::error::Exit;
 use crate::exit;
 use crate::kinds::Takes;
-use crate::spec::{Problems, Span, Spanned, Spec, SpecText, StepSpec, TableName, check_columns, check_exclude, in_order};
+use crate::memory;
+use crate::spec::{Problems, SourceSpec, Span, Spanned, Spec, SpecText, StepSpec, TableName, check_columns, check_exclude, in_order};
 
+pub use forecast::{Ahead, Forecast, Pairs, Placed, about, grown, pairs_of, range};
 pub use outlook::{Outlook, outlook};
 pub(crate) use sources::nearest_file;
 
@@ -40,6 +43,8 @@ pub struct Plan {
     pub sources: Vec<PlannedSource>,
     /// Steps in the order of the run.
     pub steps: Vec<PlannedStep>,
+    /// Bytes that a run may hold.
+    pub memory_bytes: u64,
     /// What a run would find done, step by step; empty where nobody has looked.
     pub outlook: Vec<Outlook>,
 }
@@ -68,8 +73,10 @@ pub struct PlannedStep {
     pub others: Vec<(&'static str, Input)>,
     /// Rows that it will read, where known.
     pub rows: Option<u64>,
-    /// Least and most seconds that it is likely to take, on the threads of the job without a device; none where that is not known.
-    pub seconds: Option<[f64; 2]>,
+    /// What it is likely to need; none where the rows that it reads are not known.
+    pub forecast: Option<Forecast>,
+    /// Where it belongs; none where the rows that it reads are not known.
+    pub placed: Option<Placed>,
     /// Columns that it may use, in the order of the input; none where the input is not written yet.
     pub columns: Option<Vec<String>>,
     /// What it waits for and reads, in one line.
@@ -160,8 +167,8 @@ pub fn plan(spec: &Spec, memory_bytes: u64) -> Result<Plan, PlanFailure> {
     }
     let sources: Vec<PlannedSource> = opened.into_iter().flatten().collect();
     let n_threads = spec.threads.or_else(|| available_parallelism().ok().map(NonZero::get)).unwrap_or(1);
-    let steps = in_order(&spec.steps).into_iter().map(|index| step(&sources, spec, index, n_threads)).collect();
-    Ok(Plan { sources, steps, outlook: Vec::new() })
+    let steps = in_order(&spec.steps).into_iter().map(|index| step(&sources, spec, index, (n_threads, memory_bytes))).collect();
+    Ok(Plan { sources, steps, memory_bytes, outlook: Vec::new() })
 }
 
 /// Returns what is wrong with files and columns of the parts of a spec that were understood.
@@ -236,7 +243,7 @@ fn check_step(step: &StepSpec, schema: &Schema, elsewhere: &dyn Fn(&str) -> Opti
     problems
 }
 
-fn step(sources: &[PlannedSource], asked: &Spec, index: usize, n_threads: usize) -> PlannedStep {
+fn step(sources: &[PlannedSource], asked: &Spec, index: usize, (n_threads, memory_bytes): (usize, u64)) -> PlannedStep {
     let (steps, spec) = (&asked.steps, asked.steps[index].clone());
     let mut inputs: Vec<Input> =
         std::iter::once(&spec.from).chain(&spec.also_from).map(|from| input(sources, steps, &from.value, "")).collect();
@@ -246,13 +253,11 @@ fn step(sources: &[PlannedSource], asked: &Spec, index: usize, n_threads: usize)
         Input::All(inputs) => (rows_of(inputs, sources), columns_of(&spec, inputs, sources)),
         Input::Table { .. } => (None, None),
     };
-    let seconds = match &input {
-        Input::Source(at) => {
-            let rows = rows::likely(&sources[*at], &asked.sources);
-            rows.and_then(|rows| spec.kind.seconds(&spec, &sources[*at].source.schema(), rows, n_threads))
-        }
-        Input::Table { .. } | Input::All(_) => None,
-    };
+    let memory_bytes = memory::for_step(memory_bytes);
+    let forecast = ahead(&spec, &input, sources, &asked.sources).map(|(schema, n_rows, file_bytes)| {
+        spec.kind.forecast(&spec, &Ahead { schema: &schema, n_rows, file_bytes, n_threads, memory_bytes })
+    });
+    let placed = forecast.map(|forecast| forecast.placed(&asked.place, spec.kind.name(), n_threads));
     let default = |key: &str| {
         let takes = spec.kind.keys().iter().find(|known| known.name == key).map(|known| known.takes);
         if let Some(Takes::Table(name) | Takes::TableIfAny(name)) = takes { name } else { "" }
@@ -260,7 +265,20 @@ fn step(sources: &[PlannedSource], asked: &Spec, index: usize, n_threads: usize)
     let other = |(key, table): &(&'static str, Spanned<TableName>)| (*key, self::input(sources, steps, &table.value, default(key)));
     let others: Vec<_> = spec.others.iter().map(other).collect();
     let why = page::why(&spec, &input, &others, sources);
-    PlannedStep { spec, input, others, rows, seconds, columns, why }
+    PlannedStep { spec, input, others, rows, forecast, placed, columns, why }
+}
+
+/// Returns columns, likely rows and bytes of the files of an input that is made of sources.
+fn ahead(step: &StepSpec, input: &Input, sources: &[PlannedSource], specs: &[SourceSpec]) -> Option<(SchemaRef, u64, u64)> {
+    let of_one = |input: &Input| {
+        let Input::Source(at) = input else { return None };
+        Some((Arc::clone(&sources[*at].source), rows::likely(&sources[*at], specs)?, sources[*at].bytes))
+    };
+    let Input::All(inputs) = input else { return of_one(input).map(|(source, rows, bytes)| (source.schema(), rows, bytes)) };
+    let parts: Vec<(Arc<dyn Source>, u64, u64)> = inputs.iter().map(of_one).collect::<Option<_>>()?;
+    let (n_rows, bytes) = (parts.iter().map(|part| part.1).sum(), parts.iter().map(|part| part.2).sum());
+    let whole = together(step, parts.into_iter().map(|part| part.0).collect()).ok()?;
+    Some((whole.schema(), n_rows, bytes))
 }
 
 /// Returns the rows of several inputs, where all are known.

@@ -13,6 +13,7 @@ impl Plan {
         json!({
             "version": 1,
             "sources": self.sources.iter().map(source_json).collect::<Vec<_>>(),
+            "memory_bytes": self.memory_bytes,
             "steps": self.steps.iter().enumerate().map(|(at, step)| step_json(step, self.outlook.get(at))).collect::<Vec<_>>(),
         })
     }
@@ -35,11 +36,28 @@ impl Plan {
                 Some(Outlook::Runs { why }) => page.push_str(&format!("  {:<20} runs: {why}\n", "")),
                 None => {}
             }
-            if let Some([low, high]) = step.seconds {
-                page.push_str(&format!("  {:<20} likely to take {} to {} without a device\n", "", duration(low), duration(high)));
+            for line in self.ahead(step) {
+                page.push_str(&format!("  {:<20} {line}\n", ""));
             }
         }
         page
+    }
+
+    /// Says whether the pairs of a step are counted and not guessed: rows of text files are not known before they are read.
+    fn pairs_are_known(&self, step: &PlannedStep) -> bool {
+        step.rows.is_some() || !step.forecast.is_some_and(|forecast| forecast.pairs.is_some_and(|pairs| pairs.of.contains("records")))
+    }
+
+    /// Says what a step is likely to need, where that is known.
+    fn ahead(&self, step: &PlannedStep) -> Vec<String> {
+        let Some(forecast) = &step.forecast else { return Vec::new() };
+        let memory = forecast.memory_line(self.memory_bytes);
+        let seconds = forecast.seconds.map(|[low, high]| match (duration(low), duration(high)) {
+            (low, high) if low == high => format!("likely to take {low} without a device"),
+            (low, high) => format!("likely to take {low} to {high} without a device"),
+        });
+        let placed = step.placed.as_ref().map(|placed| format!("place {}: {}", placed.place, placed.why));
+        [forecast.pairs_line(self.pairs_are_known(step)), memory, seconds, placed].into_iter().flatten().collect()
     }
 }
 
@@ -74,6 +92,7 @@ fn from_json(step: &PlannedStep) -> Value {
 }
 
 fn step_json(step: &PlannedStep, outlook: Option<&Outlook>) -> Value {
+    let forecast = step.forecast.unwrap_or_default();
     let others = step.others.iter().zip(&step.spec.others);
     let others = others.map(|((key, input), (_, table))| ((*key).to_owned(), input_json(input, &table.value.name)));
     json!({
@@ -83,7 +102,10 @@ fn step_json(step: &PlannedStep, outlook: Option<&Outlook>) -> Value {
         "others": others.collect::<serde_json::Map<_, _>>(),
         "needs": step.spec.needs.iter().map(|need| need.value.as_str()).collect::<Vec<_>>(),
         "rows": step.rows,
-        "seconds": step.seconds.map(|[low, high]| json!({ "low": digits(low), "high": digits(high) })),
+        "seconds": forecast.seconds.map(|[low, high]| json!({ "low": digits(low), "high": digits(high) })),
+        "memory_bytes": forecast.peak_bytes(),
+        "pairs": forecast.pairs.map(|pairs| json!({ "of": pairs.of, "at_most": pairs.at_most, "all": pairs.all })),
+        "place": step.placed.as_ref().map(|placed| json!({ "place": placed.place, "why": placed.why })),
         "columns": step.columns,
         "why": step.why,
         "cache": outlook.map(|outlook| match outlook {

@@ -24,7 +24,7 @@ fn plan_says_where_and_why() {
 }
 
 #[test]
-fn plan_says_how_long_a_clustering_takes() {
+fn plan_says_what_a_step_needs() {
     let job = Job::new(ONE_STEP);
     let plan = |spec: &str| -> (serde_json::Value, String) {
         job.write("spec.toml", spec);
@@ -34,7 +34,9 @@ fn plan_says_how_long_a_clustering_takes() {
     };
     let seconds = |plan: &serde_json::Value| ["low", "high"].map(|end| plan["steps"][0]["seconds"][end].as_f64().unwrap());
     let (other, text) = plan(ONE_STEP);
-    assert!(other["steps"][0]["seconds"].is_null() && !text.contains("likely to take"), "{text}");
+    let step = &other["steps"][0];
+    assert_eq!((step["place"]["place"].as_str(), step["pairs"]["of"].as_str()), (Some("cpu"), Some("pairs of columns")), "{text}");
+    assert!(text.contains("place cpu: ") && text.contains("likely to hold "), "{text}");
     let rows = |n: usize| (0..n).fold(String::from("x,y\n"), |rows, row| rows + &format!("{},{}\n", row % 7, row % 11));
     let spec = "name = \"a\"\nthreads = 2\n[source.rows]\npath = \"rows.csv\"\n[step.a]\nkind = \"cluster\"\nfrom = \"rows\"\nmethod = \"kmeans\"\n";
     let mut before = [0.0; 2];
@@ -44,10 +46,18 @@ fn plan_says_how_long_a_clustering_takes() {
         let found = seconds(&json);
         assert!(found[0] > before[0] && found[1] > before[1] && found[0] < found[1], "{n} rows: {found:?}");
         assert!(text.contains("likely to take "), "{text}");
+        assert!(json["steps"][0]["memory_bytes"].as_u64() < json["memory_bytes"].as_u64(), "{text}");
         let (fewer, _) = plan(&spec.replace("threads = 2", "threads = 16"));
         assert!(seconds(&fewer)[1] < found[1]);
         before = found;
     }
+    let records = spec.replace("cluster\"", "dedupe\"").replace("method = \"kmeans\"\n", "");
+    let (json, text) = plan(&records.replace("threads", "memory = \"64MiB\"\nthreads"));
+    let pairs = &json["steps"][0]["pairs"];
+    // Rows of a text file are guessed from its bytes.
+    assert!(pairs["all"].as_u64() > Some(1_000_000_000) && pairs["at_most"].as_u64() < Some(4_000_000), "{pairs}");
+    assert!(text.contains("looks at no more than about ") && text.contains("0,000,000 pairs of records"), "{text}");
+    assert!(text.contains("more than `memory` of 64.0 MiB, and to end with exit code 5"), "{text}");
     // How many rows a condition keeps nobody knows, nor what another step will write.
     let (unknown, text) = plan(&spec.replace("[step.a]", "where = \"x > 3\"\n[step.a]"));
     assert!(unknown["steps"][0]["seconds"].is_null() && !text.contains("likely to take"), "{text}");

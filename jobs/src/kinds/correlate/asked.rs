@@ -4,7 +4,6 @@ use arrow::datatypes::Schema;
 use gristmill_engine::columns::{self, is_text};
 use gristmill_engine::correlate::{Adjust, CorrelateOptions, Method, MethodChoice, Precision};
 
-use crate::kinds::StepRun;
 use crate::manifest::LeftOut;
 use crate::spec::{Spanned, StepSpec};
 
@@ -168,7 +167,7 @@ fn wanted(step: &StepSpec, schema: &Schema) -> Vec<usize> {
 }
 
 /// Returns the engine's options.
-pub(super) fn options(step: &StepSpec, on: &StepRun<'_>, n_targets: usize) -> CorrelateOptions {
+pub(super) fn options(step: &StepSpec, (alpha, memory_bytes): (f64, u64), n_targets: usize) -> CorrelateOptions {
     let precision = match step.text("precision") {
         Some("f64") => Precision::F64,
         Some("f32") => Precision::F32,
@@ -176,13 +175,13 @@ pub(super) fn options(step: &StepSpec, on: &StepRun<'_>, n_targets: usize) -> Co
     };
     CorrelateOptions {
         precision,
-        alpha: on.alpha,
+        alpha,
         min_effect: step.min_effect.unwrap_or(MIN_EFFECT),
         min_n: step.integer("min_n").and_then(|n| u64::try_from(n).ok()).unwrap_or(30),
         top: step.integer("top").and_then(|n| usize::try_from(n).ok()),
         n_targets,
         adjust: if step.text("adjust") == Some("by") { Adjust::By } else { Adjust::Bh },
-        memory_bytes: on.memory_bytes,
+        memory_bytes,
         threads: rayon::current_num_threads(),
     }
 }

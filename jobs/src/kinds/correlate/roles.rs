@@ -116,7 +116,7 @@ impl Parts {
             leak: step.number("leak").unwrap_or(AssociateOptions::LEAK),
             known_after: step.list("known_after").iter().filter_map(|known| position(&known.value)).collect(),
             seed: on.seed,
-            ..AssociateOptions::of(super::asked::options(step, on, asked.n_targets), asked.method)
+            ..AssociateOptions::of(super::asked::options(step, (on.alpha, on.memory_bytes), asked.n_targets), asked.method)
         }
     }
 }

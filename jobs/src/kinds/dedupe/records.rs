@@ -176,6 +176,11 @@ const PAIRS_A_RECORD: u64 = 5;
 /// Candidates that small tables may have, where memory allows.
 const LEAST_PAIRS: u64 = 4_000_000;
 
+/// Returns how many pairs of so many records are looked at, where memory has room for them.
+pub(super) fn most_pairs(n_rows: u64, room_bytes: u64) -> u64 {
+    (PAIRS_A_RECORD * n_rows).max(LEAST_PAIRS).min(room_bytes / BYTES_A_PAIR)
+}
+
 /// Refuses what would pass the budget: texts, codes and keys, and five candidates a record.
 fn within_budget(held: u64, n_rows: usize, n_columns: usize, step: &StepSpec, on: &StepRun<'_>) -> Result<(), JobError> {
     let (n_rows, n_columns) = (n_rows as u64, n_columns as u64);

@@ -21,7 +21,7 @@ use reading::{BYTES_A_PAIR, Beyond, Sets, Texts, bands, within_budget};
 
 const UNIT: &str = "unit";
 const K: &str = "k";
-const RECALL: &str = "recall";
+pub(super) const RECALL: &str = "recall";
 
 /// Keys of `text`.
 pub(super) const KEYS: &[Key] = &[
