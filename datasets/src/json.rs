@@ -250,9 +250,9 @@ impl JsonScan {
             }
             let before = self.decoder.len();
             let input = &self.input[self.used..];
-            // Long objects are few at a time: of so many bytes each end of a line may be the end of a batch.
-            let line = if n_bytes < BATCH_BYTES { None } else { input.iter().position(|byte| *byte == b'\n') };
-            let input = &input[..line.map_or(input.len(), |at| at + 1)];
+            // Long objects are few at a time: of so many bytes each brace may be the end of a batch.
+            let brace = if n_bytes < BATCH_BYTES { None } else { input.iter().position(|byte| *byte == b'}') };
+            let input = &input[..brace.map_or(input.len(), |at| at + 1)];
             let used = self.decoder.decode(input).map_err(|error| self.corrupt(&error))?;
             let is_full = used < input.len();
             self.used += used;

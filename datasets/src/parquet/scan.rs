@@ -7,7 +7,9 @@ use arrow::datatypes::{TimestampMicrosecondType, TimestampSecondType};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, Type as PhysicalType};
+use parquet::column::page::{Page, PageReader};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
+use parquet::file::serialized_reader::SerializedPageReader;
 use rayon::prelude::*;
 
 use super::pages::{ChunkBytes, Handles, Limits};
@@ -255,14 +257,34 @@ impl Unit {
         let average = claimed / rows + u64::try_from(column.type_length()).unwrap_or(0);
         let mut safe = TEXT_ARRAY_BYTES / average.max(1);
         if let Some(start) = chunk.dictionary_page_offset().and_then(|start| u64::try_from(start).ok()) {
-            // An entry of a dictionary may stand in every row. The longest is what all others leave, at 4 bytes each.
+            // An entry of a dictionary may stand in every row. The longest is at most what all others leave, at 4 bytes each.
             if let Some((n, size)) = bytes.dictionary_claims(start)? {
-                let longest = size.saturating_sub(n.saturating_sub(1).saturating_mul(4)).max(1);
-                safe = safe.min(self.file.file.budget_bytes / 4 / longest);
+                let most = size.saturating_sub(n.saturating_sub(1).saturating_mul(4)).max(1);
+                let of = |longest: u64| self.file.file.budget_bytes / 4 / longest.max(1);
+                // Where that would be few rows, the page is read for it.
+                let is_few = of(most) < MAX_ARRAY_ROWS as u64;
+                safe = safe.min(of(if is_few { longest_entry(bytes, chunk, self.rows()).unwrap_or(most) } else { most }));
             }
         }
         Ok(usize::try_from(safe).unwrap_or(usize::MAX).max(1))
     }
+}
+
+/// Returns the bytes of the longest entry of a chunk's dictionary; none where the page is not to be understood, which its reader will say.
+fn longest_entry(bytes: &ChunkBytes, chunk: &ColumnChunkMetaData, rows: usize) -> Option<u64> {
+    let column = chunk.column_descr();
+    if column.physical_type() == PhysicalType::FIXED_LEN_BYTE_ARRAY {
+        return u64::try_from(column.type_length()).ok();
+    }
+    let mut pages = SerializedPageReader::new(Arc::new(bytes.clone()), chunk, rows, None).ok()?;
+    let Page::DictionaryPage { buf, .. } = pages.get_next_page().ok()?? else { return None };
+    let (mut rest, mut longest) = (buf.as_ref(), 0);
+    while let Some((length, entries)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_le_bytes(*length);
+        longest = longest.max(u64::from(length));
+        rest = entries.get(usize::try_from(length).ok()?..)?;
+    }
+    Some(longest)
 }
 
 impl Readers {
