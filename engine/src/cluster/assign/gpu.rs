@@ -9,11 +9,12 @@
 
 use rayon::prelude::*;
 
-use super::{AssignInput, Screened};
+use super::{AssignInput, Centres, Screened};
 use crate::backend::contract::{Access, Contract, params};
 use crate::backend::dispatch::{Buffer, Dispatch, Task, word};
 use crate::backend::selftest::{mix, one_of};
 use crate::backend::{Gpu, GpuError};
+use crate::simd::widest;
 
 /// Points of a workgroup, centres of a tile, and cells of a stage.
 const TILE: usize = 64;
@@ -127,15 +128,13 @@ fn check(input: AssignInput<'_>, first: usize, found: &[Screened]) -> Result<(),
         let nth = mix(word(group)) as usize % of_group.len();
         let (at, found) = (first + group * every + nth, of_group[nth]);
         let point = input.points.point(at);
-        let square: f64 = point.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-        input.centres.distances(point, room);
+        scores(input.centres, point, room);
         let (mut due, mut second) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
-        for distance in room.iter() {
-            let score = (square - distance) / 2.0;
+        for &score in room.iter() {
             second = second.max(score.min(due));
             due = due.max(score);
         }
-        let named = (square - room[found.label as usize]) / 2.0;
+        let named = room[found.label as usize];
         let band = f64::from(input.centres.band(input.points.norm(at)));
         // Written so that NaN fails; of one centre there is no second, and a number below all scores stands for it.
         let is_second = if k > 1 { (f64::from(found.second) - second).abs() <= band } else { found.second < -1e38 };
@@ -146,6 +145,23 @@ fn check(input: AssignInput<'_>, first: usize, found: &[Screened]) -> Result<(),
         })
     });
     failed.find_map_first(|failed| failed).map_or(Ok(()), |message| Err(wrong(message)))
+}
+
+/// Writes the score of a point at every centre, in f64: x c - c c / 2, which the nearest has the greatest of.
+fn scores(centres: &Centres, point: &[f32], out: &mut Vec<f64>) {
+    out.clear();
+    out.resize(centres.k(), 0.0);
+    widest(
+        #[inline(always)]
+        || {
+            for (x, centres) in point.iter().zip(centres.columns.chunks_exact(out.len().max(1))) {
+                let x = f64::from(*x);
+                for (sum, c) in out.iter_mut().zip(centres) {
+                    *sum += (x - c / 2.0) * c;
+                }
+            }
+        },
+    );
 }
 
 #[cfg(test)]

@@ -211,7 +211,7 @@ fn take(input: KendallInput<'_>, tiles: &[((usize, usize), Vec<usize>)], counts:
     let wrong = |message: String| GpuError::Wrong { kernel: KENDALL.shader.name, message };
     let n = input.columns[0].order.len() as u64;
     let tile_words = TILE * TILE * 4;
-    let every = tiles.iter().map(|(_, pairs)| pairs.len()).sum::<usize>().div_ceil(LOOKS);
+    let every = (tiles.iter().map(|(_, pairs)| pairs.len()).sum::<usize>() / LOOKS).max(1);
     let mut looked_at = Vec::new();
     for (tile, ((left, right), pairs)) in tiles.iter().enumerate() {
         for (nth, &pair) in pairs.iter().enumerate() {
