@@ -250,7 +250,9 @@ impl JobKind for Cluster {
         Forecast {
             seconds: Some(engine::seconds(ahead.n_rows, (n_used, n_columns), &options, ahead.n_threads)),
             bytes: Some((6 << 20) + of_sample + about(ahead.n_rows, of_row)),
-            spills: options.method == Method::KMeans,
+            // The sample, and of every row its label.
+            least_bytes: (options.method == Method::KMeans && n_columns == asked.used.len() + asked.others.len())
+                .then(|| (20 << 20) + about(ahead.n_rows, 4.0)),
             cost: Some(engine::device_cost(n, n_used, &options)),
             pairs: None,
         }

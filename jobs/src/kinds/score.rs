@@ -85,10 +85,9 @@ impl JobKind for Score {
         let flops = 2.0 * SEGMENTS * cells;
         Forecast {
             seconds: Some(range(4e-7 * cells, ahead.n_threads)),
-            bytes: Some(30 << 20),
-            spills: true,
+            bytes: Some(24 << 20),
             cost: Some(Cost { flops: 2.0 * flops, cpu_flops: 0.6 * flops, bytes_up: about(1, 4.0 * cells), bytes_down: 12 * ahead.n_rows }),
-            pairs: None,
+            ..Forecast::default()
         }
     }
 

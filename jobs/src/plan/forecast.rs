@@ -37,8 +37,8 @@ pub struct Forecast {
     pub seconds: Option<[f64; 2]>,
     /// Bytes of the step's own at the most, were there no budget.
     pub bytes: Option<u64>,
-    /// Whether what does not fit into memory goes into files, or is not held.
-    pub spills: bool,
+    /// Bytes of those that it cannot do without; none where that is all of them, and the rest would go into files.
+    pub least_bytes: Option<u64>,
     /// Pairs that are looked at.
     pub pairs: Option<Pairs>,
     /// Work of which a device could take a part; none where the step runs on the CPU whatever there is.
@@ -113,10 +113,10 @@ impl Forecast {
         let [peak, budget] = [self.peak_bytes()?, budget_bytes].map(terminal::bytes);
         Some(if needed <= memory::for_step(budget_bytes) {
             format!("likely to hold {peak} of {budget}")
-        } else if self.spills {
-            format!("would hold {peak}, and keeps to {budget}: the rest goes into files, or is read again")
+        } else if self.least_bytes.is_some_and(|least| least <= memory::for_step(budget_bytes)) {
+            format!("would hold {peak}, and keeps to {budget}: the rest goes into files")
         } else {
-            let enough = terminal::bytes(memory::of_step(needed));
+            let enough = terminal::bytes(memory::of_step(self.least_bytes.unwrap_or(needed)));
             format!("likely to need {peak}, more than `memory` of {budget}, and to end with exit code 5; {enough} would do")
         })
     }

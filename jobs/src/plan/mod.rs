@@ -37,6 +37,9 @@ pub(crate) use sources::nearest_file;
 /// Memory that decoders may claim while a spec that is wrong already is looked through for further mistakes.
 const PROBE_BYTES: u64 = 1 << 30;
 
+/// Rows, or bytes, beyond which no forecast goes.
+const MOST_ROWS: u64 = 1 << 40;
+
 /// What a run will do.
 pub struct Plan {
     /// Sources in the order of the spec.
@@ -255,6 +258,8 @@ fn step(sources: &[PlannedSource], asked: &Spec, index: usize, (n_threads, memor
     };
     let memory_bytes = memory::for_step(memory_bytes);
     let forecast = ahead(&spec, &input, sources, &asked.sources).map(|(schema, n_rows, file_bytes)| {
+        // A file may claim any number.
+        let (n_rows, file_bytes) = (n_rows.min(MOST_ROWS), file_bytes.min(MOST_ROWS));
         spec.kind.forecast(&spec, &Ahead { schema: &schema, n_rows, file_bytes, n_threads, memory_bytes })
     });
     let placed = forecast.map(|forecast| forecast.placed(&asked.place, spec.kind.name(), n_threads));
@@ -276,7 +281,8 @@ fn ahead(step: &StepSpec, input: &Input, sources: &[PlannedSource], specs: &[Sou
     };
     let Input::All(inputs) = input else { return of_one(input).map(|(source, rows, bytes)| (source.schema(), rows, bytes)) };
     let parts: Vec<(Arc<dyn Source>, u64, u64)> = inputs.iter().map(of_one).collect::<Option<_>>()?;
-    let (n_rows, bytes) = (parts.iter().map(|part| part.1).sum(), parts.iter().map(|part| part.2).sum());
+    let n_rows = parts.iter().map(|part| part.1).fold(0, u64::saturating_add);
+    let bytes = parts.iter().map(|part| part.2).fold(0, u64::saturating_add);
     let whole = together(step, parts.into_iter().map(|part| part.0).collect()).ok()?;
     Some((whole.schema(), n_rows, bytes))
 }

@@ -1,7 +1,7 @@
 //! What a step that relates columns is likely to need.
 
 use gristmill_engine::columns::is_text;
-use gristmill_engine::correlate::{self as engine, Method, MethodChoice};
+use gristmill_engine::correlate::{self as engine, CorrelateOptions, Method, MethodChoice};
 
 use super::asked::{self, Asked};
 use crate::plan::{Ahead, Forecast, Pairs, about, pairs_of, range};
@@ -77,13 +77,13 @@ pub(super) fn of(step: &StepSpec, ahead: &Ahead<'_>) -> Forecast {
 fn streamed(step: &StepSpec, asked: &Asked, ahead: &Ahead<'_>, cells: f64) -> Forecast {
     let numbers: Vec<usize> = asked.used.iter().copied().filter(|at| !is_text(ahead.schema.field(*at).data_type())).collect();
     let options = asked::options(step, (0.05, ahead.memory_bytes), asked.n_targets.min(numbers.len()));
+    let options = CorrelateOptions { threads: ahead.n_threads, ..options };
     let Ok(analysis) = engine::Correlate::new(ahead.schema, numbers.clone(), options) else { return Forecast::default() };
     let products = ahead.n_rows as f64 * (numbers.len() * numbers.len()) as f64 * 2e-11;
     Forecast {
         seconds: Some(range(cells * READ + products, ahead.n_threads)),
         bytes: Some(analysis.needed_bytes()),
-        spills: true,
         cost: analysis.cost(ahead.n_rows),
-        pairs: None,
+        ..Forecast::default()
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn of(step: &StepSpec, ahead: &Ahead<'_>) -> Forecast {
             Forecast {
                 seconds: Some(range(4e-8 * text_bytes + 2e-6 * ahead.n_rows as f64, ahead.n_threads)),
                 bytes: Some((4 << 20) + grown(36 << 20, ahead.n_rows, 30_000) + about(ahead.n_rows, 104.0) + about(text_bytes as u64, 1.2)),
-                spills: !is_held,
+                least_bytes: (!is_held).then(|| (4 << 20) + about(ahead.n_rows, 104.0)),
                 // Signatures are made where texts do not fit into memory; three slots of a hundred a shingle.
                 cost: (!is_held).then(|| Cost { flops: 50.0 * text_bytes, cpu_flops: 50.0 * text_bytes, ..Cost::default() }),
                 pairs: None,
