@@ -255,10 +255,12 @@ pub(crate) fn open_own(path: &Path) -> Result<File, JobError> {
         std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits().cast_signed());
     }
     let failed = |error| JobError::Write { path: path.to_owned(), error };
+    let lies_there = fs::symlink_metadata(path).is_ok_and(|about| !about.is_file());
     let opened = options.open(path);
     let is_other = match &opened {
-        Ok(file) => !file.metadata().map_err(failed)?.is_file(),
-        Err(_) => fs::symlink_metadata(path).is_ok_and(|about| !about.is_file()),
+        // Elsewhere than on Unix the link was followed.
+        Ok(file) => lies_there || !file.metadata().map_err(failed)?.is_file(),
+        Err(_) => lies_there,
     };
     if is_other {
         let name = path.file_name().unwrap_or_default().display();

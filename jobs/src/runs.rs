@@ -1,6 +1,6 @@
 //! `gristmill runs`: what lies below `runs`, and the removal of what is no longer wanted.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -80,8 +80,8 @@ pub fn prune(job: &str, keep: usize, dry_run: bool) -> Result<String, JobError> 
 
 /// Removes a run unless a process holds it; its manifest goes first, so that what is left of a removal that was cut short is no run.
 fn remove(path: &Path, is_under_way: bool) -> Result<bool, JobError> {
+    let lock = run_dir::open_own(&path.join(LOCK))?;
     let removed = || -> io::Result<bool> {
-        let lock = File::options().read(true).write(true).create(true).truncate(false).open(path.join(LOCK))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(false),

@@ -100,7 +100,12 @@ impl Problems {
 
     /// Keeps the mistakes that `keep` says yes to.
     pub(crate) fn retain(&mut self, keep: impl FnMut(&Problem) -> bool) {
+        let n_before = self.list.len();
         self.list.retain(keep);
+        if self.list.len() < n_before {
+            // Those that were counted alone would have been asked as well.
+            self.n_more = 0;
+        }
     }
 
     /// Says whether one of the mistakes lies within these bytes, or round them.
