@@ -80,6 +80,8 @@ pub enum Event {
     },
     /// A signal stopped the run; the same command goes on.
     RunInterrupted { exit_code: u8 },
+    /// Something that people should know and that changes no answer; it is shown, and not in the log of the run.
+    Warned { message: String },
 }
 
 impl Event {
@@ -101,6 +103,7 @@ impl Event {
             Self::RunFinished { .. } => "run_finished",
             Self::RunFailed { .. } => "run_failed",
             Self::RunInterrupted { .. } => "run_interrupted",
+            Self::Warned { .. } => "warned",
         }
     }
 
@@ -143,6 +146,7 @@ impl Event {
             }
             Self::RunFinished { seconds: spent, .. } => Some(format!("done in {}", seconds(*spent))),
             Self::RunFailed { error, .. } => Some(format!("error: {}", plain(error))),
+            Self::Warned { message } => Some(format!("warning: {}", plain(message))),
             Self::RunInterrupted { .. } => Some("stopped; the same command goes on where this one ended".to_owned()),
         }
     }
@@ -181,6 +185,12 @@ fn line(seq: u64, run_id: Option<&str>, step: Option<&str>, event: &Event) -> St
 #[must_use]
 pub fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
+}
+
+/// Shows a warning.
+pub fn warn(view: &View, message: String) {
+    let event = Event::Warned { message };
+    view.show(&line(0, None, None, &event), event.text(None).as_deref(), event.is_error());
 }
 
 /// Shows how a run ended that had no folder yet; `page` is what people see.

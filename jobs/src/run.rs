@@ -110,7 +110,7 @@ fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Fai
     let dir = claimed?;
     let budgets = Budgets { began: Instant::now(), seconds: spec.max_seconds, disk_bytes: spec.max_disk_bytes };
     if !dir.is_locked {
-        view.show("", Some("this file system has no locks: make sure that no other run uses the same folder"), false);
+        events::warn(view, "this file system has no locks: make sure that no other run uses the same folder".to_owned());
     }
     let earlier = match options.run_dir.is_some() || options.fresh {
         true => Earlier::default(),
@@ -164,7 +164,7 @@ fn folder(options: &RunOptions, identity: &Identity) -> PathBuf {
 /// Says that a file for others could not be written: the run itself is as it is.
 fn tell_unwritten(view: &View, written: Result<(), JobError>) {
     if let Err(error) = written {
-        view.show("", Some(&format!("warning: {}", terminal::plain(&error.to_string()))), false);
+        events::warn(view, error.to_string());
     }
 }
 

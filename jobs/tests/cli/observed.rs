@@ -31,6 +31,12 @@ fn every_line_of_a_log_fits_the_schema_of_events() {
     }
     job.write("data.csv", "a,b\n1,2\n3\n");
     lines.extend(events(&job.gristmill(&["run", "spec.toml", "--run-dir", "bad", "--log-format", "json"]).stderr));
+    // A file for others that cannot be written is no failure of the run, and is told.
+    let nowhere = ["run", "spec.toml", "--run-dir", "out", "--log-format", "json", "--fresh", "--metrics-file", "no/such/folder"];
+    job.write("data.csv", "a,b\n1,2\n2,3\n");
+    let ran = job.gristmill(&nowhere);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    lines.extend(events(&ran.stderr));
     let mut seen = BTreeSet::new();
     for line in &lines {
         fits(&schema, line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -50,6 +56,7 @@ fn every_line_of_a_log_fits_the_schema_of_events() {
         "step_cached",
         "run_finished",
         "run_failed",
+        "warned",
     ] {
         assert!(seen.contains(name), "{name} did not come: {seen:?}");
     }
