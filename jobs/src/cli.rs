@@ -14,16 +14,18 @@ use clap_complete::Shell;
 use crate::JobError;
 use crate::also::Also;
 use crate::cache::Earlier;
+use crate::confined;
 use crate::doctor;
 use crate::error::Exit;
 use crate::exit;
 use crate::explain;
+use crate::fault;
 use crate::hash::Inputs;
 use crate::init::{self, TEMPLATES};
 use crate::kinds::{KINDS, Key, Takes};
 use crate::memory;
 use crate::plan::{self, Plan};
-use crate::progress::LogFormat;
+use crate::progress::{LogFormat, View};
 use crate::report;
 use crate::run::{self, RunOptions};
 use crate::run_dir;
@@ -93,6 +95,11 @@ enum Command {
         /// Append what was read and written, as events of openlineage.io.
         #[arg(long, value_name = "FILE")]
         lineage_file: Option<PathBuf>,
+        #[command(flatten)]
+        confined: Confined,
+        /// Folder that a run may write in beside its own, with `--untrusted`; may be given again.
+        #[arg(long, value_name = "DIR", requires = "untrusted")]
+        allow_write: Vec<PathBuf>,
         /// Show errors only.
         #[arg(long, short)]
         quiet: bool,
@@ -106,6 +113,8 @@ enum Command {
         spec: PathBuf,
         #[command(flatten)]
         set: Sets,
+        #[command(flatten)]
+        confined: Confined,
     },
     /// Show what a run would do, without running it.
     Plan {
@@ -113,6 +122,8 @@ enum Command {
         spec: PathBuf,
         #[command(flatten)]
         set: Sets,
+        #[command(flatten)]
+        confined: Confined,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -174,8 +185,10 @@ enum Command {
     #[command(hide = true)]
     Fault {
         /// How.
-        #[arg(value_parser = ["panic"])]
+        #[arg(value_parser = fault::HOWS)]
         how: String,
+        #[command(flatten)]
+        confined: Confined,
     },
 }
 
@@ -207,7 +220,34 @@ struct Sets {
     set: Vec<String>,
 }
 
+/// Whether the files of others are trusted.
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct Confined {
+    /// Read files of unknown origin: in a child process that writes nowhere else, starts nothing and is ended beyond its memory (Linux).
+    #[arg(long)]
+    untrusted: bool,
+}
+
 impl Command {
+    /// Says what a confined process of this command may write: the folders beside its runs, and its run; none where it is not to be confined.
+    fn confined(&self) -> Option<(&[PathBuf], Option<Option<&Path>>)> {
+        match self {
+            Self::Run { confined, allow_write, run_dir, .. } if confined.untrusted => Some((allow_write, Some(run_dir.as_deref()))),
+            Self::Validate { confined, .. } | Self::Plan { confined, .. } | Self::Fault { confined, .. } if confined.untrusted => {
+                Some((&[], None))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns where the end of a confined process is shown.
+    fn view(&self) -> View {
+        match self {
+            Self::Run { log_format, quiet, .. } => View::new(*log_format, *quiet),
+            _ => View::new(LogFormat::Text, false),
+        }
+    }
+
     fn spec(&self) -> &Path {
         match self {
             Self::Run { spec, .. } | Self::Validate { spec, .. } | Self::Plan { spec, .. } => spec,
@@ -259,7 +299,18 @@ fn without_session_noise() {}
 
 fn guarded(command: Command) -> Exit {
     let spec = command.spec().to_owned();
-    exit::fence(|| dispatch(command)).unwrap_or_else(|error| {
+    let work = || match command.confined() {
+        Some((allow_write, run)) if !confined::is_child() => {
+            let view = command.view();
+            Ok(confined::supervise(&confined::Asked { spec: &spec, allow_write, run, view: &view }))
+        }
+        Some((allow_write, run)) => {
+            confined::enter(allow_write, run)?;
+            dispatch(command)
+        }
+        None => dispatch(command),
+    };
+    exit::fence(work).unwrap_or_else(|error| {
         complain(&format!("error: {}\n", plain(&exit::message(&error, &spec))));
         exit::of(&error)
     })
@@ -267,7 +318,7 @@ fn guarded(command: Command) -> Exit {
 
 fn dispatch(command: Command) -> Result<Exit, JobError> {
     match command {
-        Command::Run { spec, set, run_dir, fresh, wait, also, metrics_file, lineage_file, quiet, log_format } => {
+        Command::Run { spec, set, run_dir, fresh, wait, also, metrics_file, lineage_file, confined, allow_write, quiet, log_format } => {
             let wait_seconds = wait.unwrap_or(0.0);
             return Ok(run::run(&RunOptions {
                 spec,
@@ -278,12 +329,13 @@ fn dispatch(command: Command) -> Result<Exit, JobError> {
                 also,
                 metrics_file,
                 lineage_file,
+                confined: confined.untrusted.then_some(allow_write),
                 quiet,
                 log_format,
             }));
         }
-        Command::Validate { spec, set } => return planned(&spec, &set, |_, plan| Ok(ok_line(&spec, &plan))),
-        Command::Plan { spec, set, json } => {
+        Command::Validate { spec, set, .. } => return planned(&spec, &set, |_, plan| Ok(ok_line(&spec, &plan))),
+        Command::Plan { spec, set, json, .. } => {
             return planned(&spec, &set, |spec, plan| {
                 let plan = with_outlook(spec, plan)?;
                 Ok(if json { json_page(&plan) } else { terminal::plain_lines(&plan.to_text()) })
@@ -304,7 +356,7 @@ fn dispatch(command: Command) -> Result<Exit, JobError> {
         Command::Schema { of } if of == "events" => print(EVENTS_SCHEMA),
         Command::Schema { .. } => print(&format!("{:#}\n", spec::json_schema())),
         Command::Completions { shell } => print(&completions(shell)),
-        Command::Fault { how } => panic!("a fault was asked for: {how}"),
+        Command::Fault { how, .. } => fault::happen(&how)?,
     }
     Ok(Exit::Done)
 }

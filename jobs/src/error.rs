@@ -32,6 +32,46 @@ pub enum Exit {
     Terminated = 143,
 }
 
+impl Exit {
+    /// Returns the exit that a code stands for.
+    #[must_use]
+    pub fn of_code(code: i32) -> Option<Self> {
+        let all = [
+            Self::Done,
+            Self::Spec,
+            Self::Data,
+            Self::Check,
+            Self::Budget,
+            Self::Device,
+            Self::Bug,
+            Self::Temporary,
+            Self::Interrupted,
+            Self::Terminated,
+        ];
+        all.into_iter().find(|exit| i32::from(*exit as u8) == code)
+    }
+}
+
+/// Signal by which the system ends a process, for want of memory too.
+const KILL: i32 = 9;
+
+/// Says what a signal that ended a confined process means, and what to do.
+fn of_signal(signal: i32) -> String {
+    let name = match signal {
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        KILL => return "was killed from outside (SIGKILL), as the system does where memory runs out; the same command goes on".to_owned(),
+        11 => "SIGSEGV",
+        31 => "SIGSYS",
+        _ => return format!("died of signal {signal}; the same command goes on"),
+    };
+    let abort = if signal == 6 { " (out of memory or stack, or a decoder that gave up)" } else { "" };
+    format!("died of {name}{abort}: a file that it read did this; leave out one source after the other to find it")
+}
+
 /// Why a run ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
@@ -117,12 +157,31 @@ pub enum JobError {
     /// A budget of time or disk was passed while the run was under way.
     #[error("{0}; the same command goes on where this one ended")]
     Over(String),
+    /// A process cannot be confined, or what is asked of it lies outside.
+    #[error("`--untrusted`: {what}; {help}")]
+    Confined {
+        /// What is in the way.
+        what: String,
+        /// What to do.
+        help: String,
+    },
+    /// The confined process died of a signal, by number.
+    #[error("the confined process {}", of_signal(*signal))]
+    Died {
+        /// Number of the signal.
+        signal: i32,
+    },
     /// A bug.
     #[error("internal error: {0}")]
     Bug(String),
 }
 
 impl JobError {
+    /// Says whether the data that a confined process read made it die.
+    pub(crate) const fn is_deadly_data(signal: i32) -> bool {
+        matches!(signal, 4..=8 | 11 | 31)
+    }
+
     /// Returns the error of a step as one of the whole run, whose budget people wrote and can raise.
     #[must_use]
     pub(crate) fn of_whole_budget(self, whole_bytes: u64) -> Self {

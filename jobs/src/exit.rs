@@ -27,8 +27,9 @@ pub fn of(error: &JobError) -> Exit {
         JobError::Check { .. } => Exit::Check,
         JobError::Budget { .. } | JobError::Over(_) => Exit::Budget,
         JobError::Device(_) => Exit::Device,
-        JobError::Spec { .. } | JobError::RunDir { .. } => Exit::Spec,
-        JobError::Locked(_) | JobError::Write { .. } | JobError::ReadBack { .. } => Exit::Temporary,
+        JobError::Spec { .. } | JobError::RunDir { .. } | JobError::Confined { .. } => Exit::Spec,
+        JobError::Died { signal } if JobError::is_deadly_data(*signal) => Exit::Data,
+        JobError::Locked(_) | JobError::Write { .. } | JobError::ReadBack { .. } | JobError::Died { .. } => Exit::Temporary,
         JobError::Stopped(exit) => *exit,
         JobError::Bug(_) => Exit::Bug,
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::events::now;
+
 /// Version of the manifest's own shape.
 pub const MANIFEST_VERSION: u32 = 1;
 
@@ -64,6 +66,19 @@ pub struct Manifest {
     pub n_findings: u64,
     /// Seconds spent on hashing the inputs.
     pub hash_seconds: f64,
+}
+
+impl Manifest {
+    /// Ends a run that did not come to its end, and the steps that were under way.
+    pub(crate) fn end(&mut self, state: State, exit_code: u8, error: String) {
+        for step in self.steps.iter_mut().filter(|step| step.state == State::Running) {
+            step.state = state;
+        }
+        self.state = state;
+        self.exit_code = Some(exit_code);
+        self.error = Some(error);
+        self.finished = Some(now());
+    }
 }
 
 /// One input file.

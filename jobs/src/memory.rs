@@ -113,6 +113,12 @@ pub fn rss_bytes() -> Option<u64> {
     field_bytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
+/// Returns the bytes that another process holds now.
+#[cfg(target_os = "linux")]
+pub(crate) fn rss_bytes_of(process: u32) -> Option<u64> {
+    field_bytes(&fs::read_to_string(format!("/proc/{process}/status")).ok()?, "VmRSS:")
+}
+
 /// Returns the most bytes that this process has held.
 #[must_use]
 pub fn peak_rss_bytes() -> Option<u64> {

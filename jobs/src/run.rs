@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crate::JobError;
 use crate::also::{self, Also};
 use crate::cache::Earlier;
+use crate::confined::{self, Told};
 use crate::error::Exit;
 use crate::events::{self, Event};
 use crate::exit;
@@ -56,6 +57,8 @@ pub struct RunOptions {
     pub metrics_file: Option<PathBuf>,
     /// File of events of `OpenLineage`.
     pub lineage_file: Option<PathBuf>,
+    /// Where a confined run may write beside its folder; none where it is not confined.
+    pub confined: Option<Vec<PathBuf>>,
     /// Whether only errors are shown.
     pub quiet: bool,
     /// What stderr carries.
@@ -96,6 +99,13 @@ fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Fai
     let began = Instant::now();
     let (spec, text) = spec::read(&options.spec, &options.set).map_err(Failure::Spec)?;
     let budget = memory::budget(spec.memory_bytes);
+    if let Some(allow_write) = &options.confined {
+        let folder = options.run_dir.clone().unwrap_or_else(|| run_dir::job_folder(&spec.name.value));
+        for file in options.metrics_file.iter().chain(&options.lineage_file) {
+            confined::check_writable(file, allow_write)?;
+        }
+        confined::narrow(budget.bytes, &folder, allow_write)?;
+    }
     memory::keep_free_pages(budget.bytes);
     start_threads(spec.threads);
     let plan = plan::plan(&spec, budget.bytes).map_err(|failure| Failure::Plan(failure, text))?;
@@ -108,6 +118,7 @@ fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Fai
     let claimed = RunDir::claim(&path, &identity, options.fresh, &may_wait);
     stop.check()?;
     let dir = claimed?;
+    confined::tell(&Told { run_dir: Some(dir.path.clone()), ..Told::default() })?;
     let budgets = Budgets { began: Instant::now(), seconds: spec.max_seconds, disk_bytes: spec.max_disk_bytes };
     if !dir.is_locked {
         events::warn(view, "this file system has no locks: make sure that no other run uses the same folder".to_owned());

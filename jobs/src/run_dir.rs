@@ -27,6 +27,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Names in a run folder beside the folders of steps.
 const OWN_FILES: [&str; 7] =
     ["findings.csv", "findings.arrow", "findings.parquet", "spec.toml", "plan.json", "events.jsonl", "report.html"];
+/// Folder of the runs of all jobs, below the working directory.
+pub(crate) const RUNS: &str = "runs";
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const LOCK: &str = "lock";
 pub(crate) const DONE: &str = "done.json";
@@ -77,7 +79,7 @@ impl Identity {
 /// Returns the folder of a job's runs that were given no other.
 #[must_use]
 pub fn job_folder(job: &str) -> PathBuf {
-    Path::new("runs").join(job)
+    Path::new(RUNS).join(job)
 }
 
 /// A claimed run folder; the claim ends with the value or the process.
@@ -199,7 +201,7 @@ fn refusal(path: &Path, found: String, help: &str) -> JobError {
     JobError::RunDir { path: path.to_owned(), found, help: help.to_owned() }
 }
 
-fn make(path: &Path) -> Result<(), JobError> {
+pub(crate) fn make(path: &Path) -> Result<(), JobError> {
     match outputs::create_folder(path) {
         Err(JobError::Write { error, .. }) if is_users_fault(&error) => {
             let error = if path.is_file() { "it is a file".to_owned() } else { error.to_string() };
@@ -287,6 +289,16 @@ fn lock(folder: &Path, may_wait: &dyn Fn() -> bool) -> Result<(File, bool), JobE
         Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok((file, false)),
         Err(TryLockError::Error(error)) => Err(JobError::Write { path, error }),
     }
+}
+
+/// Returns the manifest of a folder whose process has died, with the lock on it.
+///
+/// # Errors
+/// When there is none, or another run has taken it since.
+#[cfg(target_os = "linux")]
+pub(crate) fn of_the_dead(path: &Path) -> Result<(File, Manifest), JobError> {
+    let (lock, _) = lock(path, &|| false)?;
+    Ok((lock, read_manifest(path)?))
 }
 
 /// Returns the manifest of an earlier command, which must be one of the same run.

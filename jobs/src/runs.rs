@@ -25,7 +25,7 @@ struct Found {
 pub fn list(job: Option<&str>) -> Result<String, JobError> {
     let jobs = match job {
         Some(job) => vec![job.to_owned()],
-        None => folders(Path::new("runs"))?,
+        None => folders(Path::new(run_dir::RUNS))?,
     };
     let mut page = String::new();
     for job in &jobs {

@@ -10,7 +10,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use gristmill_datasets::Source;
@@ -32,7 +32,12 @@ use crate::progress::{Pulse, View};
 use crate::report;
 use crate::run_dir::{Identity, RunDir, StepDone, VERSION};
 use crate::signals::Stop;
+use crate::slots::Slots;
 use crate::spec::Spec;
+
+mod records;
+
+use records::{first_manifest, record_of};
 
 /// What a run is made of, once its folder is claimed.
 pub struct Asked<'a> {
@@ -75,6 +80,7 @@ pub struct Steps<'a> {
     /// How far the step has come that runs now.
     pub pulse: Pulse,
     backend: Mutex<Option<Backend>>,
+    slots: Slots,
     was_finished: bool,
     began: Instant,
 }
@@ -95,7 +101,8 @@ impl<'a> Steps<'a> {
         }
         let events = Events::open(&asked.dir.path, &asked.identity.run_id, asked.view)?;
         let manifest = Mutex::new(manifest);
-        Ok(Self { asked, events, manifest, pulse: Pulse::default(), backend: Mutex::new(None), was_finished, began: Instant::now() })
+        let (pulse, backend, slots) = (Pulse::default(), Mutex::new(None), Slots::of_machine());
+        Ok(Self { asked, events, manifest, pulse, backend, slots, was_finished, began: Instant::now() })
     }
 
     /// Runs what is left to run.
@@ -126,14 +133,7 @@ impl<'a> Steps<'a> {
         let is_signal = matches!(error, JobError::Stopped(_));
         let is_stop = is_signal || matches!(error, JobError::Over(_));
         let _unwritten = self.update(|manifest| {
-            let state = if is_stop { State::Interrupted } else { State::Failed };
-            for step in manifest.steps.iter_mut().filter(|step| step.state == State::Running) {
-                step.state = state;
-            }
-            manifest.state = state;
-            manifest.exit_code = Some(exit as u8);
-            manifest.error = Some(message.clone());
-            manifest.finished = Some(now());
+            manifest.end(if is_stop { State::Interrupted } else { State::Failed }, exit as u8, message.clone());
         });
         if matches!(error, JobError::Check { .. }) {
             // What was done stands, and people want to see which check it was.
@@ -150,8 +150,11 @@ impl<'a> Steps<'a> {
         exit
     }
 
-    /// Sends the sign of life when one is due.
-    pub fn beat(&self, every: std::time::Duration) {
+    /// Sends the sign of life when one is due, and leaves an idle device to a run that waits for it.
+    pub fn beat(&self, every: Duration) {
+        if let Some(backend) = &*self.lock_backend() {
+            self.slots.make_way(backend);
+        }
         if let Some((step, event)) = self.pulse.due(every) {
             // A log that cannot be written ends the run at the next event of the step itself.
             let _unwritten = self.events.emit(Some(&step), &event);
@@ -326,7 +329,7 @@ impl<'a> Steps<'a> {
         let Asked { spec, stop, view, .. } = self.asked;
         let memory_bytes = memory::for_step(self.asked.memory_bytes);
         let name = step.spec.name.value.as_str();
-        let backend = self.backend()?;
+        let backend = self.backend(name)?;
         let source = self.open_rows(step)?;
         let others = step.others.iter().map(|(key, input)| Ok((*key, self.open(input)?))).collect::<Result<Vec<_>, JobError>>()?;
         let scratch = outputs::scratch_in(folder)?;
@@ -338,6 +341,10 @@ impl<'a> Steps<'a> {
             source: &*source,
             others: &others,
             backend: &backend,
+            turn: &|gain_seconds| {
+                self.slots.make_way(&backend);
+                self.turn(name, backend.choice(), Duration::try_from_secs_f64(gain_seconds).ok())
+            },
             seed: spec.seed,
             alpha: spec.alpha,
             memory_bytes,
@@ -350,6 +357,7 @@ impl<'a> Steps<'a> {
             stopped: &|| stop.is_asked(),
         };
         let outcome = step.spec.kind.run(&step.spec, &on);
+        self.slots.rest();
         self.pulse.end();
         view.end();
         // A kind knows that it was stopped, not by which signal.
@@ -398,14 +406,28 @@ impl<'a> Steps<'a> {
     }
 
     /// Opens the backend when the first step needs it: a cached run needs no device.
-    fn backend(&self) -> Result<Backend, JobError> {
-        let mut slot = self.backend.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(backend) = &*slot {
+    fn backend(&self, step: &str) -> Result<Backend, JobError> {
+        if let Some(backend) = &*self.lock_backend() {
             return Ok(backend.clone());
         }
         let choice: PlaceChoice = self.asked.spec.place.parse().map_err(|error| JobError::Bug(format!("{error}")))?;
+        // Where a device is required it is opened at once.
+        if matches!(choice, PlaceChoice::Gpu | PlaceChoice::Software) && !self.turn(step, choice, None) {
+            self.asked.stop.check()?;
+        }
         let backend = Backend::open(choice).map_err(|error| JobError::Device(error.reason))?;
-        Ok(slot.insert(backend).clone())
+        Ok(self.lock_backend().insert(backend).clone())
+    }
+
+    /// Waits for a turn at the device, no longer than `patience`; says whether there is one.
+    fn turn(&self, step: &str, choice: PlaceChoice, patience: Option<Duration>) -> bool {
+        let message = format!("step `{step}` waits for the GPU, which another run uses");
+        let tell = || _ = self.events.emit(Some(step), &Event::Warned { message: message.clone() });
+        self.slots.enter(choice, patience, &|| self.asked.stop.is_asked(), &tell).is_ok()
+    }
+
+    fn lock_backend(&self) -> MutexGuard<'_, Option<Backend>> {
+        self.backend.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write_tables(&self, step: &str, tables: Vec<Table>, findings: &[Finding]) -> Result<Vec<OutputRecord>, JobError> {
@@ -525,74 +547,4 @@ fn needs(step: &PlannedStep) -> impl Iterator<Item = &str> {
 /// Returns the tables of earlier steps that a step reads.
 fn tables(step: &PlannedStep) -> impl Iterator<Item = (&str, &str)> {
     std::iter::once(&step.input).chain(step.others.iter().map(|(_, input)| input)).flat_map(Input::tables)
-}
-
-fn first_manifest(asked: &Asked<'_>, earlier: Option<&Manifest>) -> Manifest {
-    Manifest {
-        version: MANIFEST_VERSION,
-        gristmill: VERSION.to_owned(),
-        job: asked.identity.job.clone(),
-        run_id: asked.identity.run_id.clone(),
-        spec_hash: asked.identity.spec_hash.clone(),
-        state: State::Running,
-        exit_code: None,
-        error: None,
-        started: earlier.map_or_else(now, |manifest| manifest.started.clone()),
-        finished: None,
-        seed: asked.spec.seed,
-        alpha: asked.spec.alpha,
-        place: asked.spec.place.clone(),
-        threads: rayon::current_num_threads(),
-        memory_bytes: asked.memory_bytes,
-        inputs: asked.inputs.records.clone(),
-        steps: asked.plan.steps.iter().map(planned_record).collect(),
-        outputs: Vec::new(),
-        n_findings: 0,
-        hash_seconds: asked.inputs.seconds,
-    }
-}
-
-fn planned_record(step: &PlannedStep) -> StepRecord {
-    StepRecord {
-        name: step.spec.name.value.clone(),
-        kind: step.spec.kind.name().to_owned(),
-        state: State::Planned,
-        place: None,
-        adapter: None,
-        place_reason: None,
-        fell_back: Vec::new(),
-        n_rows: 0,
-        n_columns: 0,
-        family: None,
-        n_findings: 0,
-        compute_seconds: 0.0,
-        write_seconds: 0.0,
-        peak_rss_bytes: None,
-        notes: Vec::new(),
-        left_out: Vec::new(),
-        why: None,
-        taken_from: None,
-        checks: Vec::new(),
-    }
-}
-
-fn record_of(step: &PlannedStep, outcome: &StepOutcome, compute_seconds: f64, write_seconds: f64) -> StepRecord {
-    StepRecord {
-        state: State::Done,
-        place: Some(outcome.place.clone()),
-        adapter: outcome.adapter.clone(),
-        place_reason: Some(outcome.place_reason.clone()),
-        fell_back: outcome.fell_back.clone(),
-        n_rows: outcome.n_rows,
-        n_columns: outcome.n_columns,
-        family: outcome.family,
-        n_findings: outcome.findings.len() as u64,
-        compute_seconds,
-        write_seconds,
-        peak_rss_bytes: memory::peak_rss_bytes(),
-        notes: outcome.notes.clone(),
-        left_out: outcome.left_out.clone(),
-        checks: outcome.checks.clone(),
-        ..planned_record(step)
-    }
 }

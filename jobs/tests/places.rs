@@ -131,6 +131,7 @@ fn on_backend(job: &Job, text: &str, backend: &Backend, progress: &(dyn Fn(u64) 
         source: plan.source_of(step).unwrap().as_ref(),
         others: &[],
         backend,
+        turn: &|_| true,
         seed: spec.seed,
         alpha: spec.alpha,
         memory_bytes: MEMORY_BYTES,

@@ -64,6 +64,15 @@ impl Adapter {
         if self.is_cpu() { Place::Software } else { Place::Gpu }
     }
 
+    /// Returns what tells the adapter apart from others of the machine, in letters that a file name may have.
+    pub(super) fn key(&self) -> String {
+        if self.is_cpu() {
+            return "software".to_owned();
+        }
+        let bus: String = self.info.device_pci_bus_id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        format!("{:04x}-{:04x}-{bus}", self.info.vendor, self.info.device)
+    }
+
     /// Returns the driver and its version.
     pub(super) fn driver(&self) -> String {
         format!("{} {}", self.info.driver, self.info.driver_info).trim().to_owned()

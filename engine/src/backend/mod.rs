@@ -185,6 +185,41 @@ impl Backend {
         }
     }
 
+    /// Returns the seconds that the device would save on work of `cost`, the whole of a step, and opens none: nothing where it would save none or
+    /// may not be used, infinitely many where it has to be.
+    #[must_use]
+    pub fn gain_seconds(&self, cost: Cost) -> Option<f64> {
+        match self.shared.choice {
+            PlaceChoice::Cpu => None,
+            PlaceChoice::Gpu | PlaceChoice::Software => Some(f64::INFINITY),
+            PlaceChoice::Auto => {
+                let is_open = self.device_place().is_some();
+                self.pays(cost).then(|| cost.cpu_seconds(self.shared.cpu.n_threads()) - cost.gpu_seconds(is_open))
+            }
+        }
+    }
+
+    /// Returns what tells the adapter apart that `choice` would open, on this machine: `software` for a driver that runs on the CPU.
+    #[must_use]
+    pub fn adapter_key(choice: PlaceChoice) -> Option<String> {
+        // Loading a broken driver panics; whoever opens it says so.
+        catch_unwind(|| adapters::usable(&adapters::Wanted::by(choice)).ok()?.first().map(adapters::Adapter::key)).ok().flatten()
+    }
+
+    /// Gives the device back, with all that it holds; work that pays for it opens it anew. For times when no kernel runs.
+    pub fn close_device(&self) {
+        let mut state = self.state();
+        if matches!(state.device, Device::Open(_)) {
+            state.device = Device::Closed;
+        }
+    }
+
+    /// Returns what may be used.
+    #[must_use]
+    pub fn choice(&self) -> PlaceChoice {
+        self.shared.choice
+    }
+
     /// Returns a backend on the same device whose work runs at `place`, whatever each call costs, with a record of its own.
     #[must_use]
     pub fn pinned(&self, place: Place) -> Self {

@@ -6,7 +6,7 @@
 //! ```
 
 use arrow::datatypes::{DataType, Schema};
-use gristmill_engine::backend::{Backend, Cost, Place};
+use gristmill_engine::backend::Backend;
 use gristmill_engine::columns::{self, Table as Columns, TableColumn};
 use gristmill_engine::correlate::{self as engine, AssociateOptions, Correlation, Frame};
 
@@ -396,18 +396,9 @@ fn relate(
 /// Pins the place of what a device can do; everything else in memory runs on the CPU.
 fn place_in_memory(frame: &Frame, options: &AssociateOptions, on: &StepRun<'_>) -> (Backend, String) {
     match engine::device_cost(frame, options) {
-        Some(cost) => pinned(cost, on),
+        Some(cost) => on.placed(cost),
         None => (Backend::cpu(), "pairs in memory are computed on the CPU".to_owned()),
     }
-}
-
-fn pinned(cost: Cost, on: &StepRun<'_>) -> (Backend, String) {
-    if on.backend.prefer_gpu(cost)
-        && let Some(place) = on.backend.device_place()
-    {
-        return (on.backend.pinned(place), on.backend.place_reason());
-    }
-    (on.backend.pinned(Place::Cpu), on.backend.place_reason())
 }
 
 /// Streams Pearson's r of the columns of numbers.
@@ -435,7 +426,7 @@ fn streamed(asked: &mut Asked, step: &StepSpec, on: &StepRun<'_>, schema: &Schem
         return Err(JobError::Budget { what, needed_bytes, budget_bytes: on.memory_bytes, help });
     }
     let (backend, reason) = match analysis.cost(on.source.n_rows().unwrap_or(0)) {
-        Some(cost) => pinned(cost, on),
+        Some(cost) => on.placed(cost),
         None => (Backend::cpu(), "products in f64 run on the CPU".to_owned()),
     };
     let mut found = pass::run(&mut analysis, step, on, &backend)?;

@@ -138,6 +138,8 @@ pub struct StepRun<'a> {
     pub others: &'a [(&'static str, Arc<dyn Source>)],
     /// Chooses the place of each kernel and falls back.
     pub backend: &'a Backend,
+    /// Waits for a turn at the device, for as long as that is worth it, and says whether there is one.
+    pub turn: &'a (dyn Fn(f64) -> bool + Sync),
     /// Seed of the job.
     pub seed: u64,
     /// Level of the job.
@@ -163,7 +165,12 @@ impl StepRun<'_> {
 
     /// Chooses the place of work whose cost is known, and says why.
     fn placed(&self, cost: Cost) -> (Backend, String) {
-        let place = if self.backend.prefer_gpu(cost) { self.backend.device_place() } else { None };
+        let gain = self.backend.gain_seconds(cost);
+        if let Some(gain) = gain.filter(|gain| !(self.turn)(*gain)) {
+            let why = format!("another run used the GPU for the {gain:.1} s that it would have saved");
+            return (self.backend.pinned(Place::Cpu), why);
+        }
+        let place = if gain.is_some() && self.backend.prefer_gpu(cost) { self.backend.device_place() } else { None };
         (self.backend.pinned(place.unwrap_or(Place::Cpu)), self.backend.place_reason())
     }
 

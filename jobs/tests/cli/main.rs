@@ -4,6 +4,7 @@
 
 mod cache;
 mod checks;
+mod confined;
 mod exits;
 mod first;
 mod job;
@@ -15,4 +16,5 @@ mod outside;
 mod runs;
 mod schedulers;
 mod stops;
+mod turns;
 mod words;

@@ -1,0 +1,122 @@
+//! `--untrusted`: the whole command in a child process that can do little harm, whatever a decoder is talked into.
+//!
+//! ```text
+//! parent   makes the folders to write in, confines itself to them (Landlock), starts itself anew, watches
+//! child    may start no program, use no TCP and signal nobody outside; dies with its parent; then does what was asked for
+//! ```
+//!
+//! Landlock (Linux 5.13 and later) lets a process give up rights for good, and its children with it. Writing is confined to the run folder's
+//! job and what `--allow-write` names; programs, signals and TCP are kept from the child as far as the kernel can (6.12 and later: all of
+//! them). The parent looks at the child's memory fifty times a second and ends it beyond the budget; it decodes nothing itself, and what the
+//! child tells it (budget, folder) is said before a file is opened, or checked.
+//! Absent    limits on reading: a confined process sees every file that its user may read. UDP, which Landlock does not know. Systems other
+//!           than Linux, where `--untrusted` is refused.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::JobError;
+use crate::progress::View;
+use crate::run_dir;
+
+#[cfg(target_os = "linux")]
+mod linux;
+
+#[cfg(target_os = "linux")]
+use linux::confine;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{enter, is_child, supervise, tell};
+
+/// What is asked of the parent.
+pub(crate) struct Asked<'a> {
+    /// The spec, for messages.
+    pub(crate) spec: &'a Path,
+    /// Where the command may write beside the runs: `--allow-write`.
+    pub(crate) allow_write: &'a [PathBuf],
+    /// Whether the command makes a run, and in which folder where one is named.
+    pub(crate) run: Option<Option<&'a Path>>,
+    /// Where warnings and the end are shown.
+    pub(crate) view: &'a View,
+}
+
+/// What the child tells the parent, a line of JSON each.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    /// What it may hold.
+    #[serde(default)]
+    pub(crate) memory_bytes: Option<u64>,
+    /// The folder of the job's runs, below which it will write.
+    #[serde(default)]
+    pub(crate) job_folder: Option<PathBuf>,
+    /// The run folder that it claimed.
+    #[serde(default)]
+    pub(crate) run_dir: Option<PathBuf>,
+}
+
+/// Refuses a file that a confined run could not write.
+///
+/// # Errors
+/// When the file lies in no folder of `--allow-write`.
+pub(crate) fn check_writable(path: &Path, allow_write: &[PathBuf]) -> Result<(), JobError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if allow_write.iter().any(|allowed| real(folder).starts_with(real(allowed))) {
+        return Ok(());
+    }
+    let help = format!("add `--allow-write {}`", folder.display());
+    Err(JobError::Confined { what: format!("`{}` lies outside of what it may write", path.display()), help })
+}
+
+#[cfg(not(target_os = "linux"))]
+mod elsewhere {
+    use super::{Asked, JobError, Told};
+    use crate::error::Exit;
+    use crate::events::{self, Event};
+    use crate::exit;
+
+    pub(crate) const fn is_child() -> bool {
+        false
+    }
+
+    #[allow(clippy::unnecessary_wraps, reason = "it is fallible where processes can be confined")]
+    pub(crate) fn tell(_: &Told) -> Result<(), JobError> {
+        Ok(())
+    }
+
+    #[allow(clippy::unnecessary_wraps, reason = "it is fallible where processes can be confined")]
+    pub(super) fn confine(_: &[std::path::PathBuf], _: bool) -> Result<(), JobError> {
+        Ok(())
+    }
+
+    #[allow(clippy::unnecessary_wraps, reason = "it is fallible where processes can be confined")]
+    pub(crate) fn enter(_: &[std::path::PathBuf], _: Option<Option<&std::path::Path>>) -> Result<(), JobError> {
+        Ok(())
+    }
+
+    pub(crate) fn supervise(asked: &Asked<'_>) -> Exit {
+        let what = "this system has no Landlock, so that a process cannot be confined".to_owned();
+        let error = JobError::Confined { what, help: "run gristmill in a container without `--untrusted`".to_owned() };
+        let (exit, message) = (exit::of(&error), exit::message(&error, asked.spec));
+        let event = Event::RunFailed { exit_code: exit as u8, error: message.clone(), problems: Vec::new(), peak_rss_bytes: None };
+        events::show_early(asked.view, &event, &format!("error: {message}"));
+        exit
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+use elsewhere::confine;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use elsewhere::{enter, is_child, supervise, tell};
+
+/// Limits a confined process further, to its budget and to its job's folder, which it makes; before a source is opened.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn narrow(memory_bytes: u64, folder: &Path, allow_write: &[PathBuf]) -> Result<(), JobError> {
+    tell(&Told { memory_bytes: Some(memory_bytes), job_folder: Some(folder.to_owned()), run_dir: None })?;
+    run_dir::make(folder)?;
+    let mut folders = allow_write.to_vec();
+    folders.push(folder.to_owned());
+    confine(&folders, true)
+}

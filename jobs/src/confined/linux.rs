@@ -1,0 +1,329 @@
+//! Both sides on Linux: rights given up, limits set, the child watched.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
+    RulesetCreatedAttr as _, Scope,
+};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, set_parent_process_death_signal, setrlimit};
+
+use super::{Asked, Told};
+use crate::JobError;
+use crate::error::Exit;
+use crate::events::{self, Event, Events};
+use crate::exit;
+use crate::manifest::State;
+use crate::memory;
+use crate::outputs;
+use crate::run_dir;
+use crate::signals::Stop;
+use crate::slots;
+use crate::terminal;
+
+/// Set in the child.
+const CHILD: &str = "GRISTMILL_CONFINED";
+/// Time between two looks at the child.
+const TICK: Duration = Duration::from_millis(20);
+/// How long the child may take to stop; it leaves by itself before.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// Private memory beyond the budget that the kernel refuses: stacks, and what drivers take.
+const SLACK_BYTES: u64 = 2 << 30;
+/// Longest line that the child may tell.
+const MOST_TOLD_BYTES: u64 = 1 << 16;
+/// Devices that a driver of a GPU writes to, by the beginnings of their names.
+const DEVICES: [&str; 5] = ["dri", "nvidia", "kfd", "dxg", "null"];
+
+/// The way to the parent.
+static PARENT: Mutex<Option<File>> = Mutex::new(None);
+
+/// Says whether this process is the confined one.
+pub(crate) fn is_child() -> bool {
+    env::var_os(CHILD).is_some()
+}
+
+/// Gives up what the child must not have; before there is a second thread.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(crate) fn enter(allow_write: &[PathBuf], run: Option<Option<&Path>>) -> Result<(), JobError> {
+    let bug = |what: &str, error: &dyn std::fmt::Display| JobError::Bug(format!("{what}: {error}"));
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| bug("cannot die with the parent", &error))?;
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none).map_err(|error| bug("cannot forbid core files", &error))?;
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned().map_err(|error| bug("the way to the parent is gone", &error))?;
+    *PARENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(File::from(stdin));
+    let mut folders = allow_write.to_vec();
+    folders.extend(run.map(|run_dir| run_dir.unwrap_or(Path::new(run_dir::RUNS)).to_owned()));
+    confine(&folders, true)
+}
+
+/// Tells the parent something, where there is one; a budget limits the process at once.
+///
+/// # Errors
+/// When the system does not take the limit.
+pub(crate) fn tell(told: &Told) -> Result<(), JobError> {
+    let mut parent = PARENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(parent) = parent.as_mut() else { return Ok(()) };
+    if let Some(bytes) = told.memory_bytes {
+        let most = Some(bytes.saturating_add(bytes / 10).saturating_add(SLACK_BYTES));
+        setrlimit(Resource::Data, Rlimit { current: most, maximum: most })
+            .map_err(|error| JobError::Bug(format!("cannot limit memory: {error}")))?;
+    }
+    // A parent that is gone takes this process with it.
+    let _gone = serde_json::to_string(told).map(|line| parent.write_all(format!("{line}\n").as_bytes()));
+    Ok(())
+}
+
+/// Confines this thread, and those that it will start, to writing below some folders.
+///
+/// # Errors
+/// When the kernel refuses, or has no Landlock.
+pub(super) fn confine(folders: &[PathBuf], is_child: bool) -> Result<(), JobError> {
+    let help =
+        "it takes Linux 5.13 or later with Landlock turned on; elsewhere, run gristmill in a container without `--untrusted`".to_owned();
+    try_confine(folders, is_child)
+        .map_err(|error| JobError::Confined { what: format!("Landlock does not confine this process: {error}"), help })
+}
+
+fn try_confine(folders: &[PathBuf], is_child: bool) -> Result<(), Box<dyn std::error::Error>> {
+    let writing = AccessFs::from_write(ABI::V4);
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_write(ABI::V1))?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(writing)?;
+    if is_child {
+        rules = rules.handle_access(AccessFs::Execute)?.handle_access(AccessNet::from_all(ABI::V4))?.scope(Scope::from_all(ABI::V6))?;
+    }
+    let mut rules = rules.create()?;
+    for folder in folders {
+        rules = rules.add_rule(PathBeneath::new(PathFd::new(folder)?, writing))?;
+    }
+    for device in devices().into_iter().chain([slots::shared_folder()]) {
+        let access: BitFlags<AccessFs> = if device.is_dir() { writing } else { writing & AccessFs::from_file(ABI::V4) };
+        // One that has gone since is not missed.
+        if let Ok(opened) = PathFd::new(&device) {
+            rules = rules.add_rule(PathBeneath::new(opened, access))?;
+        }
+    }
+    rules.restrict_self()?;
+    Ok(())
+}
+
+fn devices() -> Vec<PathBuf> {
+    let found = fs::read_dir("/dev").into_iter().flatten().flatten();
+    found
+        .filter(|entry| DEVICES.iter().any(|name| entry.file_name().to_string_lossy().starts_with(name)))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Runs this command anew in a confined child, and returns how that ended; that there can be no such child, or that it died, is told.
+#[must_use]
+pub(crate) fn supervise(asked: &Asked<'_>) -> Exit {
+    supervised(asked).unwrap_or_else(|error| {
+        show_end(asked, &error);
+        exit::of(&error)
+    })
+}
+
+fn supervised(asked: &Asked<'_>) -> Result<Exit, JobError> {
+    let (made, folders) = folders(asked)?;
+    let stop = Stop::armed().map_err(|error| JobError::Bug(format!("cannot watch signals: {error}")))?;
+    let mut job_folder = None;
+    // Rights are given up by a thread and what it starts; this one tidies up afterwards.
+    let ended = thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            confine(&folders, false)?;
+            let (mut child, told) = start()?;
+            let mut watch = Watch { asked, told, memory_bytes: None, job_folder: None, run_dir: None };
+            let result = watch.until_the_end(&mut child, &stop);
+            if let Err(error) = &result {
+                watch.close(error);
+            }
+            job_folder = watch.job_folder;
+            Ok(result.unwrap_or_else(|error| exit::of(&error)))
+        });
+        watching.join().unwrap_or_else(|_| Err(JobError::Bug("the watch over the confined process panicked".to_owned())))
+    });
+    // A command that failed early leaves no empty folders behind; what holds something stays.
+    for folder in job_folder.iter().chain(&made).filter(|_| !matches!(ended, Ok(Exit::Done))) {
+        let _holds_something = fs::remove_dir(folder);
+    }
+    ended
+}
+
+/// Shows how a confined process ended that left no run folder behind.
+fn show_end(asked: &Asked<'_>, error: &JobError) {
+    let message = exit::message(error, asked.spec);
+    let page = format!("error: {}", terminal::plain(&message));
+    events::show_early(asked.view, &event_of(error, message), &page);
+}
+
+fn event_of(error: &JobError, message: String) -> Event {
+    let exit_code = exit::of(error) as u8;
+    match error {
+        JobError::Stopped(_) => Event::RunInterrupted { exit_code },
+        _ => Event::RunFailed { exit_code, error: message, problems: Vec::new(), peak_rss_bytes: None },
+    }
+}
+
+/// Makes the folders that the child may write in; returns those that were not there, the innermost first, and all of them.
+fn folders(asked: &Asked<'_>) -> Result<(Vec<PathBuf>, Vec<PathBuf>), JobError> {
+    let mut made = Vec::new();
+    // Runs find each other's turns at the GPU there; without it they do not wait for one another.
+    let _absent = slots::make(&slots::shared_folder());
+    let mut folders = asked.allow_write.to_vec();
+    if let Some(run_dir) = asked.run {
+        let folder = run_dir.unwrap_or(Path::new(run_dir::RUNS));
+        made.extend(folder.ancestors().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()).map(Path::to_owned));
+        run_dir::make(folder)?;
+        folders.push(folder.to_owned());
+    }
+    match folders.iter().find(|folder| !folder.is_dir()) {
+        Some(absent) => Err(JobError::Confined {
+            what: format!("`{}` is no folder", absent.display()),
+            help: "name a folder that is there with `--allow-write`".to_owned(),
+        }),
+        None => Ok((made, folders)),
+    }
+}
+
+/// Starts this program again, in a group of its own: what a terminal sends goes to the parent alone, which passes it on once.
+fn start() -> Result<(Child, Receiver<Told>), JobError> {
+    let failed = |error: std::io::Error| JobError::Bug(format!("cannot start this program anew: {error}"));
+    let (reader, writer) = std::io::pipe().map_err(failed)?;
+    let mut command = Command::new(env::current_exe().map_err(failed)?);
+    command.args(env::args_os().skip(1)).env(CHILD, "1").stdin(writer).process_group(0);
+    let child = command.spawn().map_err(failed)?;
+    // The command holds the other end of the pipe.
+    drop(command);
+    let (sender, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut lines = BufReader::new(reader);
+        loop {
+            let mut line = String::new();
+            // Longer lines, and what is no line of ours, end the conversation.
+            let n = lines.by_ref().take(MOST_TOLD_BYTES).read_line(&mut line).unwrap_or(0);
+            let Some(told) = serde_json::from_str(&line).ok().filter(|_| n > 0) else { return };
+            if sender.send(told).is_err() {
+                return;
+            }
+        }
+    });
+    Ok((child, told))
+}
+
+struct Watch<'a> {
+    asked: &'a Asked<'a>,
+    told: Receiver<Told>,
+    memory_bytes: Option<u64>,
+    job_folder: Option<PathBuf>,
+    run_dir: Option<PathBuf>,
+}
+
+impl Watch<'_> {
+    fn until_the_end(&mut self, child: &mut Child, stop: &Stop) -> Result<Exit, JobError> {
+        let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let send = |signal: Signal| id.map(|id| kill_process(id, signal));
+        let (mut stopped_at, mut over): (Option<Instant>, Option<JobError>) = (None, None);
+        let status = loop {
+            if let Some(status) = child.try_wait().map_err(|error| JobError::Bug(format!("cannot wait for the child: {error}")))? {
+                break status;
+            }
+            self.listen();
+            if let (None, Some(error)) = (&over, self.beyond(child.id())) {
+                over = Some(error);
+                let _gone = send(Signal::KILL);
+            }
+            match (stop.exit(), stopped_at) {
+                (Some(exit), None) => {
+                    stopped_at = Some(Instant::now());
+                    let _gone = send(if exit == Exit::Interrupted { Signal::INT } else { Signal::TERM });
+                }
+                (Some(_), Some(since)) if since.elapsed() > PATIENCE => {
+                    let _gone = send(Signal::KILL);
+                }
+                _ => {}
+            }
+            thread::sleep(TICK);
+        };
+        self.listen();
+        match (over, stop.exit()) {
+            (Some(error), _) => Err(error),
+            (None, Some(exit)) if status.signal().is_some() => Err(JobError::Stopped(exit)),
+            _ => ended(status),
+        }
+    }
+
+    fn listen(&mut self) {
+        for told in self.told.try_iter() {
+            // The first word counts: it is said before a file is opened.
+            self.memory_bytes = self.memory_bytes.or(told.memory_bytes);
+            let below = |folder: &Path, path: PathBuf| (path.parent() == Some(folder)).then_some(path);
+            if let (Some(None), Some(path), None) = (self.asked.run, told.job_folder, &self.job_folder) {
+                self.job_folder = below(Path::new(run_dir::RUNS), path);
+            }
+            if let (Some(run_dir), Some(path)) = (self.asked.run, told.run_dir) {
+                self.run_dir = match run_dir {
+                    Some(run_dir) => Some(run_dir.to_owned()),
+                    None => self.job_folder.as_ref().and_then(|folder| below(folder, path)),
+                };
+            }
+        }
+    }
+
+    /// Returns the error of a child that holds more than its budget and a tenth, or 64 MiB.
+    fn beyond(&self, child: u32) -> Option<JobError> {
+        let budget = self.memory_bytes?;
+        let held = memory::rss_bytes_of(child)?;
+        (held > budget.saturating_add((budget / 10).max(64 << 20))).then(|| JobError::Budget {
+            what: "what the confined process read".to_owned(),
+            needed_bytes: held,
+            budget_bytes: budget,
+            help: "raise `memory`, or take the file that asks for so much out of the sources".to_owned(),
+        })
+    }
+
+    /// Writes into the run folder that the child is gone, where it holds one. The parent is confined too: no link leads it elsewhere.
+    fn close(&self, error: &JobError) {
+        let exit_code = exit::of(error) as u8;
+        let message = exit::message(error, self.asked.spec);
+        let event = event_of(error, message.clone());
+        let closed = self.run_dir.as_deref().is_some_and(|path| {
+            let Ok((_lock, mut manifest)) = run_dir::of_the_dead(path) else { return false };
+            manifest.end(if matches!(error, JobError::Stopped(_)) { State::Interrupted } else { State::Failed }, exit_code, message);
+            let _unwritten = outputs::write_json(&path.join(run_dir::MANIFEST), &manifest);
+            let _unswept = outputs::sweep(path);
+            // It is shown with the line.
+            Events::open(path, &manifest.run_id, self.asked.view).is_ok_and(|log| {
+                let _unwritten = log.emit(None, &event).and_then(|()| log.sync());
+                true
+            })
+        });
+        if !closed {
+            show_end(self.asked, error);
+        }
+    }
+}
+
+fn ended(status: ExitStatus) -> Result<Exit, JobError> {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::of_code(code).ok_or_else(|| JobError::Bug(format!("the confined process ended with code {code}"))),
+        // It was stopped before it could listen.
+        (None, Some(2)) => Err(JobError::Stopped(Exit::Interrupted)),
+        (None, Some(15 | 1)) => Err(JobError::Stopped(Exit::Terminated)),
+        (None, signal) => Err(JobError::Died { signal: signal.unwrap_or(0) }),
+    }
+}
