@@ -28,7 +28,7 @@ use crate::plan::{self, Plan, PlanFailure};
 use crate::progress::{HEARTBEAT, LogFormat, View};
 use crate::run_dir::{self, Identity, RunDir};
 use crate::signals::{self, Stop};
-use crate::spec::{self, SpecFailure, SpecText};
+use crate::spec::{self, Spec, SpecFailure, SpecText};
 use crate::steps::{Asked, Steps};
 use crate::summary;
 use crate::terminal;
@@ -72,6 +72,16 @@ enum Failure {
     Job(JobError),
 }
 
+impl Failure {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Spec(failure) => failure.exit(),
+            Self::Plan(failure, _) => failure.exit(),
+            Self::Job(error) => exit::of(error),
+        }
+    }
+}
+
 impl From<JobError> for Failure {
     fn from(error: JobError) -> Self {
         Self::Job(error)
@@ -98,6 +108,14 @@ pub fn run(options: &RunOptions) -> Exit {
 fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Failure> {
     let began = Instant::now();
     let (spec, text) = spec::read(&options.spec, &options.set).map_err(Failure::Spec)?;
+    let ended = of_spec(options, &spec, text, view, stop, began);
+    if let (Err(failure), Some(path)) = (&ended, &options.metrics_file) {
+        tell_unwritten(view, metrics::write(path, &spec.name.value, None, failure.exit(), began.elapsed().as_secs_f64()));
+    }
+    ended
+}
+
+fn of_spec(options: &RunOptions, spec: &Spec, text: SpecText, view: &View, stop: &Stop, began: Instant) -> Result<Exit, Failure> {
     let budget = memory::budget(spec.memory_bytes);
     if let Some(allow_write) = &options.confined {
         let folder = options.run_dir.clone().unwrap_or_else(|| run_dir::job_folder(&spec.name.value));
@@ -108,7 +126,7 @@ fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Fai
     }
     memory::keep_free_pages(budget.bytes);
     start_threads(spec.threads);
-    let plan = plan::plan(&spec, budget.bytes).map_err(|failure| Failure::Plan(failure, text))?;
+    let plan = plan::plan(spec, budget.bytes).map_err(|failure| Failure::Plan(failure, text))?;
     let inputs = hash_inputs(&plan, view, stop)?;
     let steps = plan.steps.iter().map(|step| step.spec.name.value.clone()).collect();
     let identity = Identity::new(&spec.name.value, steps, spec.to_toml(), &spec.hash_input(), &inputs.records);
@@ -129,7 +147,7 @@ fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Fai
     };
     let asked = Asked {
         spec_path: &options.spec,
-        spec: &spec,
+        spec,
         plan: &plan,
         inputs: &inputs,
         identity: &identity,
@@ -144,14 +162,17 @@ fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Fai
     if let Some(lineage) = &lineage {
         tell_unwritten(view, lineage.start(&steps.manifest()));
     }
-    let exit = watched(options, &steps, stop, &budgets, &identity);
-    let manifest = steps.manifest();
-    if let Some(lineage) = &lineage {
-        tell_unwritten(view, lineage.end(&manifest, steps.path(), exit));
-    }
-    if let Some(path) = &options.metrics_file {
-        tell_unwritten(view, metrics::write(path, &manifest, exit, began.elapsed().as_secs_f64()));
-    }
+    let tell_end = |exit| {
+        let manifest = steps.manifest();
+        if let Some(lineage) = &lineage {
+            tell_unwritten(view, lineage.end(&manifest, steps.path(), exit));
+        }
+        if let Some(path) = &options.metrics_file {
+            tell_unwritten(view, metrics::write(path, &manifest.job, Some(&manifest), exit, began.elapsed().as_secs_f64()));
+        }
+    };
+    let exit = watched(options, &steps, stop, &budgets, &identity, &tell_end);
+    tell_end(exit);
     Ok(exit)
 }
 
@@ -180,10 +201,17 @@ fn tell_unwritten(view: &View, written: Result<(), JobError>) {
 }
 
 /// Works while a second thread sends signs of life and sees to it that a stop takes seconds at most.
-fn watched(options: &RunOptions, steps: &Steps<'_>, stop: &Stop, budgets: &Budgets, identity: &Identity) -> Exit {
+fn watched(
+    options: &RunOptions,
+    steps: &Steps<'_>,
+    stop: &Stop,
+    budgets: &Budgets,
+    identity: &Identity,
+    tell_end: &(dyn Fn(Exit) + Sync),
+) -> Exit {
     let result = thread::scope(|scope| {
         let (working, ended) = mpsc::channel();
-        scope.spawn(move || watch(steps, stop, budgets, &ended));
+        scope.spawn(move || watch(steps, stop, budgets, &ended, tell_end));
         let result = exit::fence(|| {
             let ended = steps.execute()?;
             for format in &options.also {
@@ -235,7 +263,7 @@ fn tell_found(options: &RunOptions, steps: &Steps<'_>, cached: bool) -> Result<(
     Ok(())
 }
 
-fn watch(steps: &Steps<'_>, stop: &Stop, budgets: &Budgets, ended: &Receiver<()>) {
+fn watch(steps: &Steps<'_>, stop: &Stop, budgets: &Budgets, ended: &Receiver<()>, tell_end: &dyn Fn(Exit)) {
     let mut asked_at: Option<Instant> = None;
     let mut ticks = 0_u32;
     while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
@@ -247,21 +275,22 @@ fn watch(steps: &Steps<'_>, stop: &Stop, budgets: &Budgets, ended: &Receiver<()>
         let Some(exit) = stop.exit() else { continue };
         if asked_at.get_or_insert_with(Instant::now).elapsed() > signals::PATIENCE {
             // A block that takes too long is given up; its step is done again.
-            steps.close(&stop.explained(JobError::Stopped(exit)));
+            tell_end(steps.close(&stop.explained(JobError::Stopped(exit))));
             signals::leave(exit);
         }
     }
 }
 
 fn tell_failure(options: &RunOptions, view: &View, failure: &Failure) -> Exit {
-    let (exit, message, page) = match failure {
+    let exit = failure.exit();
+    let (message, page) = match failure {
         Failure::Job(error) => {
             let message = exit::message(error, &options.spec);
             let page = format!("error: {}", terminal::plain(&message));
-            (exit::of(error), message, page)
+            (message, page)
         }
-        Failure::Spec(failure) => (failure.exit(), failure.render(false), failure.render(terminal::wants_color())),
-        Failure::Plan(failure, text) => (failure.exit(), failure.render(text, false), failure.render(text, terminal::wants_color())),
+        Failure::Spec(failure) => (failure.render(false), failure.render(terminal::wants_color())),
+        Failure::Plan(failure, text) => (failure.render(text, false), failure.render(text, terminal::wants_color())),
     };
     let problems = match failure {
         Failure::Spec(failure) => failure.problems().map(|(text, problems)| problems.locate(text)).unwrap_or_default(),

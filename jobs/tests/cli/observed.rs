@@ -93,6 +93,12 @@ fn figures_for_prometheus_keep_the_last_success() {
         (value(&second, "gristmill_last_run_checks_failed") - 1.0).abs() < 0.5
             && (value(&second, "gristmill_last_run_steps_taken_over") - 1.0).abs() < 0.5
     );
+    // A run that never had a folder tells its end too.
+    fs::remove_file(job.path("data.csv")).unwrap();
+    assert_eq!(run("seed=0").code, 2);
+    let third = fs::read_to_string(job.path("gristmill.prom")).unwrap();
+    assert!((value(&third, "gristmill_last_run_exit_code") - 2.0).abs() < 0.5 && !third.contains("gristmill_last_run_steps"), "{third}");
+    assert!((value(&third, "gristmill_last_success_timestamp_seconds") - success).abs() < 0.5);
 }
 
 #[test]
