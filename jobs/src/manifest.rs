@@ -124,6 +124,14 @@ pub struct OutputRecord {
     pub rows: u64,
 }
 
+impl OutputRecord {
+    /// Says whether people write into the file: it is a text that asks them something.
+    #[must_use]
+    pub fn is_for_people(&self) -> bool {
+        self.path.ends_with(".csv")
+    }
+}
+
 /// One step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {

@@ -76,6 +76,22 @@ pub fn write_file(run_dir: &Path, relative: &str, text: &[u8], n_rows: u64) -> R
     Ok(OutputRecord { path: relative.to_owned(), bytes: text.len() as u64, blake3, rows: n_rows })
 }
 
+/// Gives a file into which someone has written another name, before `text` takes its place; returns that name.
+///
+/// # Errors
+/// When it cannot be renamed.
+pub(crate) fn keep_aside(path: &Path, text: &[u8]) -> Result<Option<PathBuf>, JobError> {
+    // What cannot be read is no file that people filled in, or will fail to be replaced.
+    if fs::read(path).map_or(true, |there| there == text) {
+        return Ok(None);
+    }
+    let names = (1..).map(|n| path.with_extension(format!("kept-{n}.csv")));
+    let kept = names.into_iter().find(|kept| !kept.exists()).expect("some number is free");
+    let renamed = again(|| fs::rename(path, &kept)).and_then(|()| sync_folder(folder_of(path)));
+    renamed.map_err(|error| JobError::Write { path: kept.clone(), error })?;
+    Ok(Some(kept))
+}
+
 /// A table under way: rows are encoded as they come, into a file that has no name yet.
 pub struct TableWriter {
     path: PathBuf,

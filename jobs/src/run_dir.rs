@@ -107,6 +107,10 @@ impl RunDir {
         refuse_strangers(path)?;
         let mut earlier = if fresh { None } else { earlier_run(path, identity)? };
         if fresh {
+            if let Some(file) = read_manifest(path).ok().and_then(|manifest| answers(path, &manifest)) {
+                let help = "move that file elsewhere, or give another `--run-dir`";
+                return Err(refusal(path, format!("holds what someone wrote into `{file}`"), help));
+            }
             wipe(path, identity)?;
             earlier = None;
         }
@@ -132,10 +136,13 @@ impl RunDir {
         (is_ours && done.outputs.iter().all(|output| self.is_whole(output))).then_some(done)
     }
 
-    /// Says whether a file has the size and hash that were noted when it was written.
+    /// Says whether a file has the size and hash that were noted when it was written; one that people write into, whether it is there.
     #[must_use]
     pub fn is_whole(&self, output: &OutputRecord) -> bool {
         let path = self.path.join(&output.path);
+        if output.is_for_people() {
+            return is_inside(&output.path) && path.is_file();
+        }
         is_inside(&output.path)
             && fs::metadata(&path).is_ok_and(|about| about.len() == output.bytes)
             && hash::of_file(&path).is_some_and(|hash| hash == output.blake3)
@@ -289,6 +296,15 @@ fn lock(folder: &Path, may_wait: &dyn Fn() -> bool) -> Result<(File, bool), JobE
         Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok((file, false)),
         Err(TryLockError::Error(error)) => Err(JobError::Write { path, error }),
     }
+}
+
+/// Returns a file of a run into which someone has written since it was made.
+pub(crate) fn answers(path: &Path, manifest: &Manifest) -> Option<String> {
+    let written_since = |output: &&OutputRecord| {
+        let is_ours = output.is_for_people() && is_inside(&output.path);
+        is_ours && hash::of_file(&path.join(&output.path)).is_some_and(|hash| hash != output.blake3)
+    };
+    manifest.outputs.iter().find(written_since).map(|output| output.path.clone())
 }
 
 /// Returns the manifest of a folder whose process has died, with the lock on it.

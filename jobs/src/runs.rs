@@ -62,6 +62,10 @@ pub fn prune(job: &str, keep: usize, dry_run: bool) -> Result<String, JobError> 
     for run in of_job(job)?.iter().skip(keep).filter(|run| !run.is_latest) {
         let size = outputs::size_of(&run.path);
         let shown = run.path.display();
+        if let Some(file) = run_dir::answers(&run.path, &run.manifest) {
+            page.push_str(&format!("left {shown}: someone wrote into `{file}`; move it elsewhere first\n"));
+            continue;
+        }
         if dry_run {
             page.push_str(&format!("would remove {shown} ({})\n", bytes(size)));
         } else if remove(&run.path, matches!(run.manifest.state, State::Planned | State::Running))? {

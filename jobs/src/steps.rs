@@ -439,7 +439,14 @@ impl<'a> Steps<'a> {
                     outputs::write_table(&self.asked.dir.path, &outputs::table_path(step, name), &schema, &batches)?
                 }
                 Rows::Written(written) => written.commit()?,
-                Rows::Csv { text, n_rows } => outputs::write_file(&self.asked.dir.path, &outputs::csv_path(step, name), &text, n_rows)?,
+                Rows::Csv { text, n_rows } => {
+                    let relative = outputs::csv_path(step, name);
+                    if let Some(kept) = outputs::keep_aside(&self.asked.dir.path.join(&relative), &text)? {
+                        let message = format!("someone wrote into `{relative}`, which is made anew: that is `{}` now", kept.display());
+                        self.events.emit(Some(step), &Event::Warned { message })?;
+                    }
+                    outputs::write_file(&self.asked.dir.path, &relative, &text, n_rows)?
+                }
             };
             self.tell_table(Some(step), &output)?;
             Ok(output)

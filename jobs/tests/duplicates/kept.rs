@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::process::Command;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, UInt32Type};
@@ -221,6 +222,40 @@ fn pairs_are_explained_and_entities_hang_on_their_weakest_pair() {
     let of_two =
         golden.column_by_name("cluster_size").unwrap().as_primitive::<UInt32Type>().values().iter().filter(|size| **size > 1).count();
     assert_eq!(of_two, sizes.len());
+}
+
+#[test]
+fn what_people_wrote_is_never_written_over() {
+    let job = Job::new();
+    let spec = shipped("dedupe.toml");
+    let run = job.run(&spec, "customers");
+    let review = job.path("customers/people/review.csv");
+    let blank = fs::read_to_string(&review).unwrap();
+    let filled = answered(&blank, &|is_one| if is_one { "yes" } else { "no" });
+    fs::write(&review, &filled).unwrap();
+    // The same run is finished still.
+    let events = || fs::read_to_string(job.path("customers/events.jsonl")).unwrap();
+    let n_started = events().matches("step_started").count();
+    job.run(&spec, "customers");
+    assert_eq!((fs::read_to_string(&review).unwrap(), events().matches("step_started").count()), (filled.clone(), n_started));
+    // One whose tables are gone is made anew, beside the answers.
+    for n in 1..=2 {
+        fs::remove_file(job.path("customers/people/golden.parquet")).unwrap();
+        job.run(&spec, "customers");
+        assert_eq!(fs::read_to_string(&review).unwrap(), blank);
+        assert_eq!(fs::read_to_string(job.path(&format!("customers/people/review.kept-{n}.csv"))).unwrap(), filled);
+        fs::write(&review, &filled).unwrap();
+    }
+    assert!(events().contains("someone wrote into `people/review.csv`"));
+    assert_eq!(job.run(&spec, "customers").bytes("people/entities.parquet"), run.bytes("people/entities.parquet"));
+    let fresh = Command::new(env!("CARGO_BIN_EXE_gristmill"))
+        .args(["run", "customers.toml", "--run-dir", "customers", "--fresh"])
+        .current_dir(job.path(""))
+        .output()
+        .unwrap();
+    let words = String::from_utf8(fresh.stderr).unwrap();
+    assert!(fresh.status.code() == Some(2) && words.contains("holds what someone wrote into `people/review.csv`"), "{words}");
+    assert_eq!(fs::read_to_string(&review).unwrap(), filled);
 }
 
 #[test]
