@@ -258,6 +258,11 @@ impl JobKind for Cluster {
         }
     }
 
+    fn will_write(&self, step: &StepSpec, table: &str, input: &Schema) -> Option<Schema> {
+        let id = step.id.as_ref().and_then(|id| input.field_with_name(&id.value).ok());
+        (table == "assignments").then(|| assignments::schema(id, step.integer("levels").is_some_and(|levels| levels > 1)).as_ref().clone())
+    }
+
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
         let schema = on.source.schema();
         for name in step.columns.iter().chain(&step.exclude).chain(&step.id).chain(&step.weights) {

@@ -8,7 +8,7 @@
 //!
 //! See `engine::dedupe` for the methods. Golden records are taken from the rows of the input by a second reading, and keep their types.
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, Schema};
 use gristmill_engine::dedupe::Grouping;
 
 use super::{JobKind, Key, StepOutcome, StepRun, TableDoc, Takes};
@@ -305,6 +305,10 @@ impl JobKind for Dedupe {
         forecast::of(step, ahead)
     }
 
+    fn will_write(&self, _: &StepSpec, table: &str, input: &Schema) -> Option<Schema> {
+        (table == GOLDEN).then(|| golden_schema(input))
+    }
+
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
         run(self, step, on)
     }
@@ -368,6 +372,10 @@ impl JobKind for Link {
 
     fn forecast(&self, step: &StepSpec, ahead: &Ahead<'_>) -> Forecast {
         forecast::of(step, ahead)
+    }
+
+    fn will_write(&self, _: &StepSpec, table: &str, input: &Schema) -> Option<Schema> {
+        (table == GOLDEN).then(|| golden_schema(input))
     }
 
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
@@ -434,6 +442,13 @@ fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutc
         (None, Some(how)) => text::run(kind, how, step, on),
         (None, None) => records::run(kind, step, on),
     }
+}
+
+/// Returns the columns of golden records.
+fn golden_schema(input: &Schema) -> Schema {
+    let mut fields = vec![Field::new("entity_id", DataType::UInt64, false), Field::new("cluster_size", DataType::UInt32, false)];
+    fields.extend(input.fields().iter().map(|field| field.as_ref().clone().with_name(carried_name(field.name())).with_nullable(true)));
+    Schema::new(fields)
 }
 
 /// Returns the name that a column of the input has in golden records.

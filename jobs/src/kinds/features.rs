@@ -129,6 +129,12 @@ impl JobKind for Features {
         }
     }
 
+    fn will_write(&self, step: &StepSpec, table: &str, input: &Schema) -> Option<Schema> {
+        let entity = step.text(Role::Entity.key()).and_then(|column| input.field_with_name(column).ok())?;
+        let shares = step.integer("top").unwrap_or(0).unsigned_abs();
+        (table == "entity_features").then(|| outcome::likely_schema(entity, step.is_written(Role::Category.key()).then_some(shares)))
+    }
+
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
         let cells = Cells::read(step, on)?;
         let nothing = |message: String| JobError::Data { step: step.name.value.clone(), message };

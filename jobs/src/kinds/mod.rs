@@ -58,6 +58,10 @@ pub trait JobKind: Sync {
     fn forecast(&self, _step: &StepSpec, _ahead: &Ahead<'_>) -> Forecast {
         Forecast::default()
     }
+    /// Returns the likely columns of a table that it will write, of one row for each of the input or fewer; none of tables of other rows.
+    fn will_write(&self, _step: &StepSpec, _table: &str, _input: &Schema) -> Option<Schema> {
+        None
+    }
     /// Runs the step.
     ///
     /// # Errors

@@ -91,6 +91,11 @@ impl JobKind for Score {
         }
     }
 
+    fn will_write(&self, step: &StepSpec, table: &str, input: &Schema) -> Option<Schema> {
+        let id = step.id.as_ref().and_then(|id| input.field_with_name(&id.value).ok());
+        (table == "assignments").then(|| assignments::schema(id, false).as_ref().clone())
+    }
+
     fn run(&self, step: &StepSpec, on: &StepRun<'_>) -> Result<StepOutcome, JobError> {
         let model = read(step, on)?;
         let schema = on.source.schema();

@@ -8,6 +8,7 @@
 //! checked by `check_input` once that table is there.
 //! Cost      one open a file; no rows are read.
 
+mod coming;
 mod forecast;
 mod outlook;
 mod page;
@@ -20,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::Schema;
 use gristmill_datasets::{Format, ReadError, Source, SourceOptions, union};
 
 use crate::JobError;
@@ -28,8 +29,9 @@ use crate::error::Exit;
 use crate::exit;
 use crate::kinds::Takes;
 use crate::memory;
-use crate::spec::{Problems, SourceSpec, Span, Spanned, Spec, SpecText, StepSpec, TableName, check_columns, check_exclude, in_order};
+use crate::spec::{Problems, Span, Spanned, Spec, SpecText, StepSpec, TableName, check_columns, check_exclude, in_order};
 
+use coming::{Coming, Tables};
 pub use forecast::{Ahead, Forecast, Pairs, Placed, about, grown, pairs_of, range};
 pub use outlook::{Outlook, outlook};
 pub(crate) use sources::nearest_file;
@@ -76,6 +78,8 @@ pub struct PlannedStep {
     pub others: Vec<(&'static str, Input)>,
     /// Rows that it will read, where known.
     pub rows: Option<u64>,
+    /// Rows that it reads at the most, where they are those of a table that another step writes.
+    pub rows_at_most: Option<u64>,
     /// What it is likely to need; none where the rows that it reads are not known.
     pub forecast: Option<Forecast>,
     /// Where it belongs; none where the rows that it reads are not known.
@@ -170,7 +174,9 @@ pub fn plan(spec: &Spec, memory_bytes: u64) -> Result<Plan, PlanFailure> {
     }
     let sources: Vec<PlannedSource> = opened.into_iter().flatten().collect();
     let n_threads = spec.threads.or_else(|| available_parallelism().ok().map(NonZero::get)).unwrap_or(1);
-    let steps = in_order(&spec.steps).into_iter().map(|index| step(&sources, spec, index, (n_threads, memory_bytes))).collect();
+    let mut tables = Tables::new();
+    let steps = in_order(&spec.steps).into_iter();
+    let steps = steps.map(|index| step(&sources, spec, index, (n_threads, memory_bytes), &mut tables)).collect();
     Ok(Plan { sources, steps, memory_bytes, outlook: Vec::new() })
 }
 
@@ -246,7 +252,13 @@ fn check_step(step: &StepSpec, schema: &Schema, elsewhere: &dyn Fn(&str) -> Opti
     problems
 }
 
-fn step(sources: &[PlannedSource], asked: &Spec, index: usize, (n_threads, memory_bytes): (usize, u64)) -> PlannedStep {
+fn step(
+    sources: &[PlannedSource],
+    asked: &Spec,
+    index: usize,
+    (n_threads, memory_bytes): (usize, u64),
+    tables: &mut Tables,
+) -> PlannedStep {
     let (steps, spec) = (&asked.steps, asked.steps[index].clone());
     let mut inputs: Vec<Input> =
         std::iter::once(&spec.from).chain(&spec.also_from).map(|from| input(sources, steps, &from.value, "")).collect();
@@ -257,11 +269,14 @@ fn step(sources: &[PlannedSource], asked: &Spec, index: usize, (n_threads, memor
         Input::Table { .. } => (None, None),
     };
     let memory_bytes = memory::for_step(memory_bytes);
-    let forecast = ahead(&spec, &input, sources, &asked.sources).map(|(schema, n_rows, file_bytes)| {
-        // A file may claim any number.
-        let (n_rows, file_bytes) = (n_rows.min(MOST_ROWS), file_bytes.min(MOST_ROWS));
-        spec.kind.forecast(&spec, &Ahead { schema: &schema, n_rows, file_bytes, n_threads, memory_bytes })
+    let reads = coming::of_input(&spec, &input, sources, &asked.sources, tables);
+    let rows_at_most = reads.as_ref().filter(|reads| reads.is_most).map(|reads| reads.n_rows);
+    let forecast = reads.as_ref().map(|Coming { schema, n_rows, file_bytes, .. }| {
+        spec.kind.forecast(&spec, &Ahead { schema, n_rows: *n_rows, file_bytes: *file_bytes, n_threads, memory_bytes })
     });
+    if let Some(reads) = &reads {
+        coming::add_tables(&spec, reads, tables);
+    }
     let placed = forecast.map(|forecast| forecast.placed(&asked.place, spec.kind.name(), n_threads));
     let default = |key: &str| {
         let takes = spec.kind.keys().iter().find(|known| known.name == key).map(|known| known.takes);
@@ -270,21 +285,7 @@ fn step(sources: &[PlannedSource], asked: &Spec, index: usize, (n_threads, memor
     let other = |(key, table): &(&'static str, Spanned<TableName>)| (*key, self::input(sources, steps, &table.value, default(key)));
     let others: Vec<_> = spec.others.iter().map(other).collect();
     let why = page::why(&spec, &input, &others, sources);
-    PlannedStep { spec, input, others, rows, forecast, placed, columns, why }
-}
-
-/// Returns columns, likely rows and bytes of the files of an input that is made of sources.
-fn ahead(step: &StepSpec, input: &Input, sources: &[PlannedSource], specs: &[SourceSpec]) -> Option<(SchemaRef, u64, u64)> {
-    let of_one = |input: &Input| {
-        let Input::Source(at) = input else { return None };
-        Some((Arc::clone(&sources[*at].source), rows::likely(&sources[*at], specs)?, sources[*at].bytes))
-    };
-    let Input::All(inputs) = input else { return of_one(input).map(|(source, rows, bytes)| (source.schema(), rows, bytes)) };
-    let parts: Vec<(Arc<dyn Source>, u64, u64)> = inputs.iter().map(of_one).collect::<Option<_>>()?;
-    let n_rows = parts.iter().map(|part| part.1).fold(0, u64::saturating_add);
-    let bytes = parts.iter().map(|part| part.2).fold(0, u64::saturating_add);
-    let whole = together(step, parts.into_iter().map(|part| part.0).collect()).ok()?;
-    Some((whole.schema(), n_rows, bytes))
+    PlannedStep { spec, input, others, rows, rows_at_most, forecast, placed, columns, why }
 }
 
 /// Returns the rows of several inputs, where all are known.

@@ -51,13 +51,14 @@ impl Plan {
     /// Says what a step is likely to need, where that is known.
     fn ahead(&self, step: &PlannedStep) -> Vec<String> {
         let Some(forecast) = &step.forecast else { return Vec::new() };
+        let rows = step.rows_at_most.map(|rows| format!("at most {}, of which what follows holds", counted(rows, "row")));
         let memory = forecast.memory_line(self.memory_bytes);
         let seconds = forecast.seconds.map(|[low, high]| match (duration(low), duration(high)) {
             (low, high) if low == high => format!("likely to take {low} without a device"),
             (low, high) => format!("likely to take {low} to {high} without a device"),
         });
         let placed = step.placed.as_ref().map(|placed| format!("place {}: {}", placed.place, placed.why));
-        [forecast.pairs_line(self.pairs_are_known(step)), memory, seconds, placed].into_iter().flatten().collect()
+        [rows, forecast.pairs_line(self.pairs_are_known(step)), memory, seconds, placed].into_iter().flatten().collect()
     }
 }
 
@@ -102,6 +103,7 @@ fn step_json(step: &PlannedStep, outlook: Option<&Outlook>) -> Value {
         "others": others.collect::<serde_json::Map<_, _>>(),
         "needs": step.spec.needs.iter().map(|need| need.value.as_str()).collect::<Vec<_>>(),
         "rows": step.rows,
+        "rows_at_most": step.rows_at_most,
         "seconds": forecast.seconds.map(|[low, high]| json!({ "low": digits(low), "high": digits(high) })),
         "memory_bytes": forecast.peak_bytes(),
         "pairs": forecast.pairs.map(|pairs| json!({ "of": pairs.of, "at_most": pairs.at_most, "all": pairs.all })),

@@ -58,7 +58,18 @@ fn plan_says_what_a_step_needs() {
     assert!(pairs["all"].as_u64() > Some(1_000_000_000) && pairs["at_most"].as_u64() < Some(4_000_000), "{pairs}");
     assert!(text.contains("looks at no more than about ") && text.contains("0,000,000 pairs of records"), "{text}");
     assert!(text.contains("more than `memory` of 64.0 MiB, and to end with exit code 5"), "{text}");
-    // How many rows a condition keeps nobody knows, nor what another step will write.
+    // What another step writes has as many rows as that reads, or fewer.
+    let chain = "[step.b]\nkind = \"correlate\"\nfrom = \"a\"\n[step.c]\nkind = \"check\"\nfrom = \"a.pairs\"\nmin_rows = 1\n";
+    let (json, text) = plan(&format!("{records}{chain}"));
+    let [of_golden, of_pairs] = [1, 2].map(|at| &json["steps"][at]);
+    assert!(of_golden["rows"].is_null() && of_golden["rows_at_most"].as_u64() > Some(50_000), "{of_golden}");
+    assert!(of_golden["memory_bytes"].as_u64() > Some(0) && of_golden["place"]["place"] == "cpu", "{of_golden}");
+    assert_eq!(of_golden["pairs"]["all"], 6, "x, y, and what the entities are: {of_golden}");
+    assert!(text.contains("at most ") && text.contains("rows, of which what follows holds"), "{text}");
+    assert!(of_pairs["rows_at_most"].is_null() && of_pairs["memory_bytes"].is_null(), "{of_pairs}");
+    let (_, text) = plan(&spec.replace("[step.a]", "[step.b]\nkind = \"score\"\nfrom = \"rows\"\nmodel = \"a\"\n[step.a]"));
+    assert_eq!(text.matches("likely to hold").count(), 2, "{text}");
+    // How many rows a condition keeps nobody knows.
     let (unknown, text) = plan(&spec.replace("[step.a]", "where = \"x > 3\"\n[step.a]"));
     assert!(unknown["steps"][0]["seconds"].is_null() && !text.contains("likely to take"), "{text}");
 }

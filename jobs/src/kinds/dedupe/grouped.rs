@@ -8,7 +8,7 @@ use arrow::compute::{cast, concat, filter, take};
 use arrow::datatypes::{DataType, Field, Schema};
 use gristmill_engine::dedupe::{ColumnBuilder, Estimate, MISSING, RecordColumn};
 
-use super::{FIELDS, SOURCE_COLUMN, WITHIN, carried_name, crosses, is_added, source_column};
+use super::{FIELDS, SOURCE_COLUMN, WITHIN, crosses, golden_schema, is_added, source_column};
 use crate::JobError;
 use crate::kinds::{Rows, StepRun, Table, batch};
 use crate::pass;
@@ -332,9 +332,8 @@ impl Grouped<'_> {
     /// Writes the rows that stand for their entities as they are, in the order of the input, while it is read again.
     pub(super) fn golden_rows(&self, members: &Members, kept: &[u32]) -> Result<Table, JobError> {
         let input = self.on.source.schema();
-        let mut fields = vec![Field::new("entity_id", DataType::UInt64, false), Field::new("cluster_size", DataType::UInt32, false)];
-        fields.extend(input.fields().iter().map(|field| field.as_ref().clone().with_name(carried_name(field.name())).with_nullable(true)));
-        let mut writer = self.on.writer(self.step, "golden", Arc::new(Schema::new(fields.clone())))?;
+        let schema = golden_schema(&input);
+        let mut writer = self.on.writer(self.step, "golden", Arc::new(schema.clone()))?;
         let mut is_kept = vec![false; self.entity.len()];
         for row in kept {
             is_kept[*row as usize] = true;
@@ -353,7 +352,7 @@ impl Grouped<'_> {
                 let whole = concat(&pieces).and_then(|whole| filter(&whole, &mask)).map_err(|error| self.data(&error.to_string()))?;
                 cells.push(whole);
             }
-            writer.push(&batch(fields.iter().cloned().zip(cells).collect()))
+            writer.push(&batch(schema.fields().iter().map(|field| field.as_ref().clone()).zip(cells).collect()))
         })?;
         Ok(Table { name: "golden", rows: Rows::Written(writer.finish()?) })
     }

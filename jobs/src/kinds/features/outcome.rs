@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Float64Array, UInt8Array, UInt64Array};
 use arrow::compute::take;
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field, Schema};
 use gristmill_engine::entities::{Events, Groups, Profile, profile, scores};
 use rayon::prelude::*;
 
@@ -23,6 +23,33 @@ pub(super) struct Said<'a> {
     /// Categories with a share of their own, and whether there are others.
     pub(super) named: Option<&'a (Vec<u32>, bool)>,
     pub(super) step: &'a StepSpec,
+}
+
+/// Numbers of an entity, where its lines have all that is looked for.
+const NUMBERS: [&str; 14] = [
+    "recency_days",
+    "frequency",
+    "monetary",
+    "mean_order",
+    "tenure_days",
+    "interval_days",
+    "n_lines",
+    "n_products",
+    "weekend_share",
+    "typical_hour",
+    "hour_concentration",
+    "r_score",
+    "f_score",
+    "m_score",
+];
+
+/// Returns the columns that the table is likely to have, with so many shares of categories: which categories there are nobody knows yet.
+pub(super) fn likely_schema(entity: &Field, n_shares: Option<u64>) -> Schema {
+    let number = |name: &str| Field::new(name, DataType::Float64, true);
+    let mut fields = vec![entity.clone()];
+    fields.extend(NUMBERS.map(number));
+    fields.extend((0..n_shares.unwrap_or(0)).map(|at| number(&format!("share_{at}"))));
+    Schema::new(fields)
 }
 
 impl Said<'_> {
