@@ -16,6 +16,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -73,6 +74,8 @@ pub(super) struct ChunkBytes {
     handles: Arc<Handles>,
     limits: Limits,
     refused: Arc<Mutex<Option<ReadError>>>,
+    /// Bytes of the largest dictionary and of the largest page of values so far.
+    largest: Arc<[AtomicU64; 2]>,
 }
 
 /// What the pages of a chunk may claim.
@@ -92,12 +95,17 @@ pub(super) struct Limits {
 
 impl ChunkBytes {
     pub(super) fn new(handles: Arc<Handles>, limits: Limits) -> Self {
-        Self { handles, limits, refused: Arc::default() }
+        Self { handles, limits, refused: Arc::default(), largest: Arc::default() }
     }
 
     /// Takes the error that made the last read fail, if it was one of ours.
     pub(super) fn take_refused(&self) -> Option<ReadError> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Returns the bytes that a reader of the chunk holds: its dictionary and one page of values.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.largest.iter().map(|bytes| bytes.load(Ordering::Relaxed)).fold(0, u64::saturating_add)
     }
 
     fn refuse(&self, error: ReadError) -> ParquetError {
@@ -142,6 +150,7 @@ impl ChunkBytes {
         if is_delta && !page.is_dictionary && !self.limits.deltas_checked {
             return Err(self.file().corrupt(None, "a page has an encoding that the footer does not list"));
         }
+        self.largest[usize::from(!page.is_dictionary)].fetch_max(bytes, Ordering::Relaxed);
         if let Some(flag) = page.not_compressed_at.filter(|_| self.limits.compressed) {
             // A page that is not compressed has one size.
             if self.limits.always_compressed || page.bytes != page.packed_bytes {
@@ -212,9 +221,7 @@ impl ChunkReader for ChunkBytes {
     type T = Head;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        let mut head = Head { handles: Arc::clone(&self.handles), at: start, bytes: Vec::new(), used: 0 };
-        head.refill().and_then(|()| self.check_page(&mut head.bytes)).map_err(|error| self.refuse(error))?;
-        Ok(head)
+        Ok(Head { chunk: self.clone(), at: start, bytes: Vec::new(), used: 0, is_checked: false })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
@@ -229,29 +236,35 @@ impl ChunkReader for ChunkBytes {
     }
 }
 
-/// Reads a page header, and on for as long as it goes.
+/// Reads a page header, and on for as long as it goes. It is looked at when it is read: readers that know it already ask for one where the page's
+/// content begins, and read nothing of it.
 #[derive(Debug)]
 pub(super) struct Head {
-    handles: Arc<Handles>,
+    chunk: ChunkBytes,
     at: u64,
     bytes: Vec<u8>,
     used: usize,
+    is_checked: bool,
 }
 
 impl Head {
     fn refill(&mut self) -> Result<(), ReadError> {
         self.bytes.clear();
         self.used = 0;
-        self.handles.read(self.at, HEAD_BYTES, &mut self.bytes)?;
+        self.chunk.handles.read(self.at, HEAD_BYTES, &mut self.bytes)?;
         self.at += self.bytes.len() as u64;
-        Ok(())
+        if self.is_checked {
+            return Ok(());
+        }
+        self.is_checked = true;
+        self.chunk.check_page(&mut self.bytes)
     }
 }
 
 impl Read for Head {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.used == self.bytes.len() {
-            self.refill().map_err(io::Error::other)?;
+            self.refill().map_err(|error| io::Error::other(self.chunk.refuse(error)))?;
         }
         let n = into.len().min(self.bytes.len() - self.used);
         into[..n].copy_from_slice(&self.bytes[self.used..self.used + n]);

@@ -1,6 +1,7 @@
 //! Reads a Parquet file: the columns of one row group at a time, in parallel and in step.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{TimestampMicrosecondType, TimestampSecondType};
@@ -24,6 +25,29 @@ const MAX_ARRAY_ROWS: usize = 16_384;
 /// Bytes that an array of texts should take.
 const TEXT_ARRAY_BYTES: u64 = 8 << 20;
 
+/// The part of the memory budget that readers may hold between two calls.
+const OPEN_SHARE: u64 = 8;
+
+/// What the readers of a row group hold while they stay open.
+///
+/// A reader holds a page of its column, most often 1 MiB, and its dictionary: of a wide table that is more than a small budget. Readers that find
+/// no room are closed after every call; the next one opens them anew where they ended, which passes over whole pages and unpacks one again.
+#[derive(Debug)]
+struct Room {
+    used_bytes: AtomicU64,
+    most_bytes: u64,
+}
+
+impl Room {
+    /// Puts `bytes` in place of `before` that a reader held; says whether there is room for it.
+    fn change(&self, before: u64, bytes: u64) -> bool {
+        let others = self.used_bytes.fetch_sub(before, Ordering::Relaxed).saturating_sub(before);
+        let fits = others.saturating_add(bytes) <= self.most_bytes;
+        self.used_bytes.fetch_add(if fits { bytes } else { 0 }, Ordering::Relaxed);
+        fits
+    }
+}
+
 pub(super) struct ParquetScan {
     file: Arc<ParquetFile>,
     handles: Arc<Handles>,
@@ -33,13 +57,15 @@ pub(super) struct ParquetScan {
     /// Rows of one call in this row group: where values may be long, those of one array.
     most_rows: usize,
     units: Vec<Unit>,
+    room: Room,
     failed: bool,
 }
 
 impl ParquetScan {
     pub(super) fn new(file: Arc<ParquetFile>, projection: Vec<usize>) -> Self {
         let handles = Handles::new(file.file.clone());
-        Self { file, handles, projection, next_group: 0, rows_left: 0, most_rows: 0, units: Vec::new(), failed: false }
+        let room = Room { used_bytes: AtomicU64::new(0), most_bytes: file.file.budget_bytes / OPEN_SHARE };
+        Self { file, handles, projection, next_group: 0, rows_left: 0, most_rows: 0, units: Vec::new(), room, failed: false }
     }
 
     fn advance(&mut self, max_rows: usize, sink: &Sink<'_>) -> Result<usize, ReadError> {
@@ -51,10 +77,15 @@ impl ParquetScan {
         }
         let n_rows = max_rows.min(self.rows_left).min(self.most_rows);
         let ends = n_rows == self.rows_left;
+        let room = &self.room;
         // `with_max_len(1)`: columns differ in cost (texts, codecs), so a thread takes them one by one.
         let step = |unit: &mut Unit| {
             unit.advance(n_rows, sink)?;
-            if ends { unit.end() } else { Ok(()) }
+            if ends {
+                return unit.end();
+            }
+            unit.stay_or_close(room);
+            Ok(())
         };
         let results: Vec<Result<(), ReadError>> = self.units.par_iter_mut().with_max_len(1).map(step).collect();
         // Collected before it is looked at, so that of several bad columns the first is named.
@@ -62,6 +93,7 @@ impl ParquetScan {
         self.rows_left -= n_rows;
         if ends {
             self.units.clear();
+            self.room.used_bytes = AtomicU64::new(0);
         }
         Ok(n_rows)
     }
@@ -78,8 +110,10 @@ impl ParquetScan {
             group: index,
             array_rows: even_parts(max_rows),
             readers: None,
+            reopen: None,
             pending: None,
             n_read: 0,
+            held_bytes: 0,
         };
         self.units.clear();
         if self.rows_left == 0 {
@@ -120,9 +154,20 @@ struct Unit {
     group: usize,
     array_rows: usize,
     readers: Option<Readers>,
+    /// How readers that were closed are opened again.
+    reopen: Option<Reopen>,
     /// Rows that were decoded and not asked for yet.
     pending: Option<ArrayRef>,
     n_read: usize,
+    /// Bytes of the room that the open readers take.
+    held_bytes: u64,
+}
+
+/// What was found out when the column was opened first.
+#[derive(Clone, Copy)]
+struct Reopen {
+    limits: Limits,
+    array_rows: usize,
 }
 
 struct Readers {
@@ -166,6 +211,18 @@ impl Unit {
         Ok(())
     }
 
+    /// Closes the readers where there is no room for what they hold.
+    fn stay_or_close(&mut self, room: &Room) {
+        let Some(readers) = &self.readers else { return };
+        let twice = if readers.seconds.is_some() { 2 } else { 1 };
+        let bytes = readers.bytes.held_bytes().saturating_mul(twice);
+        let fits = room.change(self.held_bytes, bytes);
+        self.held_bytes = if fits { bytes } else { 0 };
+        if !fits {
+            self.readers = None;
+        }
+    }
+
     /// Makes sure that nothing is left.
     fn end(&mut self) -> Result<(), ReadError> {
         if self.pending.is_some() || self.decode()?.is_some() {
@@ -178,8 +235,8 @@ impl Unit {
     /// Opens the column and returns how many of its rows are safe to hold at a time.
     fn prepare(&mut self) -> Result<usize, ReadError> {
         let file = Arc::clone(&self.file);
-        let (readers, most_rows) = fenced(&file.file.path, Some(&file.columns[self.column].name), || self.open())?;
-        self.readers = Some(readers);
+        let (reopen, most_rows) = fenced(&file.file.path, Some(&file.columns[self.column].name), || self.open())?;
+        self.reopen = Some(reopen);
         Ok(most_rows)
     }
 
@@ -187,7 +244,11 @@ impl Unit {
         let file = Arc::clone(&self.file);
         let name = &file.columns[self.column].name;
         fenced(&file.file.path, Some(name), || {
-            let Some(mut readers) = self.readers.take() else { return Err(self.corrupt("it is read after its end")) };
+            let mut readers = match (self.readers.take(), self.reopen) {
+                (Some(readers), _) => readers,
+                (None, Some(reopen)) => self.readers(reopen)?,
+                (None, None) => return Err(self.corrupt("it is read after its end")),
+            };
             let array = readers.next(self)?;
             self.readers = Some(readers);
             self.n_read += array.as_ref().map_or(0, |array| array.len());
@@ -195,7 +256,8 @@ impl Unit {
         })
     }
 
-    fn open(&self) -> Result<(Readers, usize), ReadError> {
+    /// Looks through the column as far as is needed to read it safely, and returns how many of its rows may be held at a time.
+    fn open(&self) -> Result<(Reopen, usize), ReadError> {
         let (input, column) = (&self.file.file, &self.file.columns[self.column]);
         let group = self.file.metadata.metadata().row_group(self.group);
         let always_compressed = self.file.always_compressed;
@@ -220,13 +282,19 @@ impl Unit {
             safe_rows = safe_rows.min(self.safe_rows(chunk, &bytes)?);
         }
         let array_rows = self.array_rows.min(rows).clamp(1, safe_rows);
+        Ok((Reopen { limits, array_rows }, safe_rows))
+    }
+
+    /// Opens readers behind the rows that were read.
+    fn readers(&self, Reopen { limits, array_rows }: Reopen) -> Result<Readers, ReadError> {
+        let bytes = ChunkBytes::new(Arc::clone(&self.handles), limits);
         let (metadata, first_leaf) = self.file.narrow(self.column);
         let reader = self.reader(metadata, first_leaf, &bytes, array_rows)?;
-        let seconds = match (&self.file.seconds, column.int96) {
+        let seconds = match (&self.file.seconds, self.file.columns[self.column].int96) {
             (Some(seconds), Int96::Whole) => Some(self.reader(seconds, 0, &bytes, array_rows)?),
             _ => None,
         };
-        Ok((Readers { reader, bytes, seconds }, safe_rows))
+        Ok(Readers { reader, bytes, seconds })
     }
 
     fn reader(
@@ -238,12 +306,12 @@ impl Unit {
     ) -> Result<ParquetRecordBatchReader, ReadError> {
         let leaves = self.file.columns[self.column].leaves.iter().map(|leaf| leaf - first_leaf);
         let mask = ProjectionMask::leaves(metadata.parquet_schema(), leaves);
-        ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata.clone())
             .with_row_groups(vec![self.group])
             .with_projection(mask)
-            .with_batch_size(array_rows)
-            .build()
-            .map_err(|error| self.corrupt(strip(&error.to_string())))
+            .with_batch_size(array_rows);
+        let builder = if self.n_read > 0 { builder.with_offset(self.n_read) } else { builder };
+        builder.build().map_err(|error| self.corrupt(strip(&error.to_string())))
     }
 
     /// Rows whose values fit an array of modest size, however long the values are.
@@ -339,5 +407,79 @@ fn value_bytes(chunk: &ColumnChunkMetaData) -> u64 {
         PhysicalType::INT64 | PhysicalType::DOUBLE => 8,
         PhysicalType::INT96 => 12,
         PhysicalType::FIXED_LEN_BYTE_ARRAY => u64::try_from(column.type_length()).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    use ::parquet::arrow::ArrowWriter;
+    use ::parquet::file::properties::{WriterProperties, WriterVersion};
+    use arrow::array::{Float64Array, Int64Array, ListArray, RecordBatch, StringArray};
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+    use crate::input::InputFile;
+    use crate::parquet;
+
+    const ROWS: i64 = 5_000;
+
+    /// Columns of every way to read: plain, dictionaries, texts, lists, missing cells; two row groups of several pages.
+    fn file(version: WriterVersion) -> tempfile::NamedTempFile {
+        let numbers = |step: i64| -> ArrayRef { Arc::new(Int64Array::from_iter((0..ROWS).map(|i| (i % 7 != 0).then_some(i * step)))) };
+        let texts = |of: i64| -> ArrayRef { Arc::new(StringArray::from_iter_values((0..ROWS).map(|i| format!("text {}", i % of)))) };
+        let lists = (0..ROWS).map(|i| (i % 5 != 0).then(|| (0..i % 4).map(Some).collect::<Vec<_>>()));
+        let mut columns: Vec<(String, ArrayRef)> = (1..9).map(|at| (format!("n{at}"), numbers(at))).collect();
+        columns.push(("few".to_owned(), texts(9)));
+        columns.push(("many".to_owned(), texts(ROWS)));
+        columns.push(("f".to_owned(), Arc::new(Float64Array::from_iter_values((0..ROWS).map(|i| i as f64 / 3.0)))));
+        columns.push(("l".to_owned(), Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists))));
+        let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
+        let properties = WriterProperties::builder()
+            .set_writer_version(version)
+            .set_max_row_group_row_count(Some(3_000))
+            .set_data_page_size_limit(4_096)
+            .set_write_batch_size(256)
+            .build();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = ArrowWriter::try_new(file.reopen().unwrap(), batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        file
+    }
+
+    /// Reads all columns under a budget in calls of some rows; returns them, and how many readers were closed between two calls at the most.
+    fn read(file: &Path, budget_bytes: u64, max_rows: usize) -> (Vec<ArrayRef>, usize) {
+        let opened = Arc::new(parquet::open(InputFile::at(file, budget_bytes).unwrap()).unwrap());
+        let n_columns = opened.columns.len();
+        let mut scan = ParquetScan::new(opened, (0..n_columns).collect());
+        let pieces: Vec<Mutex<Vec<ArrayRef>>> = (0..n_columns).map(|_| Mutex::default()).collect();
+        let mut most_closed = 0;
+        while scan.next(max_rows, &|column, _, array: &ArrayRef| pieces[column].lock().unwrap().push(Arc::clone(array))).unwrap() > 0 {
+            assert!(scan.room.used_bytes.load(Ordering::Relaxed) <= scan.room.most_bytes);
+            most_closed = most_closed.max(scan.units.iter().filter(|unit| unit.readers.is_none()).count());
+        }
+        let whole = |pieces: Mutex<Vec<ArrayRef>>| {
+            let pieces = pieces.into_inner().unwrap();
+            arrow::compute::concat(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>()).unwrap()
+        };
+        (pieces.into_iter().map(whole).collect(), most_closed)
+    }
+
+    #[test]
+    fn readers_without_room_are_closed_and_go_on_where_they_ended() {
+        for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+            let file = file(version);
+            let (whole, closed) = read(file.path(), 1 << 30, 1_000);
+            assert_eq!((closed, whole.len()), (0, 12));
+            for (budget_bytes, max_rows) in [(1 << 17, 1_000), (1 << 17, 77), (1 << 18, 333), (1 << 16, 10_000)] {
+                let (columns, closed) = read(file.path(), budget_bytes, max_rows);
+                assert!(columns == whole, "{budget_bytes} bytes, {max_rows} rows");
+                assert!(0 < closed && (closed < 12 || budget_bytes < 1 << 18), "{budget_bytes} bytes: {closed} closed");
+            }
+        }
     }
 }
