@@ -210,12 +210,18 @@ fn read_done(run: &Path, step: &str) -> Option<StepDone> {
 ///
 /// # Errors
 /// When the run folder cannot be written.
-pub fn take_over(from: &Path, done: &StepDone, to: &Path) -> Result<bool, JobError> {
+pub fn take_over(from: &Path, done: &StepDone, to: &Path) -> Result<Option<Vec<PathBuf>>, JobError> {
+    let mut kept = Vec::new();
     for output in &done.outputs {
         let is_whole = |path: &Path| hash::of_file(path).is_some_and(|hash| hash == output.blake3);
+        if output.is_for_people()
+            && let Ok(text) = fs::read(from.join(&output.path))
+        {
+            kept.extend(outputs::keep_aside(&to.join(&output.path), &text)?);
+        }
         if !outputs::link_or_copy(&from.join(&output.path), &to.join(&output.path), &is_whole)? {
-            return Ok(false);
+            return Ok(None);
         }
     }
-    Ok(true)
+    Ok(Some(kept))
 }

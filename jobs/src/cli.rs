@@ -14,7 +14,7 @@ use clap_complete::Shell;
 use crate::JobError;
 use crate::also::Also;
 use crate::cache::Earlier;
-use crate::confined;
+use crate::confined::{self, Told};
 use crate::doctor;
 use crate::error::Exit;
 use crate::exit;
@@ -240,6 +240,10 @@ impl Command {
         }
     }
 
+    fn metrics_file(&self) -> Option<&Path> {
+        if let Self::Run { metrics_file, .. } = self { metrics_file.as_deref() } else { None }
+    }
+
     /// Returns where the end of a confined process is shown.
     fn view(&self) -> View {
         match self {
@@ -302,7 +306,7 @@ fn guarded(command: Command) -> Exit {
     let work = || match command.confined() {
         Some((allow_write, run)) if !confined::is_child() => {
             let view = command.view();
-            Ok(confined::supervise(&confined::Asked { spec: &spec, allow_write, run, view: &view }))
+            Ok(confined::supervise(&confined::Asked { spec: &spec, allow_write, run, metrics_file: command.metrics_file(), view: &view }))
         }
         Some((allow_write, run)) => {
             confined::enter(allow_write, run)?;
@@ -371,7 +375,9 @@ fn planned(path: &Path, set: &Sets, page: impl FnOnce(&Spec, Plan) -> Result<Str
             return Ok(failure.exit());
         }
     };
-    match plan::plan(&spec, memory::budget(spec.memory_bytes).bytes) {
+    let memory_bytes = memory::budget(spec.memory_bytes).bytes;
+    confined::tell(&Told { memory_bytes: Some(memory_bytes), ..Told::default() })?;
+    match plan::plan(&spec, memory_bytes) {
         Ok(plan) => {
             print(&page(&spec, plan)?);
             Ok(Exit::Done)

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! parent   makes the folders to write in, confines itself to them (Landlock), starts itself anew, watches
-//! child    may start no program, use no TCP and signal nobody outside; dies with its parent; then does what was asked for
+//! child    has no terminal, starts no process, opens no socket, changes no file's rights (seccomp); dies with its parent; then does what was
+//!          asked for, further confined to its budget and its job's folder before a source is opened
 //! ```
 //!
-//! Landlock (Linux 5.13 and later) lets a process give up rights for good, and its children with it. Writing is confined to the run folder's
-//! job and what `--allow-write` names; programs, signals and TCP are kept from the child as far as the kernel can (6.12 and later: all of
-//! them). The parent looks at the child's memory fifty times a second and ends it beyond the budget; it decodes nothing itself, and what the
-//! child tells it (budget, folder) is said before a file is opened, or checked.
-//! Absent    limits on reading: a confined process sees every file that its user may read. UDP, which Landlock does not know. Systems other
-//!           than Linux, where `--untrusted` is refused.
+//! Landlock (Linux 5.13 and later) and seccomp let a process give up rights for good, and its children with it. Signals to others are kept from
+//! the child by Linux 6.12 and later. The parent looks at the child's memory fifty times a second and ends it beyond the budget; it decodes
+//! nothing itself, and what the child tells it (budget, folder) is said before a source is opened, or checked.
+//! Absent    limits on reading: a confined process sees every file that its user may read, and has the descriptors that its caller left open.
+//!           Systems other than Linux, where `--untrusted` is refused.
 
 use std::path::{Path, PathBuf};
 
@@ -22,11 +22,13 @@ use crate::run_dir;
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod rights;
 
 #[cfg(target_os = "linux")]
-use linux::confine;
-#[cfg(target_os = "linux")]
 pub(crate) use linux::{enter, is_child, supervise, tell};
+#[cfg(target_os = "linux")]
+use rights::confine;
 
 /// What is asked of the parent.
 pub(crate) struct Asked<'a> {
@@ -36,6 +38,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) allow_write: &'a [PathBuf],
     /// Whether the command makes a run, and in which folder where one is named.
     pub(crate) run: Option<Option<&'a Path>>,
+    /// File of figures for Prometheus: the child cannot say that it died.
+    pub(crate) metrics_file: Option<&'a Path>,
     /// Where warnings and the end are shown.
     pub(crate) view: &'a View,
 }

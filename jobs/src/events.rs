@@ -22,6 +22,9 @@ use crate::secrets;
 use crate::spec::Located;
 use crate::terminal::{bytes, count, counted, plain, seconds};
 
+/// Name of the log in a run folder.
+pub(crate) const FILE_NAME: &str = "events.jsonl";
+
 /// Something that happened.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
@@ -80,7 +83,7 @@ pub enum Event {
     },
     /// A signal stopped the run; the same command goes on.
     RunInterrupted { exit_code: u8 },
-    /// Something that people should know and that changes no answer; it is shown, and not in the log of the run.
+    /// Something that people should know and that changes no answer; what no folder is there for yet is shown alone.
     Warned { message: String },
 }
 
@@ -217,7 +220,7 @@ impl<'v> Events<'v> {
     /// # Errors
     /// When the file cannot be opened.
     pub fn open(run_dir: &Path, run_id: &str, view: &'v View) -> Result<Self, JobError> {
-        let path = run_dir.join("events.jsonl");
+        let path = run_dir.join(FILE_NAME);
         let log = Log::of(run_dir::open_own(&path)?).map_err(|error| JobError::Write { path: path.clone(), error })?;
         Ok(Self { view, path, run_id: run_id.to_owned(), log: Mutex::new(log) })
     }

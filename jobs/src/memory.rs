@@ -113,10 +113,11 @@ pub fn rss_bytes() -> Option<u64> {
     field_bytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
-/// Returns the bytes that another process holds now.
+/// Returns the bytes that another process holds now and no file does: pages of libraries and drivers are left out.
 #[cfg(target_os = "linux")]
-pub(crate) fn rss_bytes_of(process: u32) -> Option<u64> {
-    field_bytes(&fs::read_to_string(format!("/proc/{process}/status")).ok()?, "VmRSS:")
+pub(crate) fn own_bytes_of(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    Some(field_bytes(&status, "RssAnon:")?.saturating_add(field_bytes(&status, "RssShmem:")?))
 }
 
 /// Returns the most bytes that this process has held.

@@ -81,9 +81,11 @@ pub fn write_file(run_dir: &Path, relative: &str, text: &[u8], n_rows: u64) -> R
 /// # Errors
 /// When it cannot be renamed.
 pub(crate) fn keep_aside(path: &Path, text: &[u8]) -> Result<Option<PathBuf>, JobError> {
-    // What cannot be read is no file that people filled in, or will fail to be replaced.
-    if fs::read(path).map_or(true, |there| there == text) {
-        return Ok(None);
+    match fs::read(path) {
+        Ok(there) if there == text => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // What cannot be read may be someone's all the same.
+        _ => {}
     }
     let names = (1..).map(|n| path.with_extension(format!("kept-{n}.csv")));
     let kept = names.into_iter().find(|kept| !kept.exists()).expect("some number is free");
@@ -302,11 +304,15 @@ pub(crate) fn link_or_copy(from: &Path, to: &Path, is_whole: &dyn Fn(&Path) -> b
         // What people fill in is theirs alone: one name, one file.
         let is_table = to.extension().is_some_and(|ending| ending == "parquet");
         if !is_table || again(|| fs::hard_link(from, &temp)).is_err() {
-            match again(|| fs::copy(from, &temp)) {
+            match again(|| File::open(from)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-                other => _ = other?,
+                // Not by the call that copies rights too, which a confined process may not set.
+                from => {
+                    let mut copy = File::create_new(&temp)?;
+                    io::copy(&mut from?, &mut copy)?;
+                    copy.sync_all()?;
+                }
             }
-            File::open(&temp)?.sync_all()?;
         }
         if !is_whole(&temp) {
             remove(&temp, false)?;

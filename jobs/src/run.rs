@@ -93,7 +93,11 @@ impl From<JobError> for Failure {
 pub fn run(options: &RunOptions) -> Exit {
     let view = View::new(options.log_format, options.quiet);
     let ended = exit::fence(|| {
-        let stop = Stop::armed().map_err(|error| JobError::Bug(format!("cannot watch signals: {error}")))?;
+        let stop = Stop::default();
+        // Rights are given up by a thread and those that it starts: a confined run starts none before.
+        if options.confined.is_none() {
+            arm(&stop)?;
+        }
         Ok(from_spec(options, &view, &stop))
     });
     let failure = match ended {
@@ -123,6 +127,7 @@ fn of_spec(options: &RunOptions, spec: &Spec, text: SpecText, view: &View, stop:
             confined::check_writable(file, allow_write)?;
         }
         confined::narrow(budget.bytes, &folder, allow_write)?;
+        arm(stop)?;
     }
     memory::keep_free_pages(budget.bytes);
     start_threads(spec.threads);
@@ -174,6 +179,10 @@ fn of_spec(options: &RunOptions, spec: &Spec, text: SpecText, view: &View, stop:
     let exit = watched(options, &steps, stop, &budgets, &identity, &tell_end);
     tell_end(exit);
     Ok(exit)
+}
+
+fn arm(stop: &Stop) -> Result<(), JobError> {
+    stop.arm().map_err(|error| JobError::Bug(format!("cannot watch signals: {error}")))
 }
 
 /// Starts the one pool of threads; a pool that is there already stays, which happens in tests alone.

@@ -9,7 +9,7 @@
 //! A folder that holds anything but a run is never touched.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, BufRead as _, BufReader, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -107,9 +107,9 @@ impl RunDir {
         refuse_strangers(path)?;
         let mut earlier = if fresh { None } else { earlier_run(path, identity)? };
         if fresh {
-            if let Some(file) = read_manifest(path).ok().and_then(|manifest| answers(path, &manifest)) {
+            if let Some(file) = answers(path) {
                 let help = "move that file elsewhere, or give another `--run-dir`";
-                return Err(refusal(path, format!("holds what someone wrote into `{file}`"), help));
+                return Err(refusal(path, format!("holds what someone wrote into `{}`", file.display()), help));
             }
             wipe(path, identity)?;
             earlier = None;
@@ -298,13 +298,34 @@ fn lock(folder: &Path, may_wait: &dyn Fn() -> bool) -> Result<(File, bool), JobE
     }
 }
 
-/// Returns a file of a run into which someone has written since it was made.
-pub(crate) fn answers(path: &Path, manifest: &Manifest) -> Option<String> {
-    let written_since = |output: &&OutputRecord| {
-        let is_ours = output.is_for_people() && is_inside(&output.path);
-        is_ours && hash::of_file(&path.join(&output.path)).is_some_and(|hash| hash != output.blake3)
-    };
-    manifest.outputs.iter().find(written_since).map(|output| output.path.clone())
+/// Returns a file below a run folder that holds answers of people, whatever the manifest says of it; one that cannot be looked into counts as such.
+pub(crate) fn answers(path: &Path) -> Option<PathBuf> {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>();
+    let files = entries(path).into_iter().filter(|folder| folder.is_dir()).flat_map(|folder| entries(&folder));
+    let mut texts: Vec<PathBuf> = files.filter(|file| file.extension().is_some_and(|ending| ending == "csv")).collect();
+    texts.sort();
+    texts.into_iter().find(|file| is_answered(file).unwrap_or(true))
+}
+
+/// Says whether a text asks for answers, in a first column `match`, and someone gave one.
+fn is_answered(file: &Path) -> io::Result<bool> {
+    let mut lines = BufReader::new(File::open(file)?);
+    let mut head = Vec::new();
+    lines.read_until(b'\n', &mut head)?;
+    let head = String::from_utf8_lossy(&head).replace(['\u{feff}', '"'], "");
+    if head.split([',', ';', '\t']).next() != Some("match") {
+        return Ok(false);
+    }
+    // A line begins a record where the quotes before it are pairs.
+    let (mut line, mut in_quotes) = (Vec::new(), false);
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        if !in_quotes && !line.starts_with(b"\"\"") && !matches!(line[0], b',' | b';' | b'\t' | b'\r' | b'\n') {
+            return Ok(true);
+        }
+        in_quotes ^= line.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+        line.clear();
+    }
+    Ok(false)
 }
 
 /// Returns the manifest of a folder whose process has died, with the lock on it.
@@ -314,7 +335,18 @@ pub(crate) fn answers(path: &Path, manifest: &Manifest) -> Option<String> {
 #[cfg(target_os = "linux")]
 pub(crate) fn of_the_dead(path: &Path) -> Result<(File, Manifest), JobError> {
     let (lock, _) = lock(path, &|| false)?;
+    if !is_modest(&path.join(MANIFEST)) {
+        return Err(refusal(path, format!("holds no `{MANIFEST}` of ours"), "give another `--run-dir`"));
+    }
     Ok((lock, read_manifest(path)?))
+}
+
+/// Says whether something is a file, and no link, that can be read whole; what a dead process left behind may be anything.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_modest(path: &Path) -> bool {
+    /// Bytes of a manifest or log that is looked at.
+    const MOST_BYTES: u64 = 256 << 20;
+    fs::symlink_metadata(path).is_ok_and(|about| about.is_file() && about.len() <= MOST_BYTES)
 }
 
 /// Returns the manifest of an earlier command, which must be one of the same run.

@@ -62,8 +62,8 @@ pub fn prune(job: &str, keep: usize, dry_run: bool) -> Result<String, JobError> 
     for run in of_job(job)?.iter().skip(keep).filter(|run| !run.is_latest) {
         let size = outputs::size_of(&run.path);
         let shown = run.path.display();
-        if let Some(file) = run_dir::answers(&run.path, &run.manifest) {
-            page.push_str(&format!("left {shown}: someone wrote into `{file}`; move it elsewhere first\n"));
+        if let Some(file) = run_dir::answers(&run.path) {
+            page.push_str(&format!("left {shown}: someone wrote into `{}`; move it elsewhere first\n", file.display()));
             continue;
         }
         if dry_run {

@@ -41,16 +41,25 @@ impl Stop {
     /// When the system refuses a handler.
     pub fn armed() -> io::Result<Self> {
         let stop = Self::default();
+        stop.arm()?;
+        Ok(stop)
+    }
+
+    /// Installs the handlers for a stop that nothing asks for yet; it starts a thread.
+    ///
+    /// # Errors
+    /// When the system refuses a handler.
+    pub fn arm(&self) -> io::Result<()> {
         let asked = Arc::new(AtomicBool::new(false));
         for (signal, exit) in watched() {
             // Order matters: the first signal finds `asked` unset, then sets it; the second one finds it set.
             flag::register_conditional_shutdown(signal, i32::from(exit as u8), Arc::clone(&asked))?;
-            flag::register_usize(signal, Arc::clone(&stop.code), usize::from(exit as u8))?;
+            flag::register_usize(signal, Arc::clone(&self.code), usize::from(exit as u8))?;
             flag::register(signal, Arc::clone(&asked))?;
         }
-        let watched = stop.clone();
+        let watched = self.clone();
         thread::Builder::new().name("gristmill-stop".to_owned()).spawn(move || last_resort(&watched))?;
-        Ok(stop)
+        Ok(())
     }
 
     /// Returns the exit code of the signal that came, if one came.

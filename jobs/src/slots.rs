@@ -147,16 +147,23 @@ pub(crate) fn make(folder: &Path) -> bool {
 }
 
 /// Opens a file to lock, which another user may have made: reading is enough for that.
+#[cfg(unix)]
 fn open(path: &Path) -> Option<File> {
-    let mut options = File::options();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use rustix::fs::OFlags;
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits().cast_signed());
-    }
-    let opened = options.open(path).or_else(|_| options.clone().write(true).create_new(true).open(path)).or_else(|_| options.open(path));
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let everyone = Mode::from_raw_mode(0o666);
+    let opened = rustix::fs::open(path, flags, Mode::empty()).or_else(|_| {
+        let made = rustix::fs::open(path, flags | OFlags::CREATE, everyone)?;
+        // Whatever the mask of this user says. A confined process may not, and another user then does not wait.
+        let _mask_stays = rustix::fs::fchmod(&made, everyone);
+        Ok::<_, rustix::io::Errno>(made)
+    });
+    opened.ok().map(File::from).filter(|file| file.metadata().is_ok_and(|about| about.is_file()))
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> Option<File> {
+    let opened = File::open(path).or_else(|_| File::options().write(true).create_new(true).open(path)).or_else(|_| File::open(path));
     opened.ok().filter(|file| file.metadata().is_ok_and(|about| about.is_file()))
 }
 

@@ -288,10 +288,13 @@ impl<'a> Steps<'a> {
         let Asked { spec, plan, inputs, .. } = self.asked;
         let key = StepKey::new(spec, &plan.sources, step, &inputs.records, upstream.clone());
         let why = match self.asked.earlier.find(name, &key) {
-            Found::Done(from, done) if cache::take_over(&from, &done, &self.asked.dir.path)? => {
-                return self.take_over(index, *done, upstream);
-            }
-            Found::Done(from, _) => format!("its tables in `{}` are not whole", from.display()),
+            Found::Done(from, done) => match cache::take_over(&from, &done, &self.asked.dir.path)? {
+                Some(kept) => {
+                    kept.iter().try_for_each(|kept| self.tell_kept(name, kept))?;
+                    return self.take_over(index, *done, upstream);
+                }
+                None => format!("its tables in `{}` are not whole", from.display()),
+            },
             Found::Differs(run, why) => format!("{why} since run {run}"),
             Found::Never => "no earlier run did it".to_owned(),
         };
@@ -416,6 +419,8 @@ impl<'a> Steps<'a> {
             self.asked.stop.check()?;
         }
         let backend = Backend::open(choice).map_err(|error| JobError::Device(error.reason))?;
+        // Until a step computes there it may be anyone's.
+        self.slots.rest();
         Ok(self.lock_backend().insert(backend).clone())
     }
 
@@ -442,8 +447,7 @@ impl<'a> Steps<'a> {
                 Rows::Csv { text, n_rows } => {
                     let relative = outputs::csv_path(step, name);
                     if let Some(kept) = outputs::keep_aside(&self.asked.dir.path.join(&relative), &text)? {
-                        let message = format!("someone wrote into `{relative}`, which is made anew: that is `{}` now", kept.display());
-                        self.events.emit(Some(step), &Event::Warned { message })?;
+                        self.tell_kept(step, &kept)?;
                     }
                     outputs::write_file(&self.asked.dir.path, &relative, &text, n_rows)?
                 }
@@ -452,6 +456,11 @@ impl<'a> Steps<'a> {
             Ok(output)
         })
         .collect()
+    }
+
+    fn tell_kept(&self, step: &str, kept: &Path) -> Result<(), JobError> {
+        let message = format!("someone wrote into a file of step `{step}` that is made anew: it is `{}` now", kept.display());
+        self.events.emit(Some(step), &Event::Warned { message })
     }
 
     fn tell_table(&self, step: Option<&str>, output: &OutputRecord) -> Result<(), JobError> {

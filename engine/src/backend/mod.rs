@@ -189,6 +189,9 @@ impl Backend {
     /// may not be used, infinitely many where it has to be.
     #[must_use]
     pub fn gain_seconds(&self, cost: Cost) -> Option<f64> {
+        if matches!(self.state().device, Device::Unusable(_)) {
+            return None;
+        }
         match self.shared.choice {
             PlaceChoice::Cpu => None,
             PlaceChoice::Gpu | PlaceChoice::Software => Some(f64::INFINITY),

@@ -4,7 +4,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{self, Receiver};
@@ -12,12 +12,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
-    RulesetCreatedAttr as _, Scope,
-};
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, set_parent_process_death_signal, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, kill_process, set_parent_process_death_signal, setrlimit, setsid};
 
+use super::rights::{confine, forbid};
 use super::{Asked, Told};
 use crate::JobError;
 use crate::error::Exit;
@@ -25,6 +22,7 @@ use crate::events::{self, Event, Events};
 use crate::exit;
 use crate::manifest::State;
 use crate::memory;
+use crate::metrics;
 use crate::outputs;
 use crate::run_dir;
 use crate::signals::Stop;
@@ -35,14 +33,12 @@ use crate::terminal;
 const CHILD: &str = "GRISTMILL_CONFINED";
 /// Time between two looks at the child.
 const TICK: Duration = Duration::from_millis(20);
-/// How long the child may take to stop; it leaves by itself before.
-const PATIENCE: Duration = Duration::from_secs(6);
+/// How long the child may take to stop; it leaves by itself before, and this process a little after.
+const PATIENCE: Duration = Duration::from_millis(4_300);
 /// Private memory beyond the budget that the kernel refuses: stacks, and what drivers take.
 const SLACK_BYTES: u64 = 2 << 30;
 /// Longest line that the child may tell.
 const MOST_TOLD_BYTES: u64 = 1 << 16;
-/// Devices that a driver of a GPU writes to, by the beginnings of their names.
-const DEVICES: [&str; 5] = ["dri", "nvidia", "kfd", "dxg", "null"];
 
 /// The way to the parent.
 static PARENT: Mutex<Option<File>> = Mutex::new(None);
@@ -58,14 +54,21 @@ pub(crate) fn is_child() -> bool {
 /// When the kernel refuses.
 pub(crate) fn enter(allow_write: &[PathBuf], run: Option<Option<&Path>>) -> Result<(), JobError> {
     let bug = |what: &str, error: &dyn std::fmt::Display| JobError::Bug(format!("{what}: {error}"));
+    let parent = getppid();
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| bug("cannot die with the parent", &error))?;
+    if getppid() != parent {
+        return Err(JobError::Bug("the parent died first".to_owned()));
+    }
+    // Without the terminal of whoever started it: it can type nothing there, and is not stopped for writing to it.
+    setsid().map_err(|error| bug("cannot leave the session", &error))?;
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none).map_err(|error| bug("cannot forbid core files", &error))?;
     let stdin = std::io::stdin().as_fd().try_clone_to_owned().map_err(|error| bug("the way to the parent is gone", &error))?;
     *PARENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(File::from(stdin));
     let mut folders = allow_write.to_vec();
     folders.extend(run.map(|run_dir| run_dir.unwrap_or(Path::new(run_dir::RUNS)).to_owned()));
-    confine(&folders, true)
+    confine(&folders, true)?;
+    forbid().map_err(|error| bug("the kernel takes no filter of its calls", &error))
 }
 
 /// Tells the parent something, where there is one; a budget limits the process at once.
@@ -83,50 +86,6 @@ pub(crate) fn tell(told: &Told) -> Result<(), JobError> {
     // A parent that is gone takes this process with it.
     let _gone = serde_json::to_string(told).map(|line| parent.write_all(format!("{line}\n").as_bytes()));
     Ok(())
-}
-
-/// Confines this thread, and those that it will start, to writing below some folders.
-///
-/// # Errors
-/// When the kernel refuses, or has no Landlock.
-pub(super) fn confine(folders: &[PathBuf], is_child: bool) -> Result<(), JobError> {
-    let help =
-        "it takes Linux 5.13 or later with Landlock turned on; elsewhere, run gristmill in a container without `--untrusted`".to_owned();
-    try_confine(folders, is_child)
-        .map_err(|error| JobError::Confined { what: format!("Landlock does not confine this process: {error}"), help })
-}
-
-fn try_confine(folders: &[PathBuf], is_child: bool) -> Result<(), Box<dyn std::error::Error>> {
-    let writing = AccessFs::from_write(ABI::V4);
-    let mut rules = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_write(ABI::V1))?
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(writing)?;
-    if is_child {
-        rules = rules.handle_access(AccessFs::Execute)?.handle_access(AccessNet::from_all(ABI::V4))?.scope(Scope::from_all(ABI::V6))?;
-    }
-    let mut rules = rules.create()?;
-    for folder in folders {
-        rules = rules.add_rule(PathBeneath::new(PathFd::new(folder)?, writing))?;
-    }
-    for device in devices().into_iter().chain([slots::shared_folder()]) {
-        let access: BitFlags<AccessFs> = if device.is_dir() { writing } else { writing & AccessFs::from_file(ABI::V4) };
-        // One that has gone since is not missed.
-        if let Ok(opened) = PathFd::new(&device) {
-            rules = rules.add_rule(PathBeneath::new(opened, access))?;
-        }
-    }
-    rules.restrict_self()?;
-    Ok(())
-}
-
-fn devices() -> Vec<PathBuf> {
-    let found = fs::read_dir("/dev").into_iter().flatten().flatten();
-    found
-        .filter(|entry| DEVICES.iter().any(|name| entry.file_name().to_string_lossy().starts_with(name)))
-        .map(|entry| entry.path())
-        .collect()
 }
 
 /// Runs this command anew in a confined child, and returns how that ended; that there can be no such child, or that it died, is told.
@@ -147,7 +106,7 @@ fn supervised(asked: &Asked<'_>) -> Result<Exit, JobError> {
         let watching = scope.spawn(|| {
             confine(&folders, false)?;
             let (mut child, told) = start()?;
-            let mut watch = Watch { asked, told, memory_bytes: None, job_folder: None, run_dir: None };
+            let mut watch = Watch { asked, told, began: Instant::now(), memory_bytes: None, job_folder: None, run_dir: None };
             let result = watch.until_the_end(&mut child, &stop);
             if let Err(error) = &result {
                 watch.close(error);
@@ -181,9 +140,15 @@ fn event_of(error: &JobError, message: String) -> Event {
 
 /// Makes the folders that the child may write in; returns those that were not there, the innermost first, and all of them.
 fn folders(asked: &Asked<'_>) -> Result<(Vec<PathBuf>, Vec<PathBuf>), JobError> {
-    let mut made = Vec::new();
+    if let Some(absent) = asked.allow_write.iter().find(|folder| !folder.is_dir()) {
+        return Err(JobError::Confined {
+            what: format!("`{}` is no folder", absent.display()),
+            help: "name a folder that is there with `--allow-write`".to_owned(),
+        });
+    }
     // Runs find each other's turns at the GPU there; without it they do not wait for one another.
     let _absent = slots::make(&slots::shared_folder());
+    let mut made = Vec::new();
     let mut folders = asked.allow_write.to_vec();
     if let Some(run_dir) = asked.run {
         let folder = run_dir.unwrap_or(Path::new(run_dir::RUNS));
@@ -191,21 +156,15 @@ fn folders(asked: &Asked<'_>) -> Result<(Vec<PathBuf>, Vec<PathBuf>), JobError> 
         run_dir::make(folder)?;
         folders.push(folder.to_owned());
     }
-    match folders.iter().find(|folder| !folder.is_dir()) {
-        Some(absent) => Err(JobError::Confined {
-            what: format!("`{}` is no folder", absent.display()),
-            help: "name a folder that is there with `--allow-write`".to_owned(),
-        }),
-        None => Ok((made, folders)),
-    }
+    Ok((made, folders))
 }
 
-/// Starts this program again, in a group of its own: what a terminal sends goes to the parent alone, which passes it on once.
+/// Starts this program again; the child leaves the session, so that what a terminal sends goes to the parent alone, which passes it on once.
 fn start() -> Result<(Child, Receiver<Told>), JobError> {
     let failed = |error: std::io::Error| JobError::Bug(format!("cannot start this program anew: {error}"));
     let (reader, writer) = std::io::pipe().map_err(failed)?;
     let mut command = Command::new(env::current_exe().map_err(failed)?);
-    command.args(env::args_os().skip(1)).env(CHILD, "1").stdin(writer).process_group(0);
+    command.args(env::args_os().skip(1)).env(CHILD, "1").stdin(writer);
     let child = command.spawn().map_err(failed)?;
     // The command holds the other end of the pipe.
     drop(command);
@@ -228,6 +187,7 @@ fn start() -> Result<(Child, Receiver<Told>), JobError> {
 struct Watch<'a> {
     asked: &'a Asked<'a>,
     told: Receiver<Told>,
+    began: Instant,
     memory_bytes: Option<u64>,
     job_folder: Option<PathBuf>,
     run_dir: Option<PathBuf>,
@@ -287,7 +247,7 @@ impl Watch<'_> {
     /// Returns the error of a child that holds more than its budget and a tenth, or 64 MiB.
     fn beyond(&self, child: u32) -> Option<JobError> {
         let budget = self.memory_bytes?;
-        let held = memory::rss_bytes_of(child)?;
+        let held = memory::own_bytes_of(child)?;
         (held > budget.saturating_add((budget / 10).max(64 << 20))).then(|| JobError::Budget {
             what: "what the confined process read".to_owned(),
             needed_bytes: held,
@@ -306,11 +266,16 @@ impl Watch<'_> {
             manifest.end(if matches!(error, JobError::Stopped(_)) { State::Interrupted } else { State::Failed }, exit_code, message);
             let _unwritten = outputs::write_json(&path.join(run_dir::MANIFEST), &manifest);
             let _unswept = outputs::sweep(path);
+            if let Some(file) = &self.asked.metrics_file {
+                let seconds = self.began.elapsed().as_secs_f64();
+                let _unwritten = metrics::write(file, &manifest.job, Some(&manifest), exit::of(error), seconds);
+            }
             // It is shown with the line.
-            Events::open(path, &manifest.run_id, self.asked.view).is_ok_and(|log| {
-                let _unwritten = log.emit(None, &event).and_then(|()| log.sync());
-                true
-            })
+            run_dir::is_modest(&path.join(events::FILE_NAME))
+                && Events::open(path, &manifest.run_id, self.asked.view).is_ok_and(|log| {
+                    let _unwritten = log.emit(None, &event).and_then(|()| log.sync());
+                    true
+                })
         });
         if !closed {
             show_end(self.asked, error);

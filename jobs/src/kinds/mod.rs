@@ -142,7 +142,7 @@ pub struct StepRun<'a> {
     pub others: &'a [(&'static str, Arc<dyn Source>)],
     /// Chooses the place of each kernel and falls back.
     pub backend: &'a Backend,
-    /// Waits for a turn at the device, for as long as that is worth it, and says whether there is one.
+    /// Waits for a turn at the device, so many seconds at the most, and says whether there is one.
     pub turn: &'a (dyn Fn(f64) -> bool + Sync),
     /// Seed of the job.
     pub seed: u64,
@@ -170,11 +170,19 @@ impl StepRun<'_> {
     /// Chooses the place of work whose cost is known, and says why.
     fn placed(&self, cost: Cost) -> (Backend, String) {
         let gain = self.backend.gain_seconds(cost);
-        if let Some(gain) = gain.filter(|gain| !(self.turn)(*gain)) {
-            let why = format!("another run used the GPU for the {gain:.1} s that it would have saved");
+        let Some(gain) = gain else { return (self.backend.pinned(Place::Cpu), self.backend.place_reason()) };
+        if !(self.turn)(gain) {
+            let why = match gain.is_finite() {
+                true => format!("another run used the GPU for the {gain:.1} s that it would have saved"),
+                false => "the run was stopped while it waited for the GPU".to_owned(),
+            };
             return (self.backend.pinned(Place::Cpu), why);
         }
-        let place = if gain.is_some() && self.backend.prefer_gpu(cost) { self.backend.device_place() } else { None };
+        let place = match self.backend.prefer_gpu(cost) {
+            true => self.backend.device_place(),
+            // Work that has to run there says that it fell back.
+            false => gain.is_infinite().then_some(Place::Gpu),
+        };
         (self.backend.pinned(place.unwrap_or(Place::Cpu)), self.backend.place_reason())
     }
 

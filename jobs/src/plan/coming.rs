@@ -18,6 +18,8 @@ pub(super) struct Coming {
     pub(super) n_rows: u64,
     /// Bytes of the files that they come from.
     pub(super) file_bytes: u64,
+    /// Whether the number is known and not guessed from the bytes of a file.
+    pub(super) is_known: bool,
     /// Whether there may be far fewer of them: they are those of a table that a step writes.
     pub(super) is_most: bool,
 }
@@ -47,7 +49,7 @@ pub(super) fn add_tables(step: &StepSpec, reads: &Coming, tables: &mut Tables) {
 
 fn of_source(source: &PlannedSource, specs: &[SourceSpec]) -> Option<Coming> {
     let n_rows = rows::likely(source, specs)?;
-    Some(Coming { schema: source.source.schema(), n_rows, file_bytes: source.bytes, is_most: false })
+    Some(Coming { schema: source.source.schema(), n_rows, file_bytes: source.bytes, is_known: source.rows.is_some(), is_most: false })
 }
 
 /// Returns what is known of several sources put together.
@@ -59,6 +61,7 @@ fn of_all(step: &StepSpec, inputs: &[Input], sources: &[PlannedSource], specs: &
     let parts: Vec<(Arc<dyn Source>, Coming)> = inputs.iter().map(of_one).collect::<Option<_>>()?;
     let sum = |of: fn(&Coming) -> u64| parts.iter().map(|(_, part)| of(part)).fold(0, u64::saturating_add);
     let (n_rows, file_bytes) = (sum(|part| part.n_rows), sum(|part| part.file_bytes));
+    let is_known = parts.iter().all(|(_, part)| part.is_known);
     let whole = together(step, parts.into_iter().map(|(source, _)| source).collect()).ok()?;
-    Some(Coming { schema: whole.schema(), n_rows, file_bytes, is_most: false })
+    Some(Coming { schema: whole.schema(), n_rows, file_bytes, is_known, is_most: false })
 }

@@ -95,7 +95,7 @@ pub fn range(cpu_seconds: f64, n_threads: usize) -> [f64; 2] {
 }
 
 /// Returns a number whose first two digits alone are not 0.
-fn rough(n: u64) -> u64 {
+pub(super) fn rough(n: u64) -> u64 {
     let unit = 10_u64.pow(n.max(1).ilog10().saturating_sub(1));
     n / unit * unit
 }

@@ -78,8 +78,8 @@ pub struct PlannedStep {
     pub others: Vec<(&'static str, Input)>,
     /// Rows that it will read, where known.
     pub rows: Option<u64>,
-    /// Rows that it reads at the most, where they are those of a table that another step writes.
-    pub rows_at_most: Option<u64>,
+    /// Rows that it reads at the most, where they are those of a table that another step writes, and whether that is known or guessed.
+    pub rows_at_most: Option<(u64, bool)>,
     /// What it is likely to need; none where the rows that it reads are not known.
     pub forecast: Option<Forecast>,
     /// Where it belongs; none where the rows that it reads are not known.
@@ -270,7 +270,7 @@ fn step(
     };
     let memory_bytes = memory::for_step(memory_bytes);
     let reads = coming::of_input(&spec, &input, sources, &asked.sources, tables);
-    let rows_at_most = reads.as_ref().filter(|reads| reads.is_most).map(|reads| reads.n_rows);
+    let rows_at_most = reads.as_ref().filter(|reads| reads.is_most).map(|reads| (reads.n_rows, reads.is_known));
     let forecast = reads.as_ref().map(|Coming { schema, n_rows, file_bytes, .. }| {
         spec.kind.forecast(&spec, &Ahead { schema, n_rows: *n_rows, file_bytes: *file_bytes, n_threads, memory_bytes })
     });

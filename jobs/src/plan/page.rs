@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::spec::{StepSpec, listed};
 
+use super::forecast::rough;
 use super::{Input, Outlook, Plan, PlannedSource, PlannedStep};
 
 impl Plan {
@@ -51,7 +52,10 @@ impl Plan {
     /// Says what a step is likely to need, where that is known.
     fn ahead(&self, step: &PlannedStep) -> Vec<String> {
         let Some(forecast) = &step.forecast else { return Vec::new() };
-        let rows = step.rows_at_most.map(|rows| format!("at most {}, of which what follows holds", counted(rows, "row")));
+        let rows = step.rows_at_most.map(|(rows, is_known)| match is_known {
+            true => format!("at most {}, of which what follows holds", counted(rows, "row")),
+            false => format!("about {} rows, or fewer, of which what follows holds", rough(rows)),
+        });
         let memory = forecast.memory_line(self.memory_bytes);
         let seconds = forecast.seconds.map(|[low, high]| match (duration(low), duration(high)) {
             (low, high) if low == high => format!("likely to take {low} without a device"),
@@ -103,7 +107,7 @@ fn step_json(step: &PlannedStep, outlook: Option<&Outlook>) -> Value {
         "others": others.collect::<serde_json::Map<_, _>>(),
         "needs": step.spec.needs.iter().map(|need| need.value.as_str()).collect::<Vec<_>>(),
         "rows": step.rows,
-        "rows_at_most": step.rows_at_most,
+        "rows_at_most": step.rows_at_most.filter(|(_, is_known)| *is_known).map(|(rows, _)| rows),
         "seconds": forecast.seconds.map(|[low, high]| json!({ "low": digits(low), "high": digits(high) })),
         "memory_bytes": forecast.peak_bytes(),
         "pairs": forecast.pairs.map(|pairs| json!({ "of": pairs.of, "at_most": pairs.at_most, "all": pairs.all })),

@@ -3,12 +3,14 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::job::{Job, ONE_STEP, events};
+use crate::job::{Job, ONE_STEP, Ran, events};
 
 const RUN: [&str; 5] = ["run", "spec.toml", "--run-dir", "out", "--untrusted"];
 
@@ -38,10 +40,11 @@ fn computing(job: &Job, parent: &Child) -> Pid {
 fn a_confined_process_writes_starts_and_calls_nothing() {
     let job = Job::new(ONE_STEP);
     for how in ["write", "start", "connect"] {
+        let is_denied = |text: &str| text.contains("Permission denied") || text.contains("Operation not permitted");
         let free = job.gristmill(&["fault", how]);
-        assert!(!free.stderr.contains("Permission denied"), "{how}: {}", free.stderr);
+        assert!(!is_denied(&free.stderr), "{how}: {}", free.stderr);
         let confined = job.gristmill(&["fault", how, "--untrusted"]);
-        assert!(confined.code == 75 && confined.stderr.contains("Permission denied"), "{how}: {} {}", confined.code, confined.stderr);
+        assert!(confined.code == 75 && is_denied(&confined.stderr), "{how}: {} {}", confined.code, confined.stderr);
         if how == "write" {
             assert_eq!(free.code, 0, "{}", free.stderr);
             fs::remove_file(job.path("fault.txt")).unwrap();
@@ -119,7 +122,9 @@ fn however_the_child_dies_the_run_ends_with_a_word() {
     ];
     for (signal, code, word, state) in ends {
         let job = slow_job();
-        let parent = job.start(&[&RUN[..], &["--log-format", "json"]].concat());
+        fs::create_dir(job.path("metrics")).unwrap();
+        let metrics = ["--allow-write", "metrics", "--metrics-file", "metrics/job.prom", "--log-format", "json"];
+        let parent = job.start(&[&RUN[..], &metrics].concat());
         let child = computing(&job, &parent);
         // The standard library takes the first SIGSEGV for one that comes again by itself.
         while kill_process(child, signal).is_ok()
@@ -135,7 +140,31 @@ fn however_the_child_dies_the_run_ends_with_a_word() {
         assert_eq!(job.events().last().unwrap()["event"], "run_failed");
         let manifest = job.manifest();
         assert_eq!((manifest["state"].as_str(), manifest["exit_code"].as_i64()), (Some(state), Some(i64::from(code))));
+        let figures = fs::read_to_string(job.path("metrics/job.prom")).unwrap();
+        assert!(figures.contains(&format!("gristmill_last_run_exit_code{{job=\"tiny\"}} {code}\n")), "{figures}");
         job.assert_no_temps();
+    }
+}
+
+#[test]
+fn what_a_dead_child_left_behind_is_not_trusted() {
+    for lay in [
+        |path: &Path| symlink("/dev/zero", path).unwrap(),
+        |path: &Path| rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap(),
+        |path: &Path| fs::File::create(path).unwrap().set_len(1 << 40).unwrap(),
+    ] {
+        for name in ["manifest.json", "events.jsonl"] {
+            let job = slow_job();
+            let parent = job.start(&RUN);
+            let child = computing(&job, &parent);
+            fs::remove_file(job.path("out").join(name)).unwrap();
+            lay(&job.path("out").join(name));
+            let since = Instant::now();
+            kill_process(child, Signal::ABORT).unwrap();
+            let ran = Ran::of(&parent.wait_with_output().unwrap());
+            assert!(ran.code == 3 && ran.stderr.contains("died of SIGABRT"), "{name}: {} {}", ran.code, ran.stderr);
+            assert!(since.elapsed() < Duration::from_secs(5), "{name}");
+        }
     }
 }
 

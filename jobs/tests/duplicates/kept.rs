@@ -246,16 +246,46 @@ fn what_people_wrote_is_never_written_over() {
         assert_eq!(fs::read_to_string(job.path(&format!("customers/people/review.kept-{n}.csv"))).unwrap(), filled);
         fs::write(&review, &filled).unwrap();
     }
-    assert!(events().contains("someone wrote into `people/review.csv`"));
+    assert!(events().contains("someone wrote into a file of step `people`"));
     assert_eq!(job.run(&spec, "customers").bytes("people/entities.parquet"), run.bytes("people/entities.parquet"));
-    let fresh = Command::new(env!("CARGO_BIN_EXE_gristmill"))
-        .args(["run", "customers.toml", "--run-dir", "customers", "--fresh"])
-        .current_dir(job.path(""))
-        .output()
-        .unwrap();
-    let words = String::from_utf8(fresh.stderr).unwrap();
-    assert!(fresh.status.code() == Some(2) && words.contains("holds what someone wrote into `people/review.csv`"), "{words}");
-    assert_eq!(fs::read_to_string(&review).unwrap(), filled);
+    // Whichever file holds the answers.
+    for file in ["review.csv", "review.kept-1.csv"] {
+        let (code, words) = gristmill(&job, &["run", "customers.toml", "--run-dir", "customers", "--fresh"]);
+        assert!(code == Some(2) && words.contains(&format!("holds what someone wrote into `customers/people/{file}`")), "{words}");
+        fs::write(&review, &blank).unwrap();
+    }
+    assert_eq!(fs::read_to_string(job.path("customers/people/review.kept-1.csv")).unwrap(), filled);
+}
+
+/// Runs a command in the folder of a job: its code and what it said.
+fn gristmill(job: &Job, arguments: &[&str]) -> (Option<i32>, String) {
+    let ran = Command::new(env!("CARGO_BIN_EXE_gristmill")).args(arguments).current_dir(job.path("")).output().unwrap();
+    (ran.status.code(), String::from_utf8(ran.stderr).unwrap() + &String::from_utf8(ran.stdout).unwrap())
+}
+
+#[test]
+fn tables_that_are_taken_over_leave_answers_alone() {
+    let job = Job::new();
+    job.write("spec.toml", shipped("dedupe.toml"));
+    let run = |rows: &str| {
+        let more = format!("[[check]]\non = \"people\"\nname = \"many\"\nmin_rows = {rows}\n");
+        job.write("spec.toml", format!("{}{more}", shipped("dedupe.toml")));
+        let (code, words) = gristmill(&job, &["run", "spec.toml"]);
+        assert_eq!(code, Some(0), "{words}");
+        (fs::canonicalize(job.path("runs/customers/latest")).unwrap(), words)
+    };
+    run("1");
+    let (second, words) = run("2");
+    assert!(words.contains("taken over"), "{words}");
+    let review = second.join("people/review.csv");
+    let filled = answered(&fs::read_to_string(&review).unwrap(), &|_| "yes");
+    fs::write(&review, &filled).unwrap();
+    fs::remove_file(second.join("people/golden.parquet")).unwrap();
+    let (again, words) = run("2");
+    assert!(again == second && words.contains("review.kept-1.csv"), "{words}");
+    assert_eq!(fs::read_to_string(second.join("people/review.kept-1.csv")).unwrap(), filled);
+    let (code, words) = gristmill(&job, &["runs", "prune", "customers", "--keep", "0"]);
+    assert!(code == Some(0) && second.is_dir(), "{words}");
 }
 
 #[test]
