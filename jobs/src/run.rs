@@ -111,6 +111,10 @@ pub fn run(options: &RunOptions) -> Exit {
 
 fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Failure> {
     let began = Instant::now();
+    if let Some(allow_write) = &options.confined {
+        let files = options.metrics_file.iter().chain(&options.lineage_file);
+        files.map(|file| confined::check_writable(file, allow_write)).collect::<Result<(), _>>()?;
+    }
     let (spec, text) = spec::read(&options.spec, &options.set).map_err(Failure::Spec)?;
     let ended = of_spec(options, &spec, text, view, stop, began);
     if let (Err(failure), Some(path)) = (&ended, &options.metrics_file) {
@@ -123,9 +127,6 @@ fn of_spec(options: &RunOptions, spec: &Spec, text: SpecText, view: &View, stop:
     let budget = memory::budget(spec.memory_bytes);
     if let Some(allow_write) = &options.confined {
         let folder = options.run_dir.clone().unwrap_or_else(|| run_dir::job_folder(&spec.name.value));
-        for file in options.metrics_file.iter().chain(&options.lineage_file) {
-            confined::check_writable(file, allow_write)?;
-        }
         confined::narrow(budget.bytes, &folder, allow_write)?;
         arm(stop)?;
     }

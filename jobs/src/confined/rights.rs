@@ -1,4 +1,6 @@
 //! Rights that a process gives up for good, with all that it starts: places to write (Landlock) and calls to the kernel (seccomp).
+//!
+//! Absent    the x32 numbers of the forbidden calls, which count on kernels where that interface was turned on.
 
 use std::collections::BTreeMap;
 use std::error::Error;

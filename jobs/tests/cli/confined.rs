@@ -104,6 +104,7 @@ fn other_files_are_written_where_it_is_allowed() {
     let run = ["run", "spec.toml", "--run-dir", "out", "--metrics-file", "metrics/job.prom", "--lineage-file", "metrics/lineage.jsonl"];
     let refused = job.gristmill(&[&run[..], &["--untrusted"]].concat());
     assert!(refused.code == 2 && refused.stderr.contains("add `--allow-write metrics`"), "{refused:?}");
+    assert!(!refused.stderr.contains("warning"), "{refused:?}");
     assert!(!job.path("out").exists());
     let allowed = job.gristmill(&[&run[..], &["--untrusted", "--allow-write", "metrics"]].concat());
     assert_eq!(allowed.code, 0, "{}", allowed.stderr);
