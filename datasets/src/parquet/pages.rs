@@ -30,6 +30,9 @@ use crate::input::InputFile;
 /// Bytes read to look at a page header; sizes come first in it, statistics last.
 const HEAD_BYTES: usize = 1024;
 
+/// Longest page header that is read: its statistics may hold texts.
+const MOST_HEAD_BYTES: usize = 1 << 20;
+
 /// Codes of the encodings whose decoders reserve memory for a count inside the page.
 const DELTA_LENGTH_BYTE_ARRAY: i64 = 6;
 const DELTA_BYTE_ARRAY: i64 = 7;
@@ -128,12 +131,8 @@ impl ChunkBytes {
     }
 
     fn check_page(&self, head: &mut [u8]) -> Result<(), ReadError> {
-        let page = match PageClaims::of(head) {
-            Ok(page) => page,
-            // A header that is cut off here may be whole in the file: sizes were seen, or the reader refuses it.
-            Err((Fault::Short, page)) if page.bytes.is_some() => page,
-            Err(_) => return Err(self.file().corrupt(None, "a page header is not readable")),
-        };
+        // One that ends too early is refused too: a reader that looks for the elements of a list there goes on for as many as it claims.
+        let page = PageClaims::of(head).map_err(|_| self.file().corrupt(None, "a page header is not readable"))?;
         let (bytes, values) = (page.bytes.unwrap_or(0), page.n_values.unwrap_or(0));
         let (Ok(bytes), Ok(values)) = (u64::try_from(bytes), u64::try_from(values)) else {
             return Err(self.file().corrupt(None, format!("a page claims {values} values in {bytes} bytes")));
@@ -256,6 +255,14 @@ impl Head {
         if self.is_checked {
             return Ok(());
         }
+        while self.bytes.len() < MOST_HEAD_BYTES && matches!(PageClaims::of(&self.bytes), Err((Fault::Short, _))) {
+            let before = self.bytes.len();
+            self.chunk.handles.read(self.at, before, &mut self.bytes)?;
+            self.at += (self.bytes.len() - before) as u64;
+            if self.bytes.len() == before {
+                break;
+            }
+        }
         self.is_checked = true;
         self.chunk.check_page(&mut self.bytes)
     }
@@ -309,6 +316,29 @@ mod tests {
         let mut page = header(&[0x2c, 0x15, 120, 0x15, 12, 0]);
         assert!(bytes_of(64, limits()).check_page(&mut page).is_err());
         assert!(bytes_of(64, Limits { deltas_checked: true, ..limits() }).check_page(&mut page).is_ok());
+    }
+
+    #[test]
+    fn a_header_is_read_to_its_end_or_refused() {
+        // Statistics with a longest text of 3,000 bytes come before the end.
+        let text = vec![b'x'; 3_000];
+        let length = [0xb8, 0x17];
+        let statistics = [&[0x1c, 0x18][..], &length, &text, &[0]].concat();
+        let page = header(&[&[0x2c, 0x15, 120, 0x15, 0, 0x15, 0, 0x15, 0], &statistics[..], &[0]].concat());
+        let read = |bytes: &[u8]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            let chunk = ChunkBytes::new(Handles::new(InputFile::at(file.path(), 1 << 20).unwrap()), limits());
+            let mut whole = Vec::new();
+            chunk.get_read(0).unwrap().take(bytes.len() as u64).read_to_end(&mut whole).map(|_| whole)
+        };
+        assert_eq!(read(&page).unwrap(), page);
+        for end in [page.len() - 1, 2_000, 1_024, 20] {
+            assert!(read(&page[..end]).unwrap_err().to_string().contains("a page header is not readable"), "{end}");
+        }
+        // A list of 2^31 - 1 empty texts, of which none is there.
+        let endless = [&[0x15, 0, 0x15, 128, 1, 0x15, 64, 0x89, 0xf8][..], &[0xff, 0xff, 0xff, 0xff, 7]].concat();
+        assert!(read(&endless).is_err());
     }
 
     #[test]
