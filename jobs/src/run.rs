@@ -112,8 +112,8 @@ pub fn run(options: &RunOptions) -> Exit {
 fn from_spec(options: &RunOptions, view: &View, stop: &Stop) -> Result<Exit, Failure> {
     let began = Instant::now();
     if let Some(allow_write) = &options.confined {
-        let files = options.metrics_file.iter().chain(&options.lineage_file);
-        files.map(|file| confined::check_writable(file, allow_write)).collect::<Result<(), _>>()?;
+        let mut files = options.metrics_file.iter().chain(&options.lineage_file);
+        files.try_for_each(|file| confined::check_writable(file, allow_write))?;
     }
     let (spec, text) = spec::read(&options.spec, &options.set).map_err(Failure::Spec)?;
     let ended = of_spec(options, &spec, text, view, stop, began);
