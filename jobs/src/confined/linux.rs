@@ -12,7 +12,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, kill_process, set_parent_process_death_signal, setrlimit, setsid};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getppid, getrlimit, kill_process, set_parent_process_death_signal, setrlimit, setsid,
+};
 
 use super::rights::{confine, forbid};
 use super::{Asked, Told};
@@ -79,7 +81,9 @@ pub(crate) fn tell(told: &Told) -> Result<(), JobError> {
     let mut parent = PARENT.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(parent) = parent.as_mut() else { return Ok(()) };
     if let Some(bytes) = told.memory_bytes {
-        let most = Some(bytes.saturating_add(bytes / 10).saturating_add(SLACK_BYTES));
+        let asked = bytes.saturating_add(bytes / 10).saturating_add(SLACK_BYTES);
+        // A limit that is there already may be lowered alone.
+        let most = Some(getrlimit(Resource::Data).maximum.map_or(asked, |there| there.min(asked)));
         setrlimit(Resource::Data, Rlimit { current: most, maximum: most })
             .map_err(|error| JobError::Bug(format!("cannot limit memory: {error}")))?;
     }
