@@ -173,6 +173,7 @@ struct PageClaims {
 }
 
 impl PageClaims {
+    /// Reads a header. A field of another kind than its id says is a fault: the parquet crate goes by ids, and would read on from elsewhere.
     fn of(head: &[u8]) -> Result<Self, (Fault, Self)> {
         let mut page = Self::default();
         let walked = Walk::new(head).fields(|walk, id, kind| match (id, kind) {
@@ -184,10 +185,18 @@ impl PageClaims {
                 page.packed_bytes = Some(walk.integer()?);
                 Ok(true)
             }
+            // What kind of page it is, and a checksum.
+            (1 | 4, Kind::Varint) | (6, Kind::Struct) => Ok(false),
             // Data page, dictionary page, data page version 2: the first field is the number of values.
             (5 | 7 | 8, Kind::Struct) => {
                 page.is_dictionary = id == 7;
                 let is_v2 = id == 8;
+                // Its numbers come first, and statistics, or whether a dictionary is sorted, last.
+                let (last_number, last) = match id {
+                    7 => (2, 3),
+                    8 => (6, 8),
+                    _ => (4, 5),
+                };
                 let encoding = if is_v2 { 4 } else { 2 };
                 walk.fields(|walk, id, kind| {
                     match (id, kind) {
@@ -198,12 +207,17 @@ impl PageClaims {
                             page.not_compressed_at = (head[at] & 0x0f == FALSE).then_some(at);
                             return Ok(false);
                         }
+                        (id, Kind::Varint) if (1..=last_number).contains(&id) => return Ok(false),
+                        (id, Kind::Struct) if id == last && !page.is_dictionary => return Ok(false),
+                        (3, Kind::Boolean) if page.is_dictionary => return Ok(false),
+                        (id, _) if (1..=last).contains(&id) => return Err(Fault::Malformed),
                         _ => return Ok(false),
                     }
                     Ok(true)
                 })?;
                 Ok(true)
             }
+            (1..=8, _) => Err(Fault::Malformed),
             _ => Ok(false),
         });
         walked.map(|()| page).map_err(|fault| (fault, page))
@@ -339,6 +353,9 @@ mod tests {
         // A list of 2^31 - 1 empty texts, of which none is there.
         let endless = [&[0x15, 0, 0x15, 128, 1, 0x15, 64, 0x89, 0xf8][..], &[0xff, 0xff, 0xff, 0xff, 7]].concat();
         assert!(read(&endless).is_err());
+        // A checksum that is a boolean, which the parquet crate would read as a number; a number of values that is a text.
+        assert!(read(&[0x15, 0, 0x15, 128, 1, 0x15, 64, 0x11, 0]).is_err());
+        assert!(read(&header(&[0x2c, 0x18, 1, b'x', 0])).is_err());
     }
 
     #[test]
