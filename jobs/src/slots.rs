@@ -49,15 +49,6 @@ struct Turn {
     is_idle: bool,
 }
 
-/// Why there is no turn.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum NoTurn {
-    /// It took longer than it was worth.
-    TooLong,
-    /// The run was asked to stop.
-    Stopped,
-}
-
 impl Slots {
     /// Returns the slots of this machine.
     pub(crate) fn of_machine() -> Self {
@@ -68,32 +59,23 @@ impl Slots {
         Self { folder: make(&folder).then_some(folder), with_software, turn: Mutex::default() }
     }
 
-    /// Waits for a turn at the adapter that `choice` would take, no longer than `patience` where one is given; `waiting` is called once where it
-    /// has to wait.
-    pub(crate) fn enter(
-        &self,
-        choice: PlaceChoice,
-        patience: Option<Duration>,
-        stopped: &dyn Fn() -> bool,
-        waiting: &dyn Fn(),
-    ) -> Result<(), NoTurn> {
+    /// Waits for a turn at the adapter that `choice` would take, no longer than `patience` where one is given, nor once the run was asked to stop;
+    /// says whether there is one. `waiting` is called once where it has to wait.
+    pub(crate) fn enter(&self, choice: PlaceChoice, patience: Option<Duration>, stopped: &dyn Fn() -> bool, waiting: &dyn Fn()) -> bool {
         if let Some(turn) = self.turn().as_mut() {
             turn.is_idle = false;
-            return Ok(());
+            return true;
         }
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let Some(adapter) = Backend::adapter_key(choice).filter(|adapter| adapter != SOFTWARE || self.with_software) else { return Ok(()) };
+        let Some(folder) = &self.folder else { return true };
+        let Some(adapter) = Backend::adapter_key(choice).filter(|adapter| adapter != SOFTWARE || self.with_software) else { return true };
         let until = patience.and_then(|patience| Instant::now().checked_add(patience));
         let queue_path = folder.join(format!("{adapter}.queue"));
-        let (Some(queue), Some(slot)) = (open(&queue_path), open(&folder.join(format!("{adapter}.slot")))) else { return Ok(()) };
+        let (Some(queue), Some(slot)) = (open(&queue_path), open(&folder.join(format!("{adapter}.slot")))) else { return true };
         let mut has_waited = false;
         for file in [&queue, &slot] {
             while file.try_lock().is_err_and(|error| matches!(error, fs::TryLockError::WouldBlock)) {
-                if stopped() {
-                    return Err(NoTurn::Stopped);
-                }
-                if until.is_some_and(|until| Instant::now() >= until) {
-                    return Err(NoTurn::TooLong);
+                if stopped() || until.is_some_and(|until| Instant::now() >= until) {
+                    return false;
                 }
                 if !std::mem::replace(&mut has_waited, true) {
                     waiting();
@@ -102,7 +84,7 @@ impl Slots {
             }
         }
         *self.turn() = Some(Turn { _slot: slot, queue_path, is_idle: false });
-        Ok(())
+        true
     }
 
     /// Says that the step is done that computed on the device.
@@ -180,7 +162,7 @@ mod tests {
 
     const SOON: Option<Duration> = Some(Duration::from_millis(60));
 
-    fn enter(slots: &Slots, patience: Option<Duration>) -> Result<(), NoTurn> {
+    fn enter(slots: &Slots, patience: Option<Duration>) -> bool {
         slots.enter(PlaceChoice::Software, patience, &|| false, &|| {})
     }
 
@@ -196,18 +178,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let Some((one, other)) = two(folder.path()) else { return };
         let backend = Backend::cpu();
-        enter(&one, SOON).unwrap();
-        enter(&one, SOON).unwrap();
+        assert!(enter(&one, SOON) && enter(&one, SOON));
         let waits = AtomicUsize::new(0);
         let tried = other.enter(PlaceChoice::Software, SOON, &|| false, &|| _ = waits.fetch_add(1, Ordering::SeqCst));
-        assert_eq!((tried, waits.load(Ordering::SeqCst)), (Err(NoTurn::TooLong), 1));
-        assert_eq!(other.enter(PlaceChoice::Software, None, &|| true, &|| {}), Err(NoTurn::Stopped));
+        assert_eq!((tried, waits.load(Ordering::SeqCst)), (false, 1));
+        assert!(!other.enter(PlaceChoice::Software, None, &|| true, &|| {}), "the run is to stop");
         // Nobody waits any more, so that the turn goes on.
         one.rest();
         one.make_way(&backend);
-        assert_eq!(enter(&other, SOON), Err(NoTurn::TooLong));
+        assert!(!enter(&other, SOON));
         drop(one);
-        enter(&other, SOON).unwrap();
+        assert!(enter(&other, SOON));
     }
 
     #[test]
@@ -215,12 +196,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let Some((one, other)) = two(folder.path()) else { return };
         let backend = Backend::cpu();
-        enter(&one, None).unwrap();
+        assert!(enter(&one, None));
         let order = Mutex::new(Vec::new());
         let (is_waiting, waits) = std::sync::mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(|| {
-                other.enter(PlaceChoice::Software, None, &|| false, &|| is_waiting.send(()).unwrap()).unwrap();
+                assert!(other.enter(PlaceChoice::Software, None, &|| false, &|| is_waiting.send(()).unwrap()));
                 order.lock().unwrap().push("other");
                 thread::sleep(5 * TICK);
                 drop(other);
@@ -230,7 +211,7 @@ mod tests {
             assert!(one.turn().is_some(), "a step computes on the device");
             one.rest();
             one.make_way(&backend);
-            enter(&one, None).unwrap();
+            assert!(enter(&one, None));
             order.lock().unwrap().push("one");
         });
         assert_eq!(order.into_inner().unwrap(), ["other", "one"]);
@@ -241,6 +222,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
         let slots = || Slots::in_folder(folder.path().join("file"), true);
-        assert_eq!((enter(&slots(), SOON), enter(&slots(), SOON)), (Ok(()), Ok(())));
+        assert_eq!((enter(&slots(), SOON), enter(&slots(), SOON)), (true, true));
     }
 }

@@ -428,7 +428,7 @@ impl<'a> Steps<'a> {
     fn turn(&self, step: &str, choice: PlaceChoice, patience: Option<Duration>) -> bool {
         let message = format!("step `{step}` waits for the GPU, which another run uses");
         let tell = || _ = self.events.emit(Some(step), &Event::Warned { message: message.clone() });
-        self.slots.enter(choice, patience, &|| self.asked.stop.is_asked(), &tell).is_ok()
+        self.slots.enter(choice, patience, &|| self.asked.stop.is_asked(), &tell)
     }
 
     fn lock_backend(&self) -> MutexGuard<'_, Option<Backend>> {
