@@ -476,8 +476,8 @@ mod tests {
         let file = File::open(folder.path().join("whole.parquet")).unwrap();
         let groups = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
         let groups: Vec<i64> = groups.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
-        // Rows take 3,400 bytes: 8 MiB are reached in the third piece of 1,024.
-        assert!(groups.len() == 14 && groups.iter().all(|rows| *rows <= 3 * 1_024), "{groups:?}");
+        // Rows take 3,400 bytes, here more and there less: 4 MiB are reached in the first piece of 1,024 or the second.
+        assert!(groups.len() == 23 && groups.iter().all(|rows| *rows <= 2 * 1_024), "{groups:?}");
         assert_eq!(concat_batches(&schema, &read_table(&folder.path().join("pieces.parquet")).unwrap()).unwrap(), batch);
     }
 

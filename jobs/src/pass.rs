@@ -14,6 +14,7 @@ use gristmill_engine::columns::{Table, TableBuilder, is_text};
 use crate::JobError;
 use crate::error::Exit;
 use crate::kinds::StepRun;
+use crate::memory;
 use crate::spec::StepSpec;
 
 /// What can end a pass.
@@ -78,6 +79,58 @@ pub enum Collected {
 
 /// Rows that are asked for at a time.
 const ROWS_AT_ONCE: usize = 16_384;
+/// Least rows, however wide the table is: readers that found no room unpack a page anew each time.
+const LEAST_AT_ONCE: usize = 1_024;
+/// The part of the step's memory that the cells of a block may take.
+const BLOCK_SHARE: usize = 8;
+/// Bytes of cells that are handed on at a time, and how much larger what a step makes of them may be: texts of numbers, and copies.
+const HANDED_BYTES: usize = 2 << 20;
+const HANDED_COPIES: u64 = 4;
+/// Bytes that a text is taken for.
+const TEXT_BYTES: usize = 32;
+/// Bytes that the program's part of the budget has for reading.
+const READING_BYTES: u64 = 16 << 20;
+
+/// How many rows of a table are read and handed on at a time.
+struct Block {
+    read: usize,
+    handed: usize,
+}
+
+impl Block {
+    fn of(row_bytes: usize, memory_bytes: u64) -> Self {
+        let rows = |bytes: usize| (bytes / row_bytes.max(1)).clamp(LEAST_AT_ONCE, ROWS_AT_ONCE);
+        let read = rows(usize::try_from(memory_bytes).unwrap_or(usize::MAX) / BLOCK_SHARE);
+        Self { read, handed: rows(HANDED_BYTES).min(read) }
+    }
+
+    /// Returns what is held while so many rows of so many columns are read, beyond what the program's part of the budget has for it.
+    ///
+    /// A reader of a column of a file that says its rows holds a page, most often 1 MiB, as far as an eighth of the budget goes (`datasets`).
+    fn held_bytes(&self, row_bytes: usize, n_columns: usize, n_rows: Option<u64>, memory_bytes: u64) -> u64 {
+        const PAGE_BYTES: u64 = 1 << 20;
+        let rows = |at_once: usize| n_rows.unwrap_or(u64::MAX).min(at_once as u64);
+        let block = (rows(self.read) + HANDED_COPIES * rows(self.handed)).saturating_mul(row_bytes as u64);
+        let page = |n_rows: u64| (row_bytes as u64 / n_columns.max(1) as u64).saturating_mul(n_rows).min(PAGE_BYTES);
+        let pages = n_rows.map_or(0, page).saturating_mul(n_columns as u64).min(memory::of_step(memory_bytes) / 8);
+        pages.saturating_add(block).saturating_sub(READING_BYTES)
+    }
+}
+
+/// Returns the bytes of a row of some columns, about.
+fn row_bytes(source: &dyn Source, columns: &[usize]) -> usize {
+    let schema = source.schema();
+    columns.iter().map(|&at| if is_text(schema.field(at).data_type()) { TEXT_BYTES } else { 8 }).sum()
+}
+
+/// Returns what is held while columns are read with [`blocks`], beyond what the program's part of the budget has for it: with the memory that
+/// there is, and with all there could be, since blocks are shorter where memory is short.
+#[must_use]
+pub fn reading_bytes(columns: &[usize], on: &StepRun<'_>) -> [u64; 2] {
+    let row_bytes = row_bytes(on.source, columns);
+    let n_rows = on.source.files().iter().map(|file| file.rows).sum();
+    [on.memory_bytes, u64::MAX].map(|memory| Block::of(row_bytes, memory).held_bytes(row_bytes, columns.len(), n_rows, memory))
+}
 
 /// Reads columns, by index into the source's schema, into memory of at most `budget_bytes`; texts of those at the positions `keys` only
 /// have to be told apart.
@@ -152,6 +205,7 @@ pub fn blocks_of(
 ) -> Result<(), JobError> {
     let n_rows = source.n_rows();
     let read_error = |error| JobError::Read { source_name: name.to_owned(), error: Box::new(error) };
+    let block = Block::of(row_bytes(source, columns), on.memory_bytes);
     let mut scan = source.scan(columns).map_err(read_error)?;
     let mut done = 0;
     loop {
@@ -159,17 +213,36 @@ pub fn blocks_of(
         let put = |column: usize, _: usize, array: &ArrayRef| {
             pieces[column].lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(array));
         };
-        let rows = scan.next(ROWS_AT_ONCE, &put).map_err(read_error)?;
+        let rows = scan.next(block.read, &put).map_err(read_error)?;
         if rows == 0 {
             return Ok(());
         }
-        take(pieces.into_iter().map(|pieces| pieces.into_inner().unwrap_or_else(PoisonError::into_inner)).collect(), rows)?;
+        let pieces: Vec<Vec<ArrayRef>> =
+            pieces.into_iter().map(|pieces| pieces.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
+        for first in (0..rows).step_by(block.handed) {
+            let n = block.handed.min(rows - first);
+            take(pieces.iter().map(|pieces| part(pieces, first, n)).collect(), n)?;
+        }
         done += rows as u64;
         (on.progress)(done, n_rows);
         if (on.stopped)() {
             return Err(JobError::Stopped(Exit::Interrupted));
         }
     }
+}
+
+/// Returns the pieces of `n` rows from `first` on.
+fn part(pieces: &[ArrayRef], mut first: usize, mut n: usize) -> Vec<ArrayRef> {
+    let mut parts = Vec::new();
+    for piece in pieces {
+        let taken = piece.len().saturating_sub(first).min(n);
+        if taken > 0 {
+            parts.push(piece.slice(first, taken));
+        }
+        first = first.saturating_sub(piece.len());
+        n -= taken;
+    }
+    parts
 }
 
 /// Reads one column, by index into the source's schema, as it is, into at most one part in `share` of the step's memory.
@@ -225,5 +298,55 @@ pub fn engine_error(step: &StepSpec, error: EngineError) -> JobError {
             help: "raise `memory`, or name fewer `columns`".to_owned(),
         },
         error => JobError::Data { step, message: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use arrow::array::{AsArray, Int32Array};
+    use arrow::datatypes::Int32Type;
+
+    use super::*;
+
+    #[test]
+    fn blocks_are_as_long_as_memory_allows() {
+        const MIB: u64 = 1 << 20;
+        let of = |n_columns: usize, memory_mib: u64| {
+            let block = Block::of(8 * n_columns, memory_mib * MIB);
+            (block.read, block.handed)
+        };
+        assert_eq!(of(15, 24), (ROWS_AT_ONCE, ROWS_AT_ONCE));
+        assert_eq!(of(200, 24), (1_966, 1_310));
+        assert_eq!(of(200, 984), (ROWS_AT_ONCE, 1_310));
+        assert_eq!(of(5_000, 24), (LEAST_AT_ONCE, LEAST_AT_ONCE));
+        assert_eq!(of(0, 24), (ROWS_AT_ONCE, ROWS_AT_ONCE));
+        let held = |n_columns: usize, n_rows: Option<u64>, memory_mib: u64| {
+            Block::of(8 * n_columns, memory_mib * MIB).held_bytes(8 * n_columns, n_columns, n_rows, memory_mib * MIB)
+        };
+        let beyond = |pages_mib: u64, rows: u64| pages_mib * MIB + rows * 1_600 - READING_BYTES;
+        // Few rows, and none; and a wide table, of which an eighth of the budget or all pages are held, and a block.
+        assert_eq!([held(2_000, Some(50), 24), held(2_000, Some(0), 24)], [0; 2]);
+        assert_eq!(held(200, Some(1_000_000), 24), beyond(8, 1_966 + 4 * 1_310));
+        assert_eq!(held(200, Some(1_000_000), 80), beyond(15, 6_553 + 4 * 1_310));
+        assert_eq!(held(200, Some(1_000_000), u64::MAX / MIB), beyond(200, 16_384 + 4 * 1_310));
+        // Files of text have no pages.
+        assert_eq!(held(200, None, u64::MAX / MIB), beyond(0, 16_384 + 4 * 1_310));
+    }
+
+    #[test]
+    fn parts_of_pieces_are_the_rows_in_order() {
+        let pieces: Vec<ArrayRef> = [0..3, 3..3, 3..10, 10..11].map(|of| Arc::new(Int32Array::from_iter_values(of)) as ArrayRef).into();
+        for handed in 1..12 {
+            let mut found = Vec::new();
+            for first in (0..11).step_by(handed) {
+                let n = handed.min(11 - first);
+                let parts = part(&pieces, first, n);
+                assert_eq!(parts.iter().map(|part| part.len()).sum::<usize>(), n);
+                assert!(parts.iter().all(|part| !part.is_empty()));
+                found.extend(parts.iter().flat_map(|part| part.as_primitive::<Int32Type>().values().to_vec()));
+            }
+            assert_eq!(found, (0..11).collect::<Vec<_>>(), "{handed} at a time");
+        }
     }
 }

@@ -147,17 +147,20 @@ struct Spilling<'a> {
     n_rows: usize,
 }
 
-/// Writes columns of numbers, by index into the source's schema, to a file of the step, and the column that names a row to another.
+/// Writes columns of numbers, by index into the source's schema, to a file of the step, and the column that names a row to another. `fits` is
+/// asked about the rows that are known to come before anything is written, and in the end about those that came.
 ///
 /// # Errors
-/// When the source cannot be read, a column has no numbers, a file cannot be written, or the run was asked to stop.
+/// When the source cannot be read, a column has no numbers, a file cannot be written, the rows do not fit, or the run was asked to stop.
 pub(crate) fn spill(
     columns: &[usize],
     n_used: usize,
     id: Option<usize>,
     step: &StepSpec,
     on: &StepRun<'_>,
+    fits: impl Fn(Option<u64>) -> Result<(), JobError>,
 ) -> Result<(Spilled, Option<Names>), JobError> {
+    fits(on.source.n_rows())?;
     let schema = on.source.schema();
     let named: Vec<_> = columns.iter().map(|&at| (schema.field(at).name().clone(), schema.field(at).data_type().clone())).collect();
     let path = on.scratch.join("numbers");
@@ -185,6 +188,7 @@ pub(crate) fn spill(
     };
     let all: Vec<usize> = columns.iter().copied().chain(id).collect();
     pass::blocks(&all, step, on, |block, rows| under_way.absorb(block, rows, step))?;
+    fits(Some(under_way.n_rows as u64))?;
     under_way.finish(n_used, id.map(|at| schema.field(at)))
 }
 

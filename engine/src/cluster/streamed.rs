@@ -90,7 +90,8 @@ pub type Emit<'a> = &'a mut dyn FnMut(usize, usize, Vec<Place>) -> io::Result<()
 #[must_use]
 pub fn streamed_bytes(n_rows: u64, n_columns: usize) -> u64 {
     let drawn = n_drawn(usize::try_from(n_rows).unwrap_or(usize::MAX), n_columns) as u64;
-    LABEL_BYTES * n_rows + (3 * drawn + 4 * BLOCK_ROWS as u64) * 8 * n_columns as u64
+    let block = n_rows.min(BLOCK_ROWS as u64);
+    LABEL_BYTES * n_rows + (3 * drawn + 4 * block) * 8 * n_columns as u64
 }
 
 fn n_drawn(n_rows: usize, n_columns: usize) -> usize {

@@ -247,12 +247,14 @@ impl JobKind for Cluster {
             _ => (grown(34 << 20, ahead.n_rows, 20_000), 17.5 * n_columns as f64),
         };
         let n = usize::try_from(ahead.n_rows).unwrap_or(usize::MAX);
+        let of_sample = of_sample.max(input::sample_bytes(n, n_columns));
+        let [least, most] = engine::seconds(ahead.n_rows, (n_used, n_columns), &options, ahead.n_threads);
         Forecast {
-            seconds: Some(engine::seconds(ahead.n_rows, (n_used, n_columns), &options, ahead.n_threads)),
+            // Parts of all segments together are as many rows again.
+            seconds: Some([least, most * options.levels as f64]),
             bytes: Some((6 << 20) + of_sample + about(ahead.n_rows, of_row)),
-            // The sample, and of every row its label.
             least_bytes: (options.method == Method::KMeans && n_columns == asked.used.len() + asked.others.len())
-                .then(|| (20 << 20) + about(ahead.n_rows, 4.0)),
+                .then(|| engine::streamed_bytes(ahead.n_rows, n_columns)),
             cost: Some(engine::device_cost(n, n_used, &options)),
             pairs: None,
         }

@@ -14,10 +14,10 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use rayon::prelude::*;
 
-/// Rows that are encoded at a time; 4 columns of f64 are then 8 MiB.
-pub(super) const ROW_GROUP_ROWS: usize = 1 << 18;
+/// Rows that are encoded at a time; 4 columns of f64 are then 4 MiB.
+pub(super) const ROW_GROUP_ROWS: usize = 1 << 17;
 /// Bytes of cells from which fewer are: a group is held as it came, and as it is encoded.
-const ROW_GROUP_BYTES: usize = 8 << 20;
+const ROW_GROUP_BYTES: usize = 4 << 20;
 /// Rows whose bytes are counted at a time: a row group has a whole number of these.
 const PIECE_ROWS: usize = 1 << 10;
 

@@ -45,20 +45,7 @@ impl Input {
             Err(JobError::Budget { .. }) if options.method == Method::KMeans && !has_text => {}
             other => return other,
         }
-        let (spilled, names) = spill(&all, asked.used.len(), id, step, on)?;
-        let needed_bytes = engine::streamed_bytes(spilled.n_rows() as u64, all.len());
-        if needed_bytes > on.memory_bytes {
-            return Err(JobError::Budget {
-                what: format!(
-                    "step `{}`: labels of {} rows, and some of them side by side",
-                    step.name.value,
-                    count(spilled.n_rows() as u64)
-                ),
-                needed_bytes,
-                budget_bytes: on.memory_bytes,
-                help: "raise `memory`, name fewer `columns` and `exclude` the others, or draw rows with `sample`".to_owned(),
-            });
-        }
+        let (spilled, names) = spill(&all, asked.used.len(), id, step, on, |n_rows| fits_streamed(n_rows, all.len(), step, on))?;
         let used = asked.used.iter().map(|&at| Used { at, level: None, category_of: None }).collect();
         Ok(Self { rows: Where::Spilled(spilled), used, names })
     }
@@ -95,8 +82,30 @@ impl Input {
     }
 }
 
-/// Bytes of the sample that numbers of segments are judged on, and of its distances.
+/// Refuses rows of which labels and a draw do not fit; where it is not known how many there are, columns of which not even a block does.
+fn fits_streamed(n_rows: Option<u64>, n_columns: usize, step: &StepSpec, on: &StepRun<'_>) -> Result<(), JobError> {
+    let (what, needed_bytes) = match n_rows {
+        Some(n) => (format!("labels of {} rows, and some of them side by side", count(n)), engine::streamed_bytes(n, n_columns)),
+        None => (format!("blocks of {n_columns} columns"), 2 * 8 * (engine::BLOCK_ROWS * n_columns) as u64),
+    };
+    if needed_bytes <= on.memory_bytes {
+        return Ok(());
+    }
+    Err(JobError::Budget {
+        what: format!("step `{}`: {what}", step.name.value),
+        needed_bytes,
+        budget_bytes: on.memory_bytes,
+        help: "raise `memory`, name fewer `columns` and `exclude` the others, or draw rows with `sample`".to_owned(),
+    })
+}
+
+/// Bytes of the sample that numbers of segments are judged on, and of its distances, where columns are few.
 const SAMPLE_BYTES: u64 = 12 << 20;
+
+/// Returns the bytes of the sample: its cells as they are, scaled, and drawn anew.
+pub(super) fn sample_bytes(n_rows: usize, n_columns: usize) -> u64 {
+    SAMPLE_BYTES.max((3 * 8 * n_rows.min(engine::SAMPLE) * n_columns) as u64)
+}
 
 /// Reads the columns into memory, those that take part first.
 fn held(all: &[usize], used: &[usize], id: Option<usize>, step: &StepSpec, on: &StepRun<'_>) -> Result<Input, JobError> {
@@ -106,7 +115,7 @@ fn held(all: &[usize], used: &[usize], id: Option<usize>, step: &StepSpec, on: &
     let budget_bytes = on.memory_bytes.saturating_sub(elsewhere);
     let refused = |what: String, needed_bytes: u64, help: &str| JobError::Budget {
         what: format!("step `{}`: {what} in memory", step.name.value),
-        needed_bytes: needed_bytes + held_bytes + SAMPLE_BYTES,
+        needed_bytes: needed_bytes + held_bytes,
         budget_bytes: on.memory_bytes,
         help: help.to_owned(),
     };
@@ -124,16 +133,25 @@ fn held(all: &[usize], used: &[usize], id: Option<usize>, step: &StepSpec, on: &
             }
             let others = Columns { n_rows: table.n_rows, columns: table.columns.split_off(used.len()) };
             let (table, used) = categories::expanded(table, used).map_err(|(column, n)| too_many(&column, n.to_string()))?;
-            let needed_bytes = SHARE * 8 * (table.n_rows * (table.columns.len() + others.columns.len())) as u64;
-            if needed_bytes > budget_bytes {
-                let what = format!("{} columns and flags of texts", table.columns.len());
-                return Err(refused(what, needed_bytes, "raise `memory`, name fewer `columns` of text, or draw rows with `sample`"));
+            let n_columns = table.columns.len() + others.columns.len();
+            let sample_bytes = sample_bytes(table.n_rows, n_columns);
+            let needed_bytes = SHARE * 8 * (table.n_rows * n_columns) as u64;
+            // Where memory is scarce tables are small, and so are their samples.
+            let fewer_bytes = if sample_bytes > SAMPLE_BYTES { sample_bytes } else { SAMPLE_BYTES.min(on.memory_bytes / 4) };
+            if needed_bytes + fewer_bytes + held_bytes > on.memory_bytes {
+                let what = format!("{n_columns} columns and flags of texts");
+                return Err(refused(
+                    what,
+                    needed_bytes + sample_bytes,
+                    "raise `memory`, name fewer `columns` of text, or draw rows with `sample`",
+                ));
             }
             Ok(Input { rows: Where::Held(table, others), used, names: names.map(Names::Held) })
         }
         Collected::TooLarge { needed_bytes, .. } => Err(refused(
             format!("{} columns", all.len()),
-            SHARE * needed_bytes,
+            SHARE * needed_bytes
+                + sample_bytes(on.source.n_rows().map_or(engine::SAMPLE, |n| usize::try_from(n).unwrap_or(usize::MAX)), all.len()),
             "raise `memory`, name fewer `columns` and `exclude` the others, draw rows with `sample`, or ask for `method = \"kmeans\"`, which spills",
         )),
     }

@@ -64,16 +64,17 @@ impl Read {
         let mut hashes = RowHashes::new(&types, options(how)).map_err(failed)?;
         let mut projection = columns.clone();
         projection.extend(origin.columns());
+        let reading = pass::reading_bytes(&projection, on);
         pass::blocks(&projection, step, on, |mut block, _| {
             origin.put(&block.split_off(columns.len())).map_err(data)?;
             hashes.absorb(&whole(block).map_err(failed)?).map_err(failed)?;
-            within_budget(hashes.len() as u64, origin.bytes(), step, on).map(|_| ())
+            within_budget(hashes.len() as u64, (origin.bytes(), reading), step, on).map(|_| ())
         })?;
         let n_rows = hashes.len();
         if u32::try_from(n_rows).is_err() {
             return Err(data(format!("{} rows, and rows are counted with 32 bits", count(n_rows as u64))));
         }
-        let room = within_budget(n_rows as u64, origin.bytes(), step, on)?;
+        let room = within_budget(n_rows as u64, (origin.bytes(), reading), step, on)?;
         let origin = origin.finish(n_rows).map_err(data)?;
         let mut classes = hashes.classes(room);
         while classes.is_open() {
@@ -95,12 +96,18 @@ fn whole(block: Vec<Vec<ArrayRef>>) -> Result<Vec<ArrayRef>, ArrowError> {
 }
 
 /// Returns the bytes that are left for rows that are compared.
-fn within_budget(n_rows: u64, held: u64, step: &StepSpec, on: &StepRun<'_>) -> Result<u64, JobError> {
-    let needed_bytes = held + n_rows * BYTES_A_ROW;
-    on.memory_bytes.checked_sub(needed_bytes).ok_or_else(|| {
-        let (n_rows, needed_bytes) = on.of_all_rows(needed_bytes, n_rows);
+fn within_budget(
+    n_rows: u64,
+    (held, [reading, most_reading]): (u64, [u64; 2]),
+    step: &StepSpec,
+    on: &StepRun<'_>,
+) -> Result<u64, JobError> {
+    let of_rows = held + n_rows * BYTES_A_ROW;
+    on.memory_bytes.checked_sub(of_rows + reading).ok_or_else(|| {
+        let (n_rows, needed_bytes) = on.of_all_rows(of_rows, n_rows);
+        let needed_bytes = needed_bytes.saturating_add(most_reading);
         JobError::Budget {
-            what: format!("step `{}`: the hashes of {} rows in memory", step.name.value, count(n_rows)),
+            what: format!("step `{}`: the hashes of {} rows, and a block of them, in memory", step.name.value, count(n_rows)),
             needed_bytes,
             budget_bytes: on.memory_bytes,
             help: "raise `memory`".to_owned(),
