@@ -98,6 +98,7 @@ impl Set {
             threshold: 0.5,
             grouping: Grouping::AverageLink,
             most_pairs,
+            room_pairs: u64::MAX,
             n_review: 200,
             answers,
             explain: Vec::new(),

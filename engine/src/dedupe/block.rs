@@ -34,8 +34,13 @@ const STEPS_A_RECORD: u64 = 60;
 const JOINED_CELLS: usize = 32_000_000;
 const LEAST_KEYS_JOINED: usize = 3;
 
-/// Finds them.
-pub(super) fn candidates(records: &Records, is_pair: &(dyn Fn(u32, u32) -> bool + Sync), most_pairs: u64) -> Candidates {
+/// Finds them, at most so many; says how many there are, about, where they are more than there is room for.
+pub(super) fn candidates(
+    records: &Records,
+    is_pair: &(dyn Fn(u32, u32) -> bool + Sync),
+    most_pairs: u64,
+    room_pairs: u64,
+) -> Result<Candidates, u64> {
     let n = records.len();
     let keys = Keys::of(records);
     let most_steps = LEAST_STEPS.max(STEPS_A_RECORD * n as u64);
@@ -54,8 +59,8 @@ pub(super) fn candidates(records: &Records, is_pair: &(dyn Fn(u32, u32) -> bool 
     blocks.keep(largest_joined);
     keys.append_to(&mut blocks, largest_block);
     drop(keys);
-    let pairs = blocks.closest(n, is_pair, most_pairs);
-    Candidates { pairs, largest_block: largest_block as usize, n_unseen }
+    let pairs = blocks.closest(n, is_pair, most_pairs, room_pairs)?;
+    Ok(Candidates { pairs, largest_block: largest_block as usize, n_unseen })
 }
 
 /// Joins common keys with the common texts of columns: blocks of which none is larger than `largest`, and pairs of what stays too common.
@@ -298,8 +303,17 @@ impl Blocks {
     }
 
     /// Returns for every record those with which it shares most, at most so many that all of them together are no more than allowed: pairs
-    /// (a, b), a < b, ascending.
-    fn closest(&self, n: usize, is_pair: &(dyn Fn(u32, u32) -> bool + Sync), most_pairs: u64) -> Vec<(u32, u32)> {
+    /// (a, b), a < b, ascending. Where there is no room for them, how many there are, about: either record of a pair brings it up.
+    fn closest(
+        &self,
+        n: usize,
+        is_pair: &(dyn Fn(u32, u32) -> bool + Sync),
+        most_pairs: u64,
+        room_pairs: u64,
+    ) -> Result<Vec<(u32, u32)>, u64> {
+        /// Records whose pairs are found before they are counted, where there is room for those of as many.
+        const MOST_AT_ONCE: usize = 1 << 14;
+        const LEAST_AT_ONCE: usize = 1 << 6;
         let most = usize::try_from(most_pairs / n.max(1) as u64).unwrap_or(usize::MAX).max(1);
         let bits_of = |size: u32| (n as f64 / f64::from(size)).log2() as f32;
         // As many records as are kept share these bits with one by chance.
@@ -331,10 +345,18 @@ impl Blocks {
             near.end(most, least, &|other| other != row && is_pair(row, other));
             near.found.drain(..).map(|(_, other)| (row.min(other), row.max(other))).collect::<Vec<_>>()
         };
-        let mut pairs: Vec<(u32, u32)> = (0..n as u32).into_par_iter().map_init(Near::default, of_row).flatten_iter().collect();
+        let at_once = usize::try_from(room_pairs / most as u64).unwrap_or(usize::MAX).clamp(LEAST_AT_ONCE, MOST_AT_ONCE);
+        let mut pairs: Vec<(u32, u32)> = Vec::new();
+        for first in (0..n).step_by(at_once) {
+            let end = n.min(first + at_once);
+            pairs.par_extend((first as u32..end as u32).into_par_iter().map_init(Near::default, of_row).flatten_iter());
+            if pairs.len() as u64 > room_pairs {
+                return Err((pairs.len() as u128 * n as u128 / end as u128) as u64);
+            }
+        }
         sort(&mut pairs);
         pairs.dedup();
-        pairs
+        Ok(pairs)
     }
 }
 

@@ -72,8 +72,11 @@ pub struct DedupeOptions {
     pub threshold: f64,
     /// How records become entities, unless two clean sources are paired one to one.
     pub grouping: Grouping,
-    /// Candidates that may be held: where more records share a key, each keeps those with which it shares most.
+    /// Candidates that are looked at: where more records share a key, each keeps those with which it shares most; where records are few, as
+    /// many again at the most by all their words.
     pub most_pairs: u64,
+    /// Candidates that there is room for: where there are more, nothing is resolved.
+    pub room_pairs: u64,
     /// Pairs to draw for people to look at, about.
     pub n_review: usize,
     /// What people said of pairs of records: it does not change the entities, and says how good they are.
@@ -149,18 +152,31 @@ pub struct Resolution {
     pub notes: Vec<String>,
 }
 
-/// Finds which records are one thing. None where the work was stopped, or no column says anything.
+/// Why nothing was resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unresolved {
+    /// The work was to end.
+    Stopped,
+    /// No column says anything.
+    NoColumn,
+    /// So many candidates, about, are more than there is room for.
+    TooManyPairs(u64),
+}
+
+/// Finds which records are one thing.
 ///
 /// Records that look the same to every column and have no `id` to tell them apart may be exchanged for each other by another order.
-#[must_use]
-pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() -> bool + Sync)) -> Option<Resolution> {
+///
+/// # Errors
+/// Where the work was stopped, no column says anything, or there is no room for the candidates.
+pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() -> bool + Sync)) -> Result<Resolution, Unresolved> {
     let order = records.canonical_order();
     let (shaped, notes) = shape::shaped(records.ordered(&order).with_exact_identifiers(), options.crosses);
     let work = Work::of(&shaped, options, stopped)?;
     let place = if options.answers.is_empty() && options.explain.is_empty() { Vec::new() } else { places(&order) };
     let at = |row: u32| place[row as usize];
     let answers: Vec<Answer> = options.answers.iter().map(|answer| Answer { a: at(answer.a), b: at(answer.b), ..*answer }).collect();
-    let found = work.resolve(options, &answers, stopped)?;
+    let found = work.resolve(options, &answers, stopped).ok_or(Unresolved::Stopped)?;
     let (numbers, n_entities) = group::numbered(&found.entity);
     let mut entity = vec![0; order.len()];
     order.iter().zip(numbers).for_each(|(row, number)| entity[*row as usize] = number);
@@ -200,7 +216,7 @@ pub fn dedupe(records: &Records, options: &DedupeOptions, stopped: &(dyn Fn() ->
         pairs.par_iter().map(adds).collect()
     };
     let adds = (0..work.comparisons.len()).map(adds_of).collect();
-    Some(Resolution {
+    Ok(Resolution {
         entity,
         n_entities,
         pairs: pairs.into_par_iter().map(back).collect(),
@@ -270,24 +286,32 @@ struct Found {
 }
 
 impl<'a> Work<'a> {
-    fn of(records: &'a Records, options: &DedupeOptions, stopped: &(dyn Fn() -> bool + Sync)) -> Option<Self> {
-        /// Neighbours of a record by all its words that are always looked at.
+    fn of(records: &'a Records, options: &DedupeOptions, stopped: &(dyn Fn() -> bool + Sync)) -> Result<Self, Unresolved> {
+        /// Neighbours of a record by all its words that are looked at too, where it may have as many.
         const N_NEAREST: usize = 10;
         /// Letters of all records beyond which that takes too long. Whole words in common are keys whatever the size.
         const MOST_LETTERS: usize = 6_000_000;
-        if records.columns.is_empty() || stopped() {
-            return None;
+        if stopped() {
+            return Err(Unresolved::Stopped);
+        }
+        if records.columns.is_empty() {
+            return Err(Unresolved::NoColumn);
         }
         let is_pair = |a: u32, b: u32| !options.crosses || records.source[a as usize] != records.source[b as usize];
-        let candidates = block::candidates(records, &is_pair, options.most_pairs);
+        let candidates = block::candidates(records, &is_pair, options.most_pairs, options.room_pairs);
+        let candidates = candidates.map_err(Unresolved::TooManyPairs)?;
         let mut pairs = candidates.pairs;
         let letters =
             |column: &RecordColumn| column.texts.iter().zip(&*column.counts).map(|(text, n)| text.len() * *n as usize).sum::<usize>();
         let is_small = records.columns.iter().map(letters).sum::<usize>() <= MOST_LETTERS;
         if let Some(all) = is_small.then(|| shape::all_words(&records.columns)).flatten().filter(|_| !stopped()) {
-            pairs.extend(bags::Bags::of(&all).nearest(&all.codes, N_NEAREST, &is_pair));
+            let n_nearest = usize::try_from(options.most_pairs / records.len().max(1) as u64).unwrap_or(usize::MAX).clamp(1, N_NEAREST);
+            pairs.extend(bags::Bags::of(&all).nearest(&all.codes, n_nearest, &is_pair));
             pairs.par_sort_unstable();
             pairs.dedup();
+        }
+        if pairs.len() as u64 > options.room_pairs {
+            return Err(Unresolved::TooManyPairs(pairs.len() as u64));
         }
         let comparisons = (0..records.columns.len()).take(weigh::MOST_COLUMNS).map(|column| Comparison::of(records, column)).collect();
         let mut work = Self {
@@ -299,10 +323,10 @@ impl<'a> Work<'a> {
             n_unseen: candidates.n_unseen,
         };
         if stopped() {
-            return None;
+            return Err(Unresolved::Stopped);
         }
         work.patterns = work.pairs.par_chunks(PAIRS_AT_ONCE).flat_map_iter(|pairs| work.patterns_of(pairs)).collect();
-        (!stopped()).then_some(work)
+        if stopped() { Err(Unresolved::Stopped) } else { Ok(work) }
     }
 
     fn pattern(&self, a: u32, b: u32) -> Pattern {

@@ -66,6 +66,7 @@ pub(super) const OPTIONS: DedupeOptions = DedupeOptions {
     threshold: 0.5,
     grouping: Grouping::AverageLink,
     most_pairs: 8_000_000,
+    room_pairs: u64::MAX,
     n_review: 200,
     answers: Vec::new(),
     explain: Vec::new(),
@@ -335,6 +336,21 @@ fn of_too_many_pairs_the_closest_are_looked_at() {
 }
 
 #[test]
+fn more_pairs_than_there_is_room_for_are_refused_with_their_number() {
+    let (rows, _) = people(800, 5);
+    let records = records(&rows);
+    let all = resolved(&records);
+    let within = |room_pairs: u64| dedupe(&records, &DedupeOptions { room_pairs, ..OPTIONS }, &|| false);
+    // Either record of a pair brings it up.
+    let fits = within(2 * all.n_candidates).expect("there is room for them");
+    assert_eq!((&fits.entity, &fits.pairs), (&all.entity, &all.pairs));
+    for room_pairs in [0, 1_000, all.n_candidates / 2, all.n_candidates - 1] {
+        let Err(Unresolved::TooManyPairs(n)) = within(room_pairs) else { panic!("{room_pairs} pairs are too few") };
+        assert!(n > room_pairs && (all.n_candidates / 2..=2 * all.n_candidates).contains(&n), "{n} of {}", all.n_candidates);
+    }
+}
+
+#[test]
 fn the_order_of_records_changes_nothing() {
     let (rows, _) = people(300, 7);
     let straight = records(&rows);
@@ -454,5 +470,5 @@ fn names_of_records_are_told_from_what_they_say() {
 #[test]
 fn a_stop_ends_the_work() {
     let (rows, _) = people(50, 19);
-    assert!(dedupe(&records(&rows), &OPTIONS, &|| true).is_none());
+    assert_eq!(dedupe(&records(&rows), &OPTIONS, &|| true).err(), Some(Unresolved::Stopped));
 }

@@ -65,6 +65,8 @@ const TRUSTED: &str = "trusted";
 const BASELINE: &str = "baseline";
 /// Key of the pairs to explain.
 const EXPLAIN: &str = "explain";
+/// Key of the pairs that are looked at.
+const MOST_PAIRS: &str = "most_pairs";
 /// Key of the pairs that people are asked about.
 const REVIEW: &str = "review";
 /// Key of the answers.
@@ -170,6 +172,13 @@ const BASELINE_KEY: Key = Key {
     takes: Takes::TableIfAny("entities"),
     default: None,
     about: "Entities of an earlier run, `entities.parquet`: those that are still there keep their `entity_id`, and table `changes` says what became of the others",
+};
+
+const MOST_PAIRS_KEY: Key = Key {
+    name: MOST_PAIRS,
+    takes: Takes::Integer(1, 4_000_000_000),
+    default: None,
+    about: "Pairs of records with something in common that are looked at: where there are more, each record keeps its part of them, one at the least, with which it shares most; where texts are few, as many again by all their words. Absent: 5 a record, and 4,000,000 at the least. What `memory` has no room for ends with exit code 5",
 };
 
 const REVIEW_KEY: Key = Key {
@@ -282,6 +291,7 @@ impl JobKind for Dedupe {
             TIME_KEY,
             TRUSTED_KEY,
             BASELINE_KEY,
+            MOST_PAIRS_KEY,
             REVIEW_KEY,
             CHECKED_KEY,
             EXPLAIN_KEY,
@@ -347,6 +357,7 @@ impl JobKind for Link {
             TIME_KEY,
             TRUSTED_KEY,
             BASELINE_KEY,
+            MOST_PAIRS_KEY,
             REVIEW_KEY,
             CHECKED_KEY,
             EXPLAIN_KEY,
@@ -399,7 +410,8 @@ fn check(step: &StepSpec, input: &Schema, problems: &mut Problems) {
     if let Some(other) = [EDGES, EXACT, TEXT].into_iter().find(|key| step.is_written(key)) {
         let no_probabilities = [REVIEW, CHECKED, EXPLAIN, IDENTIFIERS].map(|key| (key, "there are no probabilities"));
         let no_rules = [GOLDEN, TRUSTED, keys::TIME.name].map(|key| (key, "one row of each entity is kept as it is"));
-        for (key, why) in no_probabilities.into_iter().chain(no_rules).filter(|(key, _)| step.is_written(key)) {
+        let all_pairs = [(MOST_PAIRS, "no pairs are picked")];
+        for (key, why) in no_probabilities.into_iter().chain(no_rules).chain(all_pairs).filter(|(key, _)| step.is_written(key)) {
             problems.add(step.span(key), format!("`{key}` beside `{other}` says nothing: {why}"), "of records", "remove one of the two");
         }
     } else {

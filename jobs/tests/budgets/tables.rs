@@ -1,4 +1,4 @@
-//! Tables of any size, part by part; a part is 4 MiB of cells, and no two are alike.
+//! Tables of any size, part by part, no two of which are alike.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -9,7 +9,11 @@ use parquet::arrow::ArrowWriter;
 use crate::common::Job;
 
 /// Bytes of the cells of a part, about.
-pub(crate) const PART_BYTES: u64 = 4 << 20;
+const PART_BYTES: u64 = 4 << 20;
+/// The same of a wide one: its row group holds more rows than are read at a time.
+const WIDE_PART_BYTES: u64 = 32 << 20;
+/// Columns of a wide table.
+const N_WIDE: usize = 200;
 
 /// The parts of one table that are there.
 pub(crate) struct Tables<'a> {
@@ -23,6 +27,11 @@ pub(crate) struct Tables<'a> {
 impl<'a> Tables<'a> {
     pub(crate) fn new(job: &'a Job, kind: &'static str) -> Self {
         Self { job, kind, files: Vec::new(), random: Random(7), n_rows: 0 }
+    }
+
+    /// Returns the bytes of the cells of a part, about.
+    pub(crate) fn part_bytes(&self) -> u64 {
+        if self.kind == "wide" { WIDE_PART_BYTES } else { PART_BYTES }
     }
 
     /// Returns the first parts, and makes those that are not there yet.
@@ -43,6 +52,7 @@ impl<'a> Tables<'a> {
         let first = self.n_rows;
         let (n, columns) = match self.kind {
             "numbers" => self.numbers(first),
+            "wide" => self.wide(first),
             "sales" => self.sales(),
             "texts" => self.texts(first),
             _ => self.people(first),
@@ -51,14 +61,25 @@ impl<'a> Tables<'a> {
         RecordBatch::try_from_iter(columns).unwrap()
     }
 
+    /// Four heaps in many columns.
+    fn wide(&mut self, first: i64) -> (usize, Vec<(String, ArrayRef)>) {
+        let n = WIDE_PART_BYTES as usize / (8 * N_WIDE);
+        let heaps: Vec<usize> = (0..n).map(|_| self.random.below(4)).collect();
+        let mut column = |at: usize| -> ArrayRef {
+            let heap = |heap: &usize| if at < 4 { 5.0 * (heap * (at + 1) % 4) as f64 } else { 0.0 };
+            Arc::new(Float64Array::from_iter_values(heaps.iter().map(|of| heap(of) + self.random.normal())))
+        };
+        let columns: Vec<(String, ArrayRef)> = (1..N_WIDE).map(|at| (format!("c{at}"), column(at))).collect();
+        (n, std::iter::once(("id".to_owned(), ids(first, n))).chain(columns).collect())
+    }
+
     /// Four heaps in 14 columns, two of which go together.
-    fn numbers(&mut self, first: i64) -> (usize, Vec<(&'static str, ArrayRef)>) {
-        const NAMES: [&str; 14] = ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c9", "c10", "c11", "c12", "c13"];
+    fn numbers(&mut self, first: i64) -> (usize, Vec<(String, ArrayRef)>) {
         let n = PART_BYTES as usize / (16 * 8);
         let heaps: Vec<usize> = (0..n).map(|_| self.random.below(4)).collect();
-        let mut columns: Vec<(&str, ArrayRef)> = vec![("id", ids(first, n))];
+        let mut columns: Vec<(String, ArrayRef)> = vec![("id".to_owned(), ids(first, n))];
         let mut shared: Vec<f64> = Vec::new();
-        for (at, name) in NAMES.into_iter().enumerate() {
+        for at in 0..14 {
             let mut cells: Vec<f64> =
                 heaps.iter().map(|heap| self.random.normal() + if at < 4 { 5.0 * (heap * (at + 1) % 4) as f64 } else { 0.0 }).collect();
             if at == 5 {
@@ -66,14 +87,14 @@ impl<'a> Tables<'a> {
             } else if at == 6 {
                 cells.iter_mut().zip(&shared).for_each(|(cell, other)| *cell += other);
             }
-            columns.push((name, Arc::new(Float64Array::from(cells))));
+            columns.push((format!("c{at}"), Arc::new(Float64Array::from(cells))));
         }
         let shops: Vec<&str> = heaps.iter().map(|heap| ["north", "south", "east", "west"][*heap]).collect();
-        columns.push(("shop", Arc::new(StringArray::from(shops))));
+        columns.push(("shop".to_owned(), Arc::new(StringArray::from(shops))));
         (n, columns)
     }
 
-    fn sales(&mut self) -> (usize, Vec<(&'static str, ArrayRef)>) {
+    fn sales(&mut self) -> (usize, Vec<(String, ArrayRef)>) {
         let n = PART_BYTES as usize / 28;
         let random = &mut self.random;
         let customers: Int64Array = (0..n).map(|_| Some(random.below(60_000) as i64)).collect();
@@ -85,15 +106,15 @@ impl<'a> Tables<'a> {
         (
             n,
             vec![
-                ("customer", Arc::new(customers)),
-                ("time", Arc::new(times)),
-                ("amount", Arc::new(amounts)),
-                ("category", Arc::new(categories)),
+                ("customer".to_owned(), Arc::new(customers)),
+                ("time".to_owned(), Arc::new(times)),
+                ("amount".to_owned(), Arc::new(amounts)),
+                ("category".to_owned(), Arc::new(categories)),
             ],
         )
     }
 
-    fn texts(&mut self, first: i64) -> (usize, Vec<(&'static str, ArrayRef)>) {
+    fn texts(&mut self, first: i64) -> (usize, Vec<(String, ArrayRef)>) {
         let n = PART_BYTES as usize / 420;
         let mut texts: Vec<String> = Vec::with_capacity(n);
         for at in 0..n {
@@ -105,10 +126,10 @@ impl<'a> Tables<'a> {
             };
             texts.push(text);
         }
-        (n, vec![("id", ids(first, n)), ("text", Arc::new(StringArray::from(texts)))])
+        (n, vec![("id".to_owned(), ids(first, n)), ("text".to_owned(), Arc::new(StringArray::from(texts)))])
     }
 
-    fn people(&mut self, first: i64) -> (usize, Vec<(&'static str, ArrayRef)>) {
+    fn people(&mut self, first: i64) -> (usize, Vec<(String, ArrayRef)>) {
         let n = PART_BYTES as usize / 84;
         let random = &mut self.random;
         let mut columns: [Vec<String>; 7] = Default::default();
@@ -138,8 +159,8 @@ impl<'a> Tables<'a> {
         }
         let names = ["shop", "first_name", "surname", "birth", "street", "postcode", "phone"];
         let cells = columns.into_iter().map(|column| Arc::new(StringArray::from(column)) as ArrayRef);
-        let of_people = names.into_iter().zip(cells);
-        (n, std::iter::once(("id", ids(first, n))).chain(of_people).collect())
+        let of_people = names.into_iter().map(str::to_owned).zip(cells);
+        (n, std::iter::once(("id".to_owned(), ids(first, n))).chain(of_people).collect())
     }
 }
 

@@ -352,9 +352,18 @@ fn what_cannot_be_done_is_said() {
     let one = spec("kind = \"link\"\nsource_column = \"source\"\n").replace("rows.csv", "one.csv");
     let refused = fails(&one, "one");
     assert!(refused.contains("names 1 source, and `link` needs two"), "{refused}");
-    let rows: String = (0..60_000).map(|row| format!("{row},name {row},town {}\n", row % 100)).collect();
-    job.write("many.csv", format!("id,name,city\n{rows}"));
+    let row = |row: usize| format!("{row},given{} family{},{},town {}\n", row % 40, row * 7 % 900, 1950 + row * 13 % 61, row * 11 % 257);
+    job.write("many.csv", format!("id,name,born,city\n{}", (0..20_000).map(row).collect::<String>()));
     let tight = format!("memory = \"16MiB\"\n{}", spec("kind = \"dedupe\"\nid = \"id\"\n").replace("rows.csv", "many.csv"));
     let refused = fails(&tight, "tight");
-    assert!(refused.contains("five pairs a row") && refused.contains("raise `memory`"), "{refused}");
+    assert!(refused.contains("the texts of") && refused.contains("raise `memory`"), "{refused}");
+    // Texts that fit, and pairs that do not: the number that is named does.
+    let tight = tight.replace("16MiB", "64MiB");
+    let refused = fails(&tight, "pairs");
+    assert!(refused.contains(" pairs of them that share something"), "{refused}");
+    let (_, named) = refused.split_once("look at fewer with `most_pairs = ").unwrap_or_else(|| panic!("{refused}"));
+    let named: u64 = named.split('`').next().unwrap().parse().unwrap();
+    let fewer = job.run(&format!("{tight}most_pairs = {named}\n"), "fewer");
+    let n_candidates = fewer.table_of("people", "verdict").column_by_name("n_candidates").unwrap().as_primitive::<UInt64Type>().value(0);
+    assert!(n_candidates > 20_000 && n_candidates <= 2 * named, "{n_candidates} of {named}");
 }

@@ -51,12 +51,11 @@ fn exact(n_columns: usize, ahead: &Ahead<'_>) -> Forecast {
 fn of_records(n_columns: usize, step: &StepSpec, ahead: &Ahead<'_>) -> Forecast {
     let n = ahead.n_rows;
     let bytes = (45 << 20) + grown(42 << 20, n, 10_000) + about(n, 64.0 + 42.0 * n_columns as f64);
-    let room = ahead.memory_bytes.saturating_sub(about(n, 64.0 + 20.0 * n_columns as f64));
     let of = if crosses(step) { "pairs of records, those within a source included" } else { "pairs of records" };
     Forecast {
         seconds: Some(range(OF_MODEL + 4.8e-6 * n_columns as f64 * n as f64, ahead.n_threads)),
         bytes: Some(bytes),
-        pairs: Some(Pairs { of, at_most: records::most_pairs(n, room).min(pairs_of(n)), all: pairs_of(n) }),
+        pairs: Some(Pairs { of, at_most: records::at_most(n, step).min(pairs_of(n)), all: pairs_of(n) }),
         ..Forecast::default()
     }
 }

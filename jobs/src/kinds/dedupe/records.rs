@@ -4,12 +4,12 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
 use gristmill_engine::columns;
-use gristmill_engine::dedupe::{ColumnBuilder, DedupeOptions, RecordColumn, Records, dedupe};
+use gristmill_engine::dedupe::{ColumnBuilder, DedupeOptions, RecordColumn, Records, Unresolved, dedupe};
 use rayon::prelude::*;
 
 use super::grouped::{Grouped, Origin, OriginReading};
 use super::tables::Found;
-use super::{CLEAN_SOURCES, FIELDS, IDENTIFIERS, REVIEW, THRESHOLD, crosses, explain, grouping, is_added, review};
+use super::{CLEAN_SOURCES, FIELDS, IDENTIFIERS, MOST_PAIRS, REVIEW, THRESHOLD, crosses, explain, grouping, is_added, review};
 use crate::JobError;
 use crate::error::Exit;
 use crate::kinds::{JobKind, StepOutcome, StepRun};
@@ -173,24 +173,32 @@ const COPIES: u64 = 3;
 const BYTES_A_PAIR: u64 = 48;
 /// Candidates that a record has on average where there are many; with fewer the result would be worth little.
 const PAIRS_A_RECORD: u64 = 5;
-/// Candidates that small tables may have, where memory allows.
+/// Candidates that small tables may have.
 const LEAST_PAIRS: u64 = 4_000_000;
 
-/// Returns how many pairs of so many records are looked at, where memory has room for them.
-pub(super) fn most_pairs(n_rows: u64, room_bytes: u64) -> u64 {
-    (PAIRS_A_RECORD * n_rows).max(LEAST_PAIRS).min(room_bytes / BYTES_A_PAIR)
+/// Returns how many pairs of so many records are looked at.
+pub(super) fn most_pairs(n_rows: u64, step: &StepSpec) -> u64 {
+    let asked = step.integer(MOST_PAIRS).and_then(|n| u64::try_from(n).ok());
+    asked.unwrap_or_else(|| (PAIRS_A_RECORD * n_rows).max(LEAST_PAIRS))
 }
 
-/// Refuses what would pass the budget: texts, codes and keys, and five candidates a record.
+/// Returns how many that is at the most, with those by all words of a record where texts are few (`engine::dedupe`).
+pub(super) fn at_most(n_rows: u64, step: &StepSpec) -> u64 {
+    let by_keys = most_pairs(n_rows, step);
+    let by_words = n_rows.saturating_mul((by_keys / n_rows.max(1)).clamp(1, 10));
+    by_keys.max(n_rows).saturating_add(by_words)
+}
+
+/// Refuses what would pass the budget before a pair is formed: texts, codes and keys.
 fn within_budget(held: u64, n_rows: usize, n_columns: usize, step: &StepSpec, on: &StepRun<'_>) -> Result<(), JobError> {
     let (n_rows, n_columns) = (n_rows as u64, n_columns as u64);
-    let needed_bytes = COPIES * held + n_rows * (BYTES_A_RECORD + n_columns * BYTES_A_CELL + PAIRS_A_RECORD * BYTES_A_PAIR);
+    let needed_bytes = COPIES * held + n_rows * (BYTES_A_RECORD + n_columns * BYTES_A_CELL);
     if needed_bytes <= on.memory_bytes {
         return Ok(());
     }
     let (n_rows, needed_bytes) = on.of_all_rows(needed_bytes, n_rows);
     Err(JobError::Budget {
-        what: format!("step `{}`: the texts of {} rows and five pairs a row in memory", step.name.value, count(n_rows)),
+        what: format!("step `{}`: the texts of {} rows in memory", step.name.value, count(n_rows)),
         needed_bytes,
         budget_bytes: on.memory_bytes,
         help: "raise `memory`, or name fewer columns with `fields`".to_owned(),
@@ -202,26 +210,43 @@ pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Resu
     let rows = Rows::read(step, on)?;
     let n_rows = rows.records.len() as u64;
     let a_record = BYTES_A_RECORD + rows.n_compared as u64 * BYTES_A_CELL;
-    let room = on.memory_bytes.saturating_sub(COPIES * rows.bytes + n_rows * a_record) / BYTES_A_PAIR;
-    let most_pairs = (PAIRS_A_RECORD * n_rows).max(LEAST_PAIRS);
+    let held_bytes = COPIES * rows.bytes + n_rows * a_record;
+    let room_pairs = on.memory_bytes.saturating_sub(held_bytes) / BYTES_A_PAIR;
     let options = DedupeOptions {
         crosses: crosses(step),
         is_clean: step.is_written(CLEAN_SOURCES).then(|| step.flag(CLEAN_SOURCES)),
         threshold: step.number(THRESHOLD).unwrap_or(0.5),
         grouping: grouping(step),
-        most_pairs: most_pairs.min(room),
+        most_pairs: most_pairs(n_rows, step),
+        room_pairs,
         n_review: step.integer(REVIEW).and_then(|n| usize::try_from(n).ok()).unwrap_or(0),
         answers: review::answers(&rows.records, step, on)?,
         explain: explain::pairs(&rows.records, step, on)?,
         seed: on.seed,
     };
-    let Some(found) = dedupe(&rows.records, &options, on.stopped) else {
-        if (on.stopped)() {
-            return Err(JobError::Stopped(Exit::Interrupted));
+    let found = dedupe(&rows.records, &options, on.stopped).map_err(|why| match why {
+        Unresolved::Stopped => JobError::Stopped(Exit::Interrupted),
+        Unresolved::NoColumn => JobError::Data {
+            step: step.name.value.clone(),
+            message: "no column can be compared: each has one text, or is missing in nearly every row that could match".to_owned(),
+        },
+        Unresolved::TooManyPairs(n) => {
+            // Records that are few have as many again by all their words.
+            let fewer = room_pairs / 2;
+            let or_fewer = if fewer < n_rows { String::new() } else { format!(", or look at fewer with `most_pairs = {fewer}`") };
+            JobError::Budget {
+                what: format!(
+                    "step `{}`: {} rows and about {} pairs of them that share something",
+                    step.name.value,
+                    count(n_rows),
+                    count(n)
+                ),
+                needed_bytes: held_bytes.saturating_add(n.saturating_mul(BYTES_A_PAIR)),
+                budget_bytes: on.memory_bytes,
+                help: format!("raise `memory`{or_fewer}"),
+            }
         }
-        let message = "no column can be compared: each has one text, or is missing in nearly every row that could match";
-        return Err(JobError::Data { step: step.name.value.clone(), message: message.to_owned() });
-    };
+    })?;
     let content = contents(&rows.records);
     let grouped =
         Grouped { step, on, origin: &rows.origin, content: &content, entity: &found.entity, n_entities: found.n_entities, numbers: None };
@@ -229,13 +254,6 @@ pub(super) fn run(kind: &dyn JobKind, step: &StepSpec, on: &StepRun<'_>) -> Resu
     let (tables, of_tables) = said.tables()?;
     let mut notes = said.notes();
     notes.extend(of_tables);
-    if room < most_pairs {
-        notes.push(format!(
-            "`memory` leaves room for {} of the {} pairs that as many records may have: those that share least were not looked at, and more memory may find more.",
-            count(room),
-            count(most_pairs),
-        ));
-    }
     Ok(StepOutcome {
         tables,
         n_rows,
