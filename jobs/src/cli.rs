@@ -240,6 +240,10 @@ impl Command {
         }
     }
 
+    fn lineage_file(&self) -> Option<&Path> {
+        if let Self::Run { lineage_file, .. } = self { lineage_file.as_deref() } else { None }
+    }
+
     fn metrics_file(&self) -> Option<&Path> {
         if let Self::Run { metrics_file, .. } = self { metrics_file.as_deref() } else { None }
     }
@@ -306,7 +310,8 @@ fn guarded(command: Command) -> Exit {
     let work = || match command.confined() {
         Some((allow_write, run)) if !confined::is_child() => {
             let view = command.view();
-            Ok(confined::supervise(&confined::Asked { spec: &spec, allow_write, run, metrics_file: command.metrics_file(), view: &view }))
+            let (metrics_file, lineage_file) = (command.metrics_file(), command.lineage_file());
+            Ok(confined::supervise(&confined::Asked { spec: &spec, allow_write, run, metrics_file, lineage_file, view: &view }))
         }
         Some((allow_write, run)) => {
             confined::enter(allow_write, run)?;

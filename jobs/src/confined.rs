@@ -26,7 +26,7 @@ mod linux;
 mod rights;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{enter, is_child, supervise, tell};
+pub(crate) use linux::{attempt, enter, is_child, supervise, tell};
 #[cfg(target_os = "linux")]
 use rights::confine;
 
@@ -40,6 +40,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) run: Option<Option<&'a Path>>,
     /// File of figures for Prometheus: the child cannot say that it died.
     pub(crate) metrics_file: Option<&'a Path>,
+    /// File of what was read and written, likewise.
+    pub(crate) lineage_file: Option<&'a Path>,
     /// Where warnings and the end are shown.
     pub(crate) view: &'a View,
 }
@@ -81,6 +83,10 @@ mod elsewhere {
 
     pub(crate) const fn is_child() -> bool {
         false
+    }
+
+    pub(crate) const fn attempt() -> Option<String> {
+        None
     }
 
     #[allow(clippy::unnecessary_wraps, reason = "it is fallible where processes can be confined")]

@@ -8,7 +8,7 @@ use crate::JobError;
 use crate::confined::{self, Told};
 
 /// What can be asked for.
-pub(crate) const HOWS: [&str; 6] = ["panic", "write", "start", "connect", "memory", "stack"];
+pub(crate) const HOWS: [&str; 7] = ["panic", "write", "start", "connect", "x32", "memory", "stack"];
 /// Budget under which memory is taken.
 const BUDGET_BYTES: u64 = 64 << 20;
 
@@ -23,6 +23,7 @@ pub(crate) fn happen(how: &str) -> Result<(), JobError> {
         "start" => Command::new("/bin/true").status().map_err(refused).map(|_| ()),
         // Nobody listens there: only the words of the refusal differ.
         "connect" => TcpStream::connect("127.0.0.1:9").map_err(refused).map(|_| ()),
+        "x32" => Err(refused(x32_socket())),
         "memory" => {
             confined::tell(&Told { memory_bytes: Some(BUDGET_BYTES), ..Told::default() })?;
             let mut held: Vec<Vec<u8>> = Vec::new();
@@ -34,6 +35,20 @@ pub(crate) fn happen(how: &str) -> Result<(), JobError> {
         "stack" => Err(JobError::Bug(deeper(1).to_string())),
         _ => panic!("a fault was asked for: {how}"),
     }
+}
+
+/// Asks for a socket by the number of the x32 interface, which few kernels have, and returns what the system says.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn x32_socket() -> std::io::Error {
+    #[allow(unsafe_code, reason = "no binding makes such a call")]
+    // SAFETY: takes three numbers; a socket that it may open is closed with the process.
+    let _refused = unsafe { libc::syscall(0x4000_0000 | libc::SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0) };
+    std::io::Error::last_os_error()
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn x32_socket() -> std::io::Error {
+    std::io::ErrorKind::Unsupported.into()
 }
 
 /// Calls itself until there is no stack left.

@@ -1,9 +1,10 @@
 //! `--lineage-file`: which files a run read and wrote, as events of `OpenLineage` (spec 2-0-2), one JSON object a line.
 //!
 //! A run appends START, and at its end COMPLETE, FAIL or ABORT with the same run id. Datasets are files: namespace `file`, name the absolute path.
-//! Outputs carry rows, bytes and schema. Absent    column lineage, and any transport but a file.
+//! Outputs carry rows, bytes and schema; of a confined run that died there are none. Absent    column lineage, and any transport but a file.
 
 use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -24,16 +25,9 @@ pub struct Lineage {
 }
 
 impl Lineage {
-    /// Begins a run: the id is made of what it is and when it began.
+    /// Begins, or as the id says goes on with, a run.
     #[must_use]
-    pub fn new(path: &Path, run_id: &str) -> Self {
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&blake3::hash(format!("{run_id} {}", now()).as_bytes()).as_bytes()[..16]);
-        // A UUID of version 8: bits of one's own.
-        bytes[6] = bytes[6] & 0x0f | 0x80;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let run = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
+    pub fn new(path: &Path, run: String) -> Self {
         Self { path: path.to_owned(), run }
     }
 
@@ -45,17 +39,20 @@ impl Lineage {
         self.append("START", manifest, Vec::new())
     }
 
+    /// Says how it ended, where what it wrote is not to be looked into.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn end_unseen(&self, manifest: &Manifest, exit: Exit) -> Result<(), JobError> {
+        self.append(word(exit), manifest, Vec::new())
+    }
+
     /// Says how it ended, and what it wrote below its folder.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn end(&self, manifest: &Manifest, run_dir: &Path, exit: Exit) -> Result<(), JobError> {
-        let word = match exit {
-            Exit::Done | Exit::Check => "COMPLETE",
-            Exit::Interrupted | Exit::Terminated => "ABORT",
-            _ => "FAIL",
-        };
-        self.append(word, manifest, manifest.outputs.iter().map(|output| dataset(run_dir, output)).collect())
+        self.append(word(exit), manifest, manifest.outputs.iter().map(|output| dataset(run_dir, output)).collect())
     }
 
     fn append(&self, word: &str, manifest: &Manifest, outputs: Vec<Value>) -> Result<(), JobError> {
@@ -75,6 +72,26 @@ impl Lineage {
         // One call a line: runs that end at the same time do not mix theirs.
         let append = || OpenOptions::new().create(true).append(true).open(&self.path)?.write_all(line.as_bytes());
         append().map_err(|error| JobError::Write { path: self.path.clone(), error })
+    }
+}
+
+/// Returns an id that no other run has: a UUID of version 8, whose bits are of one's own making.
+#[must_use]
+pub fn new_id() -> String {
+    let random = || RandomState::new().build_hasher().finish();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&blake3::hash(format!("{} {} {} {}", now(), std::process::id(), random(), random()).as_bytes()).as_bytes()[..16]);
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+const fn word(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Done | Exit::Check => "COMPLETE",
+        Exit::Interrupted | Exit::Terminated => "ABORT",
+        _ => "FAIL",
     }
 }
 

@@ -20,7 +20,7 @@ use crate::error::Exit;
 use crate::events::{self, Event};
 use crate::exit;
 use crate::hash::Inputs;
-use crate::lineage::Lineage;
+use crate::lineage::{self, Lineage};
 use crate::memory;
 use crate::metrics;
 use crate::outputs;
@@ -164,7 +164,7 @@ fn of_spec(options: &RunOptions, spec: &Spec, text: SpecText, view: &View, stop:
         stop,
     };
     let steps = Steps::begin(asked)?;
-    let lineage = options.lineage_file.as_ref().map(|path| Lineage::new(path, &identity.run_id));
+    let lineage = options.lineage_file.as_ref().map(|path| Lineage::new(path, confined::attempt().unwrap_or_else(lineage::new_id)));
     if let Some(lineage) = &lineage {
         tell_unwritten(view, lineage.start(&steps.manifest()));
     }

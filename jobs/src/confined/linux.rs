@@ -22,6 +22,7 @@ use crate::JobError;
 use crate::error::Exit;
 use crate::events::{self, Event, Events};
 use crate::exit;
+use crate::lineage::{self, Lineage};
 use crate::manifest::State;
 use crate::memory;
 use crate::metrics;
@@ -31,7 +32,7 @@ use crate::signals::Stop;
 use crate::slots;
 use crate::terminal;
 
-/// Set in the child.
+/// Set in the child, to an id of this run of the command.
 const CHILD: &str = "GRISTMILL_CONFINED";
 /// Time between two looks at the child.
 const TICK: Duration = Duration::from_millis(20);
@@ -48,6 +49,11 @@ static PARENT: Mutex<Option<File>> = Mutex::new(None);
 /// Says whether this process is the confined one.
 pub(crate) fn is_child() -> bool {
     env::var_os(CHILD).is_some()
+}
+
+/// Returns the id that the parent gave to this run of the command.
+pub(crate) fn attempt() -> Option<String> {
+    env::var(CHILD).ok()
 }
 
 /// Gives up what the child must not have; before there is a second thread.
@@ -109,8 +115,9 @@ fn supervised(asked: &Asked<'_>) -> Result<Exit, JobError> {
     let ended = thread::scope(|scope| {
         let watching = scope.spawn(|| {
             confine(&folders, false)?;
-            let (mut child, told) = start()?;
-            let mut watch = Watch { asked, told, began: Instant::now(), memory_bytes: None, job_folder: None, run_dir: None };
+            let attempt = lineage::new_id();
+            let (mut child, told) = start(&attempt)?;
+            let mut watch = Watch { asked, told, attempt, began: Instant::now(), memory_bytes: None, job_folder: None, run_dir: None };
             let result = watch.until_the_end(&mut child, &stop);
             if let Err(error) = &result {
                 watch.close(error);
@@ -164,11 +171,11 @@ fn folders(asked: &Asked<'_>) -> Result<(Vec<PathBuf>, Vec<PathBuf>), JobError> 
 }
 
 /// Starts this program again; the child leaves the session, so that what a terminal sends goes to the parent alone, which passes it on once.
-fn start() -> Result<(Child, Receiver<Told>), JobError> {
+fn start(attempt: &str) -> Result<(Child, Receiver<Told>), JobError> {
     let failed = |error: std::io::Error| JobError::Bug(format!("cannot start this program anew: {error}"));
     let (reader, writer) = std::io::pipe().map_err(failed)?;
     let mut command = Command::new(env::current_exe().map_err(failed)?);
-    command.args(env::args_os().skip(1)).env(CHILD, "1").stdin(writer);
+    command.args(env::args_os().skip(1)).env(CHILD, attempt).stdin(writer);
     let child = command.spawn().map_err(failed)?;
     // The command holds the other end of the pipe.
     drop(command);
@@ -191,6 +198,8 @@ fn start() -> Result<(Child, Receiver<Told>), JobError> {
 struct Watch<'a> {
     asked: &'a Asked<'a>,
     told: Receiver<Told>,
+    /// Id of this run of the command among those that lineage tells of.
+    attempt: String,
     began: Instant,
     memory_bytes: Option<u64>,
     job_folder: Option<PathBuf>,
@@ -273,6 +282,10 @@ impl Watch<'_> {
             if let Some(file) = &self.asked.metrics_file {
                 let seconds = self.began.elapsed().as_secs_f64();
                 let _unwritten = metrics::write(file, &manifest.job, Some(&manifest), exit::of(error), seconds);
+            }
+            // The child has begun it; what it put in its place is left alone.
+            if let Some(file) = self.asked.lineage_file.filter(|file| run_dir::is_modest(file)) {
+                let _unwritten = Lineage::new(file, self.attempt.clone()).end_unseen(&manifest, exit::of(error));
             }
             // It is shown with the line.
             run_dir::is_modest(&path.join(events::FILE_NAME))

@@ -1,6 +1,4 @@
 //! Rights that a process gives up for good, with all that it starts: places to write (Landlock) and calls to the kernel (seccomp).
-//!
-//! Absent    the x32 numbers of the forbidden calls, which count on kernels where that interface was turned on.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -77,6 +75,11 @@ const OLDER: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[i64] = &[];
 
+/// Bit of the numbers of x32, under which kernels where that interface was turned on take the same calls.
+const X32_BIT: i64 = 0x4000_0000;
+/// Calls that have numbers of their own there, `ioctl`, `ptrace` and `kexec_load` among them.
+const X32: std::ops::RangeInclusive<i64> = 512..=547;
+
 /// `fchmodat2`, which the bindings lack on some machines; the number is the same on all.
 const FCHMODAT2: i64 = 452;
 
@@ -145,6 +148,11 @@ pub(super) fn forbid() -> Result<(), Box<dyn Error>> {
     // Input for a terminal, as if someone had typed it.
     let typing = [libc::TIOCSTI, libc::TIOCLINUX].map(|request| SeccompRule::new(vec![eq(1, request & 0xffff_ffff)?]));
     calls.insert(libc::SYS_ioctl, typing.into_iter().collect::<Result<_, _>>()?);
+    if cfg!(target_arch = "x86_64") {
+        // Whatever they are called with: this program makes none of them.
+        let others: Vec<i64> = calls.keys().copied().chain(X32).chain([libc::SYS_clone3]).map(|call| call | X32_BIT).collect();
+        calls.extend(others.into_iter().map(|call| (call, Vec::new())));
+    }
     apply(calls, libc::EPERM)?;
     // Its flags lie in memory, where no filter looks; without it the other call is made.
     apply(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
