@@ -21,6 +21,7 @@ use crate::cache::StepKey;
 use crate::hash;
 use crate::manifest::{InputRecord, MANIFEST_VERSION, Manifest, OutputRecord, StepRecord};
 use crate::outputs;
+use crate::spec::with_defaults;
 
 /// Version of gristmill, part of every run-id.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -368,7 +369,8 @@ fn difference(path: &Path, manifest: &Manifest, identity: &Identity) -> String {
         return format!("holds a run of another job (`{}`, not `{}`)", manifest.job, identity.job);
     }
     if manifest.spec_hash != identity.spec_hash {
-        let keys = changed_keys(&fs::read_to_string(path.join("spec.toml")).unwrap_or_default(), &identity.spec_toml);
+        let earlier = fs::read_to_string(path.join("spec.toml")).unwrap_or_default();
+        let keys = changed_keys(&with_defaults(&earlier), &with_defaults(&identity.spec_toml));
         return format!("holds a run of another spec ({})", if keys.is_empty() { "it was edited".to_owned() } else { listed(&keys) });
     }
     let files = changed_inputs(&manifest.inputs, &identity.inputs);

@@ -231,6 +231,32 @@ fn a_resolved_spec_reads_back_as_itself() {
 }
 
 #[test]
+fn what_shipped_specs_resolve_to_is_the_same_job() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs");
+    let mut n_specs = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let spec = right(SpecText::new(path.clone(), fs::read_to_string(&path).unwrap()));
+        let resolved = || SpecText::new(path.clone(), spec.to_toml());
+        assert_eq!(messages(resolved()), Vec::<String>::new(), "{}\n{}", path.display(), spec.to_toml());
+        assert_eq!(right(resolved()).hash_input(), spec.hash_input(), "{}", path.display());
+        n_specs += 1;
+    }
+    assert!(n_specs > 20);
+}
+
+#[test]
+fn what_looks_like_a_reference_is_none_when_a_resolved_spec_is_read() {
+    let text = job("").text.replacen("path = ", "where = \"channel <> '$${vars.x} $${'\"\npath = ", 1);
+    let spec = right(SpecText::new(folder().join("job.toml"), text));
+    let resolved = spec.to_toml();
+    assert!(resolved.contains("'$${vars.x} $${'"), "{resolved}");
+    let again = right(SpecText::new(folder().join("job.toml"), resolved));
+    assert_eq!((again.to_toml(), again.hash_input()), (spec.to_toml(), spec.hash_input()));
+    assert!(spec.hash_input().contains("'${vars.x} ${'"));
+}
+
+#[test]
 fn what_changes_no_result_changes_no_hash() {
     let plain = right(job("")).hash_input();
     assert_eq!(plain, right(job("threads = 2\nmemory = \"1GiB\"\nalpha = 0.05\n# a comment\n")).hash_input());

@@ -48,6 +48,7 @@ pub use graph::in_order;
 pub(crate) use nearest::listed;
 pub use nearest::{did_you_mean, nearest};
 pub use problems::{Located, Problem, Problems, Span, Spanned, line_and_column};
+pub(crate) use resolved::with_defaults;
 pub use schema::json_schema;
 pub use text::SpecText;
 pub(crate) use units::parse_seconds;
