@@ -16,7 +16,7 @@
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema};
-use gristmill_datasets::filter::Filter;
+use gristmill_datasets::filter::{Filter, FilterError};
 use gristmill_engine::columns::{self, Unit};
 
 use super::{JobKind, Key, StepOutcome, StepRun, Table, TableDoc, Takes, batch};
@@ -113,7 +113,7 @@ impl JobKind for Check {
         TABLES
     }
 
-    fn check(&self, step: &StepSpec, input: &Schema, problems: &mut Problems) {
+    fn check_keys(&self, step: &StepSpec, problems: &mut Problems) {
         const ASKS: [&str; 9] = ["min_rows", "max_rows", "max_nulls", "min", "max", "allowed", "holds", "unique", BASELINE];
         if !ASKS.iter().any(|key| step.values.is_given(key)) {
             let help = format!("add one of {}", ASKS.join(", "));
@@ -137,6 +137,14 @@ impl JobKind for Check {
             let help = "add `baseline = \"runs/JOB/latest/STEP/TABLE.parquet\"`, or a source";
             problems.add(step.span("max_psi"), "`max_psi` needs a `baseline`", "against what?", help);
         }
+        if let Some(text) = step.text("holds")
+            && let Err(error) = Filter::parse(text)
+        {
+            add_condition(step, &error, problems);
+        }
+    }
+
+    fn check(&self, step: &StepSpec, input: &Schema, problems: &mut Problems) {
         if step.is_written("min") || step.is_written("max") {
             for column in step.list("columns") {
                 let Ok(field) = input.field_with_name(&column.value) else { continue };
@@ -147,11 +155,11 @@ impl JobKind for Check {
                 }
             }
         }
-        if let Some(text) = step.text("holds")
-            && let Err(error) = Filter::parse(text).and_then(|filter| filter.check(input))
+        // One that cannot be parsed was told with the keys.
+        if let Some(Ok(filter)) = step.text("holds").map(Filter::parse)
+            && let Err(error) = filter.check(input)
         {
-            let help = error.help().unwrap_or_else(|| "write an SQL condition, for example `holds = \"amount >= 0\"`".to_owned());
-            problems.add(step.span("holds"), error.to_string(), "here", help);
+            add_condition(step, &error, problems);
         }
     }
 
@@ -170,7 +178,7 @@ impl JobKind for Check {
         let (mut held, n_rows) = cells::look(step, on)?;
         held.extend(distinct::look(step, on)?);
         if step.is_written(BASELINE) {
-            held.extend(drift::look(step, on)?);
+            held.extend(drift::look(step, on, n_rows)?);
         }
         let severity = step.text("severity").unwrap_or("fail");
         let checks: Vec<CheckRecord> = held.iter().map(|held| held.record(step, severity)).collect();
@@ -183,6 +191,11 @@ impl JobKind for Check {
             ..StepOutcome::on_cpu(self)
         })
     }
+}
+
+fn add_condition(step: &StepSpec, error: &FilterError, problems: &mut Problems) {
+    let help = error.help().unwrap_or_else(|| "write an SQL condition, for example `holds = \"amount >= 0\"`".to_owned());
+    problems.add(step.span("holds"), error.to_string(), "here", help);
 }
 
 impl StepSpec {

@@ -52,7 +52,9 @@ pub trait JobKind: Sync {
     fn tells_tables_apart_by(&self) -> Option<&'static str> {
         None
     }
-    /// Adds what is wrong with the step, given the schema of its input.
+    /// Adds what is wrong with the keys of the step, whatever its input is.
+    fn check_keys(&self, _step: &StepSpec, _problems: &mut Problems) {}
+    /// Adds what else is wrong with the step, given the schema of its input.
     fn check(&self, step: &StepSpec, input: &Schema, problems: &mut Problems);
     /// Returns what the step is likely to need, given what is known of its input; nothing where nobody has measured.
     fn forecast(&self, _step: &StepSpec, _ahead: &Ahead<'_>) -> Forecast {

@@ -221,6 +221,7 @@ fn check_steps(spec: &Spec, opened: &[Option<PlannedSource>], problems: &mut Pro
         let sources: Option<Vec<Arc<dyn Source>>> = from.iter().map(|name| Some(Arc::clone(&by_name.get(name)?.source))).collect();
         let Some(mut sources) = sources else {
             check_exclude(step, problems);
+            step.kind.check_keys(step, problems);
             continue;
         };
         let source = if sources.len() == 1 { Ok(sources.remove(0)) } else { together(step, sources) };
@@ -243,6 +244,7 @@ fn check_step(step: &StepSpec, schema: &Schema, elsewhere: &dyn Fn(&str) -> Opti
     check_exclude(step, &mut problems);
     check_columns(step, &step.from.value.name, schema, elsewhere, &mut problems);
     let mut of_kind = Problems::default();
+    step.kind.check_keys(step, &mut of_kind);
     step.kind.check(step, schema, &mut of_kind);
     // With a column wrong, what the kind says of the columns as a whole only follows from it.
     let is_one_column = |span: &Span| step.values.iter().any(|(key, _)| step.list(key).iter().any(|item| item.span == *span));

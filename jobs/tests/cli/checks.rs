@@ -190,6 +190,62 @@ fn drift_is_told_from_chance() {
     assert_eq!(passed, [("x".to_owned(), Some(true)), ("y".to_owned(), Some(false)), ("town".to_owned(), Some(false))]);
 }
 
+/// A row of a text file by its number.
+type Row<'a> = &'a dyn Fn(usize) -> String;
+
+#[test]
+fn a_column_that_is_gone_or_is_another_has_drifted() {
+    let table_of = |row: Row<'_>, head: &str| (0..600).fold(format!("{head}\n"), |text, at| text + &row(at) + "\n");
+    let spec = "name = \"drift\"\n[source.now]\npath = \"now.csv\"\n[[check]]\non = \"now\"\nname = \"drift\"\nbaseline = \"then.csv\"\n";
+    let job = Job::new(spec);
+    job.write("then.csv", table_of(&|at| format!("{},{},{}", at % 7, at % 11, ["Pisa", "Bari"][at % 2]), "a,b,town"));
+    let whole = |at: usize| format!("{},{},{}", at % 7, at % 11, ["Pisa", "Bari"][at % 2]);
+    let cases: [(&str, Row<'_>, &str, i32); 6] = [
+        ("a,b,town", &whole, "", 0),
+        ("a,b,town,more", &|at| format!("{},{at}", whole(at)), "", 0),
+        ("b,town", &|at| format!("{},{}", at % 11, ["Pisa", "Bari"][at % 2]), "a", 4),
+        ("a,b,town", &|at| format!(",{},{}", at % 11, ["Pisa", "Bari"][at % 2]), "a", 4),
+        ("a,b,town", &|at| format!("{},{},", at % 7, at % 11), "town", 4),
+        ("a,b,town", &|at| format!("{},{},{}", at % 7, at % 11, at % 2), "town", 4),
+    ];
+    for (head, row, column, code) in cases {
+        job.write("now.csv", table_of(row, head));
+        let ran = job.gristmill(&["run", "spec.toml", "--run-dir", "out", "--fresh"]);
+        assert_eq!(ran.code, code, "{head}: {}", ran.stderr);
+        let failed: Vec<String> =
+            lines(&table(&job, "drift")).into_iter().filter(|line| line.2 == Some(false)).map(|line| line.1).collect();
+        assert_eq!(failed.join(" "), column, "{head}: {}", ran.stderr);
+        assert_eq!(lines(&table(&job, "drift")).len(), 3, "{head}");
+    }
+    // Of no rows nothing can be said, whatever sort their columns are taken for.
+    job.write("now.csv", "a,b,town\n");
+    let ran = job.gristmill(&["run", "spec.toml", "--run-dir", "out", "--fresh"]);
+    assert!(lines(&table(&job, "drift")).iter().all(|line| line.2.is_none()), "{:?}", lines(&table(&job, "drift")));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    // Named, what the baseline lacks cannot be said.
+    job.write("now.csv", table_of(&|at| format!("{},{at}", whole(at)), "a,b,town,more"));
+    job.write("spec.toml", format!("{spec}columns = [\"a\", \"more\"]\n"));
+    let ran = job.gristmill(&["run", "spec.toml", "--run-dir", "out", "--fresh"]);
+    let found: Vec<(String, Option<bool>)> = lines(&table(&job, "drift")).into_iter().map(|line| (line.1, line.2)).collect();
+    assert_eq!((ran.code, found), (0, vec![("a".to_owned(), Some(true)), ("more".to_owned(), None)]), "{}", ran.stderr);
+}
+
+#[test]
+fn a_check_of_a_step_is_read_before_the_step_runs() {
+    let step = "[step.pairs]\nkind = \"correlate\"\nfrom = \"people\"\n[[check]]\non = \"pairs\"\n";
+    for (keys, words) in [
+        ("", "asks for nothing"),
+        ("max_nulls = 0.1\n", "`max_nulls` needs `columns`"),
+        ("columns = [\"r\"]\nmin = 5\nmax = 1\n", "nothing lies between"),
+        ("holds = \"r > > 1\"\n", "found `>`, expected"),
+        ("min_rows = 1\nmax_psi = 0.1\n", "`max_psi` needs a `baseline`"),
+    ] {
+        let job = job(&format!("{step}{keys}"));
+        let ran = job.gristmill(&["validate", "spec.toml"]);
+        assert!(ran.code == 2 && ran.stderr.contains(words) && ran.stderr.contains("spec.toml:"), "{keys}: {} {}", ran.code, ran.stderr);
+    }
+}
+
 #[test]
 fn keys_are_told_apart_in_parts_where_they_do_not_fit() {
     let n = 700_000_u64;

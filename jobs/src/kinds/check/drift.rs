@@ -2,11 +2,11 @@
 //!
 //! Numbers are counted in bins that hold a tenth of the earlier rows each (of an even draw of at most `DRAWN` rows), texts by the most frequent
 //! of the earlier ones, all others together; missing cells are a bin of their own. An index above `max_psi` counts where chance does not explain
-//! it (chi square at the level of the job).
+//! it (chi square at the level of the job). A column that is gone, empty or of another sort has drifted.
 
 use std::collections::BTreeMap;
 
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::{Array as _, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use gristmill_datasets::Source;
@@ -51,20 +51,64 @@ struct Draw {
     seen: u64,
 }
 
-/// Holds the rows against the baseline, column by column.
-pub(super) fn look(step: &StepSpec, on: &StepRun<'_>) -> Result<Vec<Held>, JobError> {
+/// What a column of the one side is for the other.
+enum Other {
+    /// It is not in the baseline, and asked for.
+    New,
+    /// It is in the baseline alone.
+    Gone,
+    /// It is of another sort: its places in the baseline and in the rows, and what it is called there.
+    Turned { places: (usize, usize), words: [String; 2] },
+}
+
+/// Columns by name that are not on both sides.
+type Others = Vec<(String, Other)>;
+
+/// What cells of a column are for a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Texts,
+    Numbers,
+    Others,
+}
+
+impl Sort {
+    fn of(data_type: &DataType) -> Self {
+        match (columns::is_text(data_type), columns::unit(data_type)) {
+            (true, _) => Self::Texts,
+            (_, Some(Unit::Number | Unit::Boolean)) => Self::Numbers,
+            _ => Self::Others,
+        }
+    }
+}
+
+/// Holds `n_rows` rows against the baseline, column by column.
+pub(super) fn look(step: &StepSpec, on: &StepRun<'_>, n_rows: u64) -> Result<Vec<Held>, JobError> {
     let then = on.other(BASELINE);
-    let mut columns = shared(step, then, on.source)?;
-    if columns.is_empty() {
+    let (columns, others) = matched(step, then, on.source)?;
+    if columns.is_empty() && others.iter().all(|(_, other)| matches!(other, Other::New)) {
         return Err(refuse(step, "`baseline` and rows share no column of numbers or texts; name another table"));
     }
+    let mut held = if columns.is_empty() { Vec::new() } else { look_at(columns, then, step, on)? };
+    for (name, other) in others {
+        held.push(other.held(name, n_rows, then, step, on)?);
+    }
+    Ok(held)
+}
+
+/// Returns how the table of the baseline is called in messages.
+fn name_of(then: &dyn Source) -> String {
+    then.files().first().map_or_else(|| BASELINE.to_owned(), |file| file.path.display().to_string())
+}
+
+fn look_at(mut columns: Vec<Column>, then: &dyn Source, step: &StepSpec, on: &StepRun<'_>) -> Result<Vec<Held>, JobError> {
     let n_numbers = columns.iter().filter(|column| column.then.is_numbers()).count();
     // Bounded by the columns alone: what is found must not depend on the memory there is.
     let most = ALL_DRAWN / n_numbers.max(1);
     for column in &mut columns {
         column.then.draw_at_most(most);
     }
-    let name = then.files().first().map_or_else(|| BASELINE.to_owned(), |file| file.path.display().to_string());
+    let name = name_of(then);
     let of_then: Vec<usize> = columns.iter().map(|column| column.places.0).collect();
     let mut n_then = 0;
     pass::blocks_of(then, &name, &of_then, on, |block, n_rows| {
@@ -108,36 +152,70 @@ fn each<C>(
     Ok(())
 }
 
-/// Returns the columns that are on both sides with cells of one sort, those that the step names or all.
-fn shared(step: &StepSpec, then: &dyn Source, now: &dyn Source) -> Result<Vec<Column>, JobError> {
+/// Returns the columns that are on both sides with cells of one sort, those that the step names or all, and by name what else there is.
+fn matched(step: &StepSpec, then: &dyn Source, now: &dyn Source) -> Result<(Vec<Column>, Others), JobError> {
     let (of_then, of_now) = (then.schema(), now.schema());
     let named = step.columns();
-    let mut columns = Vec::new();
-    for (at, field) in of_now.fields().iter().enumerate() {
-        let is_named = named.contains(&field.name().as_str());
-        if !named.is_empty() && !is_named {
+    let is_asked = |name: &str| named.is_empty() || named.contains(&name);
+    let (mut columns, mut others) = (Vec::new(), Vec::new());
+    for (at, field) in of_now.fields().iter().enumerate().filter(|(_, field)| is_asked(field.name())) {
+        let name = field.name().clone();
+        let Ok(before) = of_then.index_of(&name) else {
+            others.extend((!named.is_empty()).then_some((name, Other::New)));
             continue;
-        }
-        let sort = |data_type: &DataType| match (columns::is_text(data_type), columns::unit(data_type)) {
-            (true, _) => Some(true),
-            (_, Some(Unit::Number | Unit::Boolean)) => Some(false),
-            _ => None,
         };
-        let before = of_then.index_of(field.name()).ok();
-        let before_sort = before.and_then(|before| sort(of_then.field(before).data_type()));
-        match (before, sort(field.data_type())) {
-            (Some(before), Some(is_text)) if before_sort == Some(is_text) => {
-                columns.push(Column { name: field.name().clone(), places: (before, at), then: Then::new(is_text) });
+        let places = (before, at);
+        let types = [of_then.field(before).data_type(), field.data_type()];
+        let words = types.map(columns::type_words);
+        match types.map(Sort::of) {
+            [one, other] if one != other || (one == Sort::Others && words[0] != words[1]) => {
+                others.push((name, Other::Turned { places, words }));
             }
-            (found, _) if is_named => {
-                let what =
-                    if found.is_none() { "is not in `baseline`" } else { "is of no sort that can be compared with that in `baseline`" };
-                return Err(refuse(step, &format!("column `{}` {what}", field.name())));
+            [Sort::Others, _] if named.is_empty() => {}
+            [Sort::Others, _] => {
+                let message = format!("column `{name}` is {}, and only numbers and texts are held against `baseline`", words[1]);
+                return Err(refuse(step, &message));
             }
-            _ => {}
+            [sort, _] => columns.push(Column { name, places, then: Then::new(sort == Sort::Texts) }),
         }
     }
-    Ok(columns)
+    let gone = of_then.fields().iter().filter(|field| is_asked(field.name()) && of_now.index_of(field.name()).is_err());
+    others.extend(gone.map(|field| (field.name().clone(), Other::Gone)));
+    Ok((columns, others))
+}
+
+impl Other {
+    /// Says what became of a column of another sort: one without cells, as a file of text has where all are empty, is of none.
+    fn held(self, name: String, n_rows: u64, then: &dyn Source, step: &StepSpec, on: &StepRun<'_>) -> Result<Held, JobError> {
+        let (found, passed) = match self {
+            Self::New => ("it is not in the baseline".to_owned(), None),
+            Self::Gone => ("it is gone".to_owned(), Some(false)),
+            Self::Turned { places, words } => {
+                let (mut cells, mut n_then) = ([0, 0], 0);
+                let n_valid = |block: Vec<Vec<ArrayRef>>| {
+                    block.iter().flatten().map(|piece| (piece.len() - piece.logical_null_count()) as u64).sum::<u64>()
+                };
+                pass::blocks_of(then, &name_of(then), &[places.0], on, |block, rows| {
+                    n_then += rows as u64;
+                    cells[0] += n_valid(block);
+                    Ok(())
+                })?;
+                pass::blocks(&[places.1], step, on, |block, _| {
+                    cells[1] += n_valid(block);
+                    Ok(())
+                })?;
+                match cells {
+                    _ if n_then == 0 || n_rows == 0 => (format!("{} now, {} in the baseline", rows(n_rows), rows(n_then)), None),
+                    [0, 0] => ("no cell has a value, then and now".to_owned(), Some(true)),
+                    [_, 0] => ("no cell has a value now".to_owned(), Some(false)),
+                    [0, _] => ("no cell had a value in the baseline".to_owned(), Some(false)),
+                    _ => (format!("{} now, {} in the baseline", words[1], words[0]), Some(false)),
+                }
+            }
+        };
+        let expected = "the same sort of column as in the baseline".to_owned();
+        Ok(Held { check: "drift", column: Some(name), expected, found, value: None, n_rows, n_failing: None, passed })
+    }
 }
 
 impl Then {
