@@ -32,6 +32,7 @@ pub mod outputs;
 pub mod pass;
 pub mod plan;
 pub mod progress;
+mod read_back;
 pub mod report;
 pub mod run;
 pub mod run_dir;

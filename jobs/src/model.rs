@@ -14,7 +14,6 @@
 //! Hostile   a file may come from anywhere: every length and every number is checked before it is used.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +28,7 @@ use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
 
 use crate::outputs;
+use crate::read_back::OwnTable;
 use crate::run_dir::VERSION;
 
 /// Key of the head in the file's metadata.
@@ -208,11 +208,12 @@ impl From<String> for NoModel {
 /// When the file cannot be read, or holds no model of this version.
 pub(crate) fn read(path: &Path) -> Result<Model, NoModel> {
     let shown = path.display();
-    let unreadable = |error: ParquetError| match outputs::into_io(error) {
-        error if error.raw_os_error().is_some() => NoModel::System(error),
-        error => NoModel::File(format!("model file `{shown}` cannot be read: {error}")),
+    let file = OwnTable::open(path).map_err(NoModel::System)?;
+    let refused = file.refused();
+    let unreadable = |error: ParquetError| match refused.take() {
+        Some(error) => NoModel::System(error),
+        None => NoModel::File(format!("model file `{shown}` cannot be read: {}", outputs::into_io(error))),
     };
-    let file = outputs::again(|| File::open(path)).map_err(NoModel::System)?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(unreadable)?;
     let schema = Arc::clone(builder.schema());
     let Some(text) = schema.metadata().get(HEAD) else {

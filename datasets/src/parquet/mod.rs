@@ -12,6 +12,7 @@ mod pages;
 mod scan;
 mod thrift;
 
+use std::io;
 use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -78,7 +79,14 @@ pub(crate) fn open(file: InputFile) -> Result<ParquetFile, ReadError> {
                 .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll)
                 .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll)
         };
-        let metadata = ArrowReaderMetadata::load(&handle, options()).map_err(corrupt)?;
+        let metadata = ArrowReaderMetadata::load(&handle, options()).map_err(|error| match error {
+            // What the system could not read is not what the file holds.
+            ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+                Ok(error) => ReadError::io(&file.path, *error),
+                Err(other) => corrupt(ParquetError::External(other)),
+            },
+            error => corrupt(error),
+        })?;
         let rows = footer::check_decoded(&file, metadata.metadata())?;
         let columns = columns(&file, &metadata)?;
         let with = |unit| match adjusted(metadata.schema(), &columns, unit) {

@@ -3,7 +3,6 @@
 //! Columns may be added to a table at any time, so unknown ones are passed over. A column that the report can do
 //! without is empty where the table has none; the others are asked for by `require`.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,10 +10,10 @@ use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, Reco
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::errors::ParquetError;
 
 use crate::JobError;
 use crate::outputs;
+use crate::read_back::OwnTable;
 
 /// Rows read at a time: a table of pairs may have millions.
 const BATCH_ROWS: usize = 8192;
@@ -43,19 +42,20 @@ impl TableError {
 /// # Errors
 /// When the file cannot be opened or decoded, or `take` refuses a batch.
 pub(super) fn each_batch(path: &Path, mut take: impl FnMut(&Batch<'_>) -> Result<(), String>) -> Result<bool, TableError> {
-    let file = match File::open(path) {
+    let file = match OwnTable::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(TableError::System(path.to_owned(), error)),
     };
     let broken = |error: &dyn std::fmt::Display| TableError::Content(format!("cannot read {}: {error}", path.display()));
-    let refused = |error: ParquetError| {
-        let error = outputs::into_io(error);
-        if error.raw_os_error().is_some() { TableError::System(path.to_owned(), error) } else { broken(&error) }
+    let refused = file.refused();
+    let failed = |error: &dyn std::fmt::Display| match refused.take() {
+        Some(error) => TableError::System(path.to_owned(), error),
+        None => broken(error),
     };
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(refused)?;
-    for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(refused)? {
-        let batch = batch.map_err(|error| broken(&error))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| failed(&outputs::into_io(error)))?;
+    for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(|error| failed(&outputs::into_io(error)))? {
+        let batch = batch.map_err(|error| failed(&error))?;
         take(&Batch { batch: &batch }).map_err(|error| broken(&error))?;
     }
     Ok(true)

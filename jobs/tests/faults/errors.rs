@@ -7,22 +7,24 @@ use crate::trace::{self, Point};
 use crate::{assert_none, sample, say};
 
 /// Errors with the calls that can give them and what a message says of them.
-const ERRORS: [(&str, &[&str], &str); 5] = [
+const ERRORS: [(&str, &[&str], &str); 6] = [
     ("ENOSPC", &["openat", "write", "pwrite64", "fsync", "fdatasync", "renameat", "mkdir", "ftruncate"], "No space left on device"),
     (
         "EIO",
         &["openat", "write", "pwrite64", "fsync", "fdatasync", "renameat", "mkdir", "ftruncate", "unlinkat", "unlink"],
         "Input/output error",
     ),
+    ("EIO", &["read", "pread64"], "Input/output error"),
     ("EMFILE", &["openat"], "Too many open files"),
-    ("EINTR", &["openat", "write", "pwrite64", "fsync", "fdatasync", "renameat", "mkdir", "ftruncate", "flock"], ""),
+    ("EINTR", &["openat", "write", "pwrite64", "fsync", "fdatasync", "renameat", "mkdir", "ftruncate", "flock", "read", "pread64"], ""),
     ("EACCES", &["openat", "renameat", "mkdir", "unlinkat", "unlink"], "ermission"),
 ];
 
 #[test]
 fn refused_at_any_call() {
     let job = Job::new("cpu");
-    let all = trace::points(&job);
+    let mut all = trace::points(&job);
+    all.extend(trace::reads(&job));
     let mut all_broken = Vec::new();
     for (errno, calls, words) in ERRORS {
         let of_error: Vec<Point> = all.iter().filter(|point| calls.contains(&point.call.as_str())).cloned().collect();
@@ -37,7 +39,13 @@ fn refused_at_any_call() {
                 broken.push((errno, point.clone(), ran.status, String::from_utf8_lossy(&ran.stderr).into_owned(), wrong));
             }
         }
-        say(&format!("{errno}: {} of {} calls refused, {failed} runs ended, {} broken", points.len(), of_error.len(), broken.len()));
+        say(&format!(
+            "{errno} of {}: {} of {} calls refused, {failed} runs ended, {} broken",
+            calls[0],
+            points.len(),
+            of_error.len(),
+            broken.len()
+        ));
         all_broken.append(&mut broken);
     }
     assert_none("refusals", &all_broken);

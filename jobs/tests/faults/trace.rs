@@ -9,6 +9,9 @@ use crate::job::Job;
 const CALLS: &str = "openat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,ftruncate,flock,\
                      fallocate,symlink,symlinkat,link,linkat";
 
+/// Calls that read them; a kill there is one at the next of the others.
+const READS: &str = "read,pread64";
+
 /// A call of the first thread that touches the folder of the job.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Point {
@@ -22,9 +25,18 @@ pub(crate) struct Point {
 
 /// Returns every point of an undisturbed run.
 pub(crate) fn points(job: &Job) -> Vec<Point> {
+    traced(job, CALLS)
+}
+
+/// Returns every point of an undisturbed run at which it reads.
+pub(crate) fn reads(job: &Job) -> Vec<Point> {
+    traced(job, READS)
+}
+
+fn traced(job: &Job, calls: &str) -> Vec<Point> {
     job.clear();
     let log = job.root().join("calls.log");
-    let ran = strace(job, &["-y", "-o", &log.display().to_string(), "-e", &format!("trace={CALLS}")]);
+    let ran = strace(job, &["-y", "-o", &log.display().to_string(), "-e", &format!("trace={calls}")]);
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let text = fs::read_to_string(&log).unwrap();
     fs::remove_file(&log).unwrap();
