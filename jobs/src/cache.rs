@@ -206,6 +206,14 @@ fn read_done(run: &Path, step: &str) -> Option<StepDone> {
     is_whole.then_some(done)
 }
 
+/// Says whether the tables of a step lie in a run folder as they were written: `own` where the run goes on, and what people have written into them
+/// since counts for nothing.
+#[must_use]
+pub fn is_whole(run: &Path, done: &StepDone, own: bool) -> bool {
+    let is_as_written = |output: &OutputRecord| hash::of_file(&run.join(&output.path)).is_some_and(|hash| hash == output.blake3);
+    done.outputs.iter().all(|output| run_dir::is_whole(run, output) && (own || !output.is_for_people() || is_as_written(output)))
+}
+
 /// Takes the tables of a step over from another run; says whether all of them were whole.
 ///
 /// # Errors

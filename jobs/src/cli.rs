@@ -10,6 +10,7 @@ use std::process::{self, ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use gristmill_engine::backend::{Backend, PlaceChoice};
 
 use crate::JobError;
 use crate::also::Also;
@@ -269,12 +270,22 @@ impl Command {
 pub fn main() -> ExitCode {
     memory::take_small_pages();
     exit::hush_panics();
+    // Without it a file that grows too large ends the process without a word.
+    let _left_as_it_is = signals::take_file_limit();
     let code = match Cli::try_parse() {
         Ok(cli) => {
-            if matches!(cli.command, Command::Run { .. } | Command::Doctor { .. }) {
+            if matches!(cli.command, Command::Run { .. } | Command::Plan { .. } | Command::Doctor { .. }) {
                 without_session_noise();
             }
-            guarded(cli.command)
+            let is_run = matches!(cli.command, Command::Run { .. });
+            match (guarded(cli.command), terminal::unprinted()) {
+                // Of a run the summary is the least.
+                (Exit::Done, Some(error)) if !is_run => {
+                    complain(&format!("error: cannot write to stdout: {error}\n"));
+                    Exit::Temporary
+                }
+                (exit, _) => exit,
+            }
         }
         Err(message) => {
             // A closed stdout (`gristmill --help | head -1`) is no failure.
@@ -394,12 +405,17 @@ fn planned(path: &Path, set: &Sets, page: impl FnOnce(&Spec, Plan) -> Result<Str
     }
 }
 
-/// Adds to a plan what earlier runs of the job did: that takes one reading of the inputs, so it is left out where there are none.
+/// Adds to a plan what earlier runs of the job did: that takes one reading of the inputs, so it is left out where there are none. And whether
+/// there is the device that it has to have.
 fn with_outlook(spec: &Spec, mut plan: Plan) -> Result<Plan, JobError> {
     let earlier = Earlier::of_job(&run_dir::job_folder(&spec.name.value), "");
     if !earlier.is_empty() {
         let inputs = Inputs::hash(&plan, &Stop::default(), &|_| {})?;
         plan.outlook = plan::outlook(spec, &plan, &inputs.records, &earlier);
+    }
+    let all_done = !plan.outlook.is_empty() && plan.outlook.iter().all(|outlook| matches!(outlook, plan::Outlook::Done { .. }));
+    if let (false, Ok(place @ (PlaceChoice::Gpu | PlaceChoice::Software))) = (all_done, spec.place.parse()) {
+        plan.no_device = Backend::open(place).err().map(|error| error.reason);
     }
     Ok(plan)
 }

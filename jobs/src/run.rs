@@ -160,6 +160,7 @@ fn of_spec(options: &RunOptions, spec: &Spec, text: SpecText, view: &View, stop:
         dir: &dir,
         earlier: &earlier,
         memory_bytes: budget.bytes,
+        is_fresh: options.fresh,
         view,
         stop,
     };

@@ -127,6 +127,12 @@ impl RunDir {
         outputs::write_json(&self.path.join(MANIFEST), manifest)
     }
 
+    /// Says whether an earlier command of this run finished a step, whatever became of its tables since.
+    #[must_use]
+    pub fn was_finished(&self, step: &str) -> bool {
+        outputs::step_folder(&self.path, step).join(DONE).is_file()
+    }
+
     /// Returns the record of a step that an earlier command finished, if all its tables are whole and its
     /// inputs from other steps (`upstream`) are the ones it read.
     #[must_use]
@@ -137,16 +143,10 @@ impl RunDir {
         (is_ours && done.outputs.iter().all(|output| self.is_whole(output))).then_some(done)
     }
 
-    /// Says whether a file has the size and hash that were noted when it was written; one that people write into, whether it is there.
+    /// Says whether a file is as [`is_whole`] has it.
     #[must_use]
     pub fn is_whole(&self, output: &OutputRecord) -> bool {
-        let path = self.path.join(&output.path);
-        if output.is_for_people() {
-            return is_inside(&output.path) && path.is_file();
-        }
-        is_inside(&output.path)
-            && fs::metadata(&path).is_ok_and(|about| about.len() == output.bytes)
-            && hash::of_file(&path).is_some_and(|hash| hash == output.blake3)
+        is_whole(&self.path, output)
     }
 
     /// Marks a step as done; every table must lie under its final name by now.
@@ -171,6 +171,28 @@ impl RunDir {
         remove(&folder.join(DONE))?;
         Ok(folder)
     }
+}
+
+/// Says whether a file has the size and hash that were noted when it was written; one that people write into, whether it is there.
+pub(crate) fn is_whole(run_dir: &Path, output: &OutputRecord) -> bool {
+    let path = run_dir.join(&output.path);
+    if output.is_for_people() {
+        return is_inside(&output.path) && path.is_file();
+    }
+    is_inside(&output.path)
+        && fs::metadata(&path).is_ok_and(|about| about.len() == output.bytes)
+        && hash::of_file(&path).is_some_and(|hash| hash == output.blake3)
+}
+
+/// Refuses what lies in the place of a folder of a step: through a link, files would be written wherever it leads.
+///
+/// # Errors
+/// Where it is there and no folder.
+pub(crate) fn check_folder(folder: &Path) -> Result<(), JobError> {
+    if fs::symlink_metadata(folder).is_ok_and(|about| !about.is_dir()) {
+        return Err(refusal(folder, "is a link or a file, and no folder".to_owned(), "remove it, or give another `--run-dir`"));
+    }
+    Ok(())
 }
 
 /// `<step>/done.json`: the last file that a step writes.

@@ -57,6 +57,8 @@ pub struct Asked<'a> {
     pub earlier: &'a Earlier,
     /// Bytes that it may hold.
     pub memory_bytes: u64,
+    /// Whether nothing of earlier runs is to be taken over.
+    pub is_fresh: bool,
     /// Where it is shown.
     pub view: &'a View,
     /// Whether it was asked to stop.
@@ -284,6 +286,7 @@ impl<'a> Steps<'a> {
             self.events.emit(Some(name), &Event::StepCached { findings })?;
             return self.tell_checks(name, &checks);
         }
+        let was_finished = self.asked.dir.was_finished(name);
         let folder = self.asked.dir.begin_step(name)?;
         let Asked { spec, plan, inputs, .. } = self.asked;
         let key = StepKey::new(spec, &plan.sources, step, &inputs.records, upstream.clone());
@@ -296,6 +299,8 @@ impl<'a> Steps<'a> {
                 None => format!("its tables in `{}` are not whole", from.display()),
             },
             Found::Differs(run, why) => format!("{why} since run {run}"),
+            Found::Never if was_finished => "what this run had of it was not whole, or made of other tables".to_owned(),
+            Found::Never if self.asked.is_fresh => "`--fresh` was asked for".to_owned(),
             Found::Never => "no earlier run did it".to_owned(),
         };
         self.update(|manifest| manifest.steps[index].state = State::Running)?;

@@ -20,7 +20,7 @@ pub(super) struct Coming {
     pub(super) file_bytes: u64,
     /// Whether the number is known and not guessed from the bytes of a file.
     pub(super) is_known: bool,
-    /// Whether there may be far fewer of them: they are those of a table that a step writes.
+    /// Whether there may be far fewer of them: they are those of a table that a step writes, or a condition leaves some out.
     pub(super) is_most: bool,
 }
 
@@ -49,7 +49,11 @@ pub(super) fn add_tables(step: &StepSpec, reads: &Coming, tables: &mut Tables) {
 
 fn of_source(source: &PlannedSource, specs: &[SourceSpec]) -> Option<Coming> {
     let n_rows = rows::likely(source, specs)?;
-    Some(Coming { schema: source.source.schema(), n_rows, file_bytes: source.bytes, is_known: source.rows.is_some(), is_most: false })
+    let is_most = rows::are_fewer(source, specs);
+    // A condition is asked of rows that Parquet files count; a draw of them is not counted.
+    let is_whole = specs.iter().all(|spec| spec.name.value != source.name || spec.sample.is_none());
+    let is_known = source.rows.is_some() || (is_whole && source.source.files().iter().all(|file| file.rows.is_some()));
+    Some(Coming { schema: source.source.schema(), n_rows, file_bytes: source.bytes, is_known, is_most })
 }
 
 /// Returns what is known of several sources put together.
@@ -62,6 +66,7 @@ fn of_all(step: &StepSpec, inputs: &[Input], sources: &[PlannedSource], specs: &
     let sum = |of: fn(&Coming) -> u64| parts.iter().map(|(_, part)| of(part)).fold(0, u64::saturating_add);
     let (n_rows, file_bytes) = (sum(|part| part.n_rows), sum(|part| part.file_bytes));
     let is_known = parts.iter().all(|(_, part)| part.is_known);
+    let is_most = parts.iter().any(|(_, part)| part.is_most);
     let whole = together(step, parts.into_iter().map(|(source, _)| source).collect()).ok()?;
-    Some(Coming { schema: whole.schema(), n_rows, file_bytes, is_known, is_most: false })
+    Some(Coming { schema: whole.schema(), n_rows, file_bytes, is_known, is_most })
 }

@@ -52,6 +52,8 @@ pub struct Plan {
     pub memory_bytes: u64,
     /// What a run would find done, step by step; empty where nobody has looked.
     pub outlook: Vec<Outlook>,
+    /// Why a run that has to have a device would end with 6; none where it has one, needs none, or nobody has looked.
+    pub no_device: Option<String>,
 }
 
 /// A source that was opened.
@@ -177,7 +179,7 @@ pub fn plan(spec: &Spec, memory_bytes: u64) -> Result<Plan, PlanFailure> {
     let mut tables = Tables::new();
     let steps = in_order(&spec.steps).into_iter();
     let steps = steps.map(|index| step(&sources, spec, index, (n_threads, memory_bytes), &mut tables)).collect();
-    Ok(Plan { sources, steps, memory_bytes, outlook: Vec::new() })
+    Ok(Plan { sources, steps, memory_bytes, outlook: Vec::new(), no_device: None })
 }
 
 /// Returns what is wrong with files and columns of the parts of a spec that were understood.

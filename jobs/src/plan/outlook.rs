@@ -1,8 +1,9 @@
 //! What a run would find done already, step by step, and what makes it do the others.
 
-use crate::cache::{Earlier, Found, StepKey};
+use crate::cache::{self, Earlier, Found, StepKey};
 use crate::manifest::{InputRecord, OutputRecord};
 use crate::outputs;
+use crate::run_dir::Identity;
 use crate::spec::Spec;
 
 use super::{Input, Plan, PlannedStep};
@@ -25,9 +26,11 @@ pub enum Outlook {
 /// Returns the outlook of every step, in the order of the plan.
 #[must_use]
 pub fn outlook(spec: &Spec, plan: &Plan, inputs: &[InputRecord], earlier: &Earlier) -> Vec<Outlook> {
+    let steps = plan.steps.iter().map(|step| step.spec.name.value.clone()).collect();
+    let own = Identity::new(&spec.name.value, steps, spec.to_toml(), &spec.hash_input(), inputs);
     let mut found: Vec<(Outlook, Vec<OutputRecord>)> = Vec::new();
     for step in &plan.steps {
-        let one = of_step(spec, plan, inputs, earlier, step, &found);
+        let one = of_step(spec, plan, inputs, earlier, step, (&own.run_id, &found));
         found.push(one);
     }
     found.into_iter().map(|(outlook, _)| outlook).collect()
@@ -39,7 +42,7 @@ fn of_step(
     inputs: &[InputRecord],
     earlier: &Earlier,
     step: &PlannedStep,
-    before: &[(Outlook, Vec<OutputRecord>)],
+    (run_id, before): (&str, &[(Outlook, Vec<OutputRecord>)]),
 ) -> (Outlook, Vec<OutputRecord>) {
     let runs = |why: String| (Outlook::Runs { why }, Vec::new());
     let mut paths = Vec::new();
@@ -54,7 +57,8 @@ fn of_step(
     let upstream = before.iter().flat_map(|(_, outputs)| outputs).filter(|output| paths.contains(&output.path)).cloned().collect();
     let key = StepKey::new(spec, &plan.sources, step, inputs, upstream);
     match earlier.find(&step.spec.name.value, &key) {
-        Found::Done(_, done) => (Outlook::Done { run: done.run_id }, done.outputs),
+        Found::Done(run, done) if cache::is_whole(&run, &done, done.run_id == run_id) => (Outlook::Done { run: done.run_id }, done.outputs),
+        Found::Done(run, _) => runs(format!("its tables in `{}` are not whole", run.display())),
         Found::Differs(run, why) => runs(format!("{why} since run {run}")),
         Found::Never => runs("no earlier run did it".to_owned()),
     }

@@ -15,6 +15,7 @@ impl Plan {
             "version": 1,
             "sources": self.sources.iter().map(source_json).collect::<Vec<_>>(),
             "memory_bytes": self.memory_bytes,
+            "no_device": self.no_device,
             "steps": self.steps.iter().enumerate().map(|(at, step)| step_json(step, self.outlook.get(at))).collect::<Vec<_>>(),
         })
     }
@@ -40,6 +41,9 @@ impl Plan {
             for line in self.ahead(step) {
                 page.push_str(&format!("  {:<20} {line}\n", ""));
             }
+        }
+        if let Some(why) = &self.no_device {
+            page.push_str(&format!("a run would end with exit code 6: a device has to be there, and none can be used: {why}\n"));
         }
         page
     }

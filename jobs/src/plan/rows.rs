@@ -12,15 +12,17 @@ const TEXT_BYTES: u64 = 6;
 /// How much smaller text becomes when it is packed.
 const PACKED: u64 = 6;
 
-/// Returns the rows as the files say, or as their sizes let one guess; none where a condition leaves out nobody knows how many.
+/// Says whether a condition leaves out nobody knows how many rows.
+pub(super) fn are_fewer(source: &PlannedSource, specs: &[SourceSpec]) -> bool {
+    specs.iter().any(|spec| spec.name.value == source.name && spec.filter.is_some())
+}
+
+/// Returns the rows as the files say, or as their sizes let one guess; with a condition those that it is asked of.
 pub(super) fn likely(source: &PlannedSource, specs: &[SourceSpec]) -> Option<u64> {
     if source.rows.is_some() {
         return source.rows;
     }
     let spec = specs.iter().find(|spec| spec.name.value == source.name)?;
-    if spec.filter.is_some() {
-        return None;
-    }
     let row_bytes = TEXT_BYTES * source.source.schema().fields().len().max(1) as u64;
     let of_file = |file: &gristmill_datasets::SourceFile| {
         let is_packed = file.path.extension().is_some_and(|ending| ending == "gz" || ending == "zst");

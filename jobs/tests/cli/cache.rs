@@ -54,6 +54,11 @@ fn run(job: &Job, more: &[&str]) -> PathBuf {
     fs::canonicalize(job.path("runs/daily/latest")).unwrap()
 }
 
+fn run_in(job: &Job, folder: &std::path::Path) {
+    let ran = job.gristmill(&["run", "spec.toml", "--quiet", "--run-dir", folder.to_str().unwrap()]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+}
+
 /// Returns every step of a run with why it was run or whom it was taken from.
 fn why(run: &std::path::Path) -> Vec<(String, String)> {
     let manifest: Value = serde_json::from_slice(&fs::read(run.join("manifest.json")).unwrap()).unwrap();
@@ -140,6 +145,8 @@ fn a_damaged_table_is_not_taken_over_and_fresh_takes_nothing() {
     let job = job();
     let first = fs::canonicalize(job.path("runs/daily/latest")).unwrap();
     fs::write(first.join("pairs/pairs.parquet"), "PAR1").unwrap();
+    let page = job.gristmill(&["plan", "spec.toml"]).stdout;
+    assert!(page.contains("runs: its tables in `runs/daily/") && page.contains("are not whole"), "{page}");
     edit(&job, "bootstrap = 5", "bootstrap = 6");
     let second = run(&job, &[]);
     let damaged = ran(&second).into_iter().find(|line| line.starts_with("pairs:")).unwrap();
@@ -147,6 +154,13 @@ fn a_damaged_table_is_not_taken_over_and_fresh_takes_nothing() {
     edit(&job, "bootstrap = 6", "bootstrap = 7");
     let third = run(&job, &["--fresh"]);
     assert_eq!(ran(&third).len(), 5);
+    assert!(ran(&third).iter().all(|line| line.ends_with(": `--fresh` was asked for")), "{:?}", ran(&third));
+    let own = job.path("own");
+    run_in(&job, &own);
+    fs::write(own.join("pairs/pairs.parquet"), "PAR1").unwrap();
+    run_in(&job, &own);
+    let pairs = why(&own).into_iter().find(|(step, _)| step == "pairs").unwrap();
+    assert_eq!(pairs.1, "what this run had of it was not whole, or made of other tables");
 }
 
 #[test]

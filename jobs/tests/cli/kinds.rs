@@ -77,6 +77,7 @@ fn run_with(job: &Job, kind: &'static dyn JobKind) -> Result<String, Exit> {
         dir: &dir,
         earlier: &Earlier::default(),
         memory_bytes,
+        is_fresh: false,
         view,
         stop,
     };
