@@ -20,6 +20,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::JobError;
 use crate::manifest::Manifest;
 use crate::outputs;
+use crate::run_dir::check_folder;
 
 /// A further format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,6 +44,8 @@ pub fn export(run_dir: &Path, manifest: &Manifest, format: Also) -> Result<(), J
         if manifest.outputs.iter().any(|output| output.path == own) {
             continue;
         }
+        // The run folder itself may be a link of the user's.
+        from.parent().filter(|folder| *folder != run_dir).map_or(Ok(()), check_folder)?;
         let open = File::open(&from).map_err(|error| JobError::ReadBack { path: from.clone(), error })?;
         let read = |error| JobError::ReadBack { path: from.clone(), error: outputs::into_io(error) };
         let builder = ParquetRecordBatchReaderBuilder::try_new(open).map_err(read)?;

@@ -31,7 +31,7 @@ use crate::report;
 use crate::run::{self, RunOptions};
 use crate::run_dir;
 use crate::runs;
-use crate::signals::Stop;
+use crate::signals::{self, Stop};
 use crate::spec::{self, Spec, keys};
 use crate::terminal::{self, complain, counted, plain, print};
 
@@ -174,8 +174,8 @@ enum Command {
     },
     /// Print a manual page.
     Man {
-        /// Of which command; the first page where absent.
-        command: Option<String>,
+        /// Of which command, `runs prune` say; the first page where absent.
+        command: Vec<String>,
     },
     /// Print the completion script of a shell.
     Completions {
@@ -368,7 +368,7 @@ fn dispatch(command: Command) -> Result<Exit, JobError> {
         }
         Command::Explain { run_dir } => print(&terminal::plain_lines(&explain::text(&run_dir::read_manifest(&run_dir)?))),
         Command::Init { template, dir } => return init(template.as_deref(), &dir),
-        Command::Man { command } => return Ok(man(command.as_deref())),
+        Command::Man { command } => return Ok(man(&command)),
         Command::Runs { what: Runs::List { job } } => print(&terminal::plain_lines(&runs::list(job.as_deref())?)),
         Command::Runs { what: Runs::Prune { job, keep, dry_run } } => print(&terminal::plain_lines(&runs::prune(&job, keep, dry_run)?)),
         Command::Doctor { json, require_gpu } => return Ok(doctor::doctor(json, require_gpu)),
@@ -455,15 +455,17 @@ fn init(name: Option<&str>, dir: &Path) -> Result<Exit, JobError> {
     Ok(Exit::Done)
 }
 
-fn man(name: Option<&str>) -> Exit {
+fn man(names: &[String]) -> Exit {
     let mut cli = Cli::command();
     cli.build();
-    let page = match name {
-        None => Some(cli),
-        Some(name) => cli.find_subcommand(name).cloned().map(|command| command.version(run_dir::VERSION)),
-    };
+    let mut page = Some(cli);
+    // `gristmill man` refers to the pages of subcommands by names with hyphens.
+    for name in names.iter().flat_map(|names| names.split('-')) {
+        let inner = page.as_ref().and_then(|command| command.find_subcommand(name)).filter(|command| !command.is_hide_set());
+        page = inner.cloned().map(|command| command.version(run_dir::VERSION));
+    }
     let Some(command) = page else {
-        complain(&format!("error: `{}` is no command; `gristmill --help` lists them\n", plain(name.unwrap_or_default())));
+        complain(&format!("error: `{}` is no command; `gristmill --help` lists them\n", plain(&names.join(" "))));
         return Exit::Spec;
     };
     let mut text = Vec::new();

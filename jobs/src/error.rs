@@ -132,6 +132,9 @@ pub enum JobError {
         /// What to do.
         help: String,
     },
+    /// A file that would be written over.
+    #[error("`{0}` is there already, and nothing was written; name an empty folder with `--dir`")]
+    Taken(PathBuf),
     /// Another run holds the lock.
     #[error("{0} is in use by another run; try again when it has ended")]
     Locked(PathBuf),

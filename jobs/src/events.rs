@@ -196,6 +196,12 @@ pub fn warn(view: &View, message: String) {
     view.show(&line(0, None, None, &event), event.text(None).as_deref(), event.is_error());
 }
 
+/// Shows a warning that `--quiet` does not hide.
+pub fn warn_anyway(view: &View, message: String) {
+    let event = Event::Warned { message };
+    view.show(&line(0, None, None, &event), event.text(None).as_deref(), true);
+}
+
 /// Shows how a run ended that had no folder yet; `page` is what people see.
 pub fn show_early(view: &View, event: &Event, page: &str) {
     view.show(&line(0, None, None, event), Some(page), event.is_error());

@@ -27,7 +27,9 @@ pub fn of(error: &JobError) -> Exit {
         JobError::Check { .. } => Exit::Check,
         JobError::Budget { .. } | JobError::Over(_) => Exit::Budget,
         JobError::Device(_) => Exit::Device,
-        JobError::Spec { .. } | JobError::RunDir { .. } | JobError::Confined { .. } => Exit::Spec,
+        JobError::Spec { .. } | JobError::RunDir { .. } | JobError::Taken(_) | JobError::Confined { .. } => Exit::Spec,
+        // The limit on the size of files (`ulimit -f`) is a budget.
+        JobError::Write { error, .. } if error.kind() == ErrorKind::FileTooLarge => Exit::Budget,
         JobError::Died { signal } if JobError::is_deadly_data(*signal) => Exit::Data,
         JobError::Locked(_) | JobError::Write { .. } | JobError::ReadBack { .. } | JobError::Died { .. } => Exit::Temporary,
         JobError::Stopped(exit) => *exit,

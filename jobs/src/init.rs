@@ -4,7 +4,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use gristmill_datasets::synth::{PEOPLE_COLUMNS, Person, people, philox4x32};
@@ -62,8 +61,7 @@ pub fn write(template: &Template, folder: &Path) -> Result<Vec<String>, JobError
         .chain((template.data)().into_iter().map(|(name, text)| (name.to_owned(), text)))
         .collect();
     if let Some((name, _)) = files.iter().find(|(name, _)| fs::symlink_metadata(folder.join(name)).is_ok()) {
-        let error = io::Error::new(io::ErrorKind::AlreadyExists, "it is there already; name an empty folder with `--dir`");
-        return Err(JobError::RunDir { path: folder.join(name), found: error.to_string(), help: "nothing was written".to_owned() });
+        return Err(JobError::Taken(folder.join(name)));
     }
     for (name, text) in &files {
         let path = folder.join(name);

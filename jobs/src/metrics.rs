@@ -44,13 +44,13 @@ fn text(job: &str, manifest: Option<&Manifest>, exit: Exit, seconds: f64, before
     add("gristmill_last_run_duration_seconds", "Wall-clock time of the last run.", Some(format!("{seconds:.3}")));
     let Some(manifest) = manifest else { return page };
     let checks = || manifest.steps.iter().flat_map(|step| &step.checks);
-    let rows: u64 = manifest.inputs.iter().filter_map(|input| input.rows).sum();
+    let rows: Option<u64> = manifest.inputs.iter().map(|input| input.rows).sum();
     let bytes: u64 = manifest.inputs.iter().map(|input| input.bytes).sum();
     let done = manifest.steps.iter().filter(|step| step.state == State::Done);
     let taken = done.clone().filter(|step| step.taken_from.is_some()).count();
     let fell_back: usize = manifest.steps.iter().map(|step| step.fell_back.len()).sum();
     add("gristmill_last_run_input_bytes", "Bytes of its input files.", Some(bytes.to_string()));
-    add("gristmill_last_run_input_rows", "Rows of its input files, where they say.", Some(rows.to_string()));
+    add("gristmill_last_run_input_rows", "Rows of its input files, where all of them say.", rows.map(|rows| rows.to_string()));
     add("gristmill_last_run_steps", "Steps of the job.", Some(manifest.steps.len().to_string()));
     add("gristmill_last_run_steps_done", "Steps that are done.", Some(done.count().to_string()));
     add("gristmill_last_run_steps_taken_over", "Steps done by earlier runs.", Some(taken.to_string()));

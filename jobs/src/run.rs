@@ -143,7 +143,8 @@ fn of_spec(options: &RunOptions, spec: &Spec, text: SpecText, view: &View, stop:
     stop.check()?;
     let dir = claimed?;
     confined::tell(&Told { run_dir: Some(dir.path.clone()), ..Told::default() })?;
-    let budgets = Budgets { began: Instant::now(), seconds: spec.max_seconds, disk_bytes: spec.max_disk_bytes };
+    // What was waited for another run has a limit of its own.
+    let budgets = Budgets { began: began + waited.elapsed(), seconds: spec.max_seconds, disk_bytes: spec.max_disk_bytes };
     if !dir.is_locked {
         events::warn(view, "this file system has no locks: make sure that no other run uses the same folder".to_owned());
     }
@@ -204,10 +205,10 @@ fn folder(options: &RunOptions, identity: &Identity) -> PathBuf {
     options.run_dir.clone().unwrap_or_else(|| run_dir::job_folder(&identity.job).join(&identity.run_id))
 }
 
-/// Says that a file for others could not be written: the run itself is as it is.
+/// Says that a file for others could not be written, under `--quiet` too: the run itself is as it is.
 fn tell_unwritten(view: &View, written: Result<(), JobError>) {
     if let Err(error) = written {
-        events::warn(view, error.to_string());
+        events::warn_anyway(view, error.to_string());
     }
 }
 

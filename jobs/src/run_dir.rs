@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::JobError;
 use crate::cache::StepKey;
@@ -163,10 +164,7 @@ impl RunDir {
     /// When the system refuses.
     pub fn begin_step(&self, step: &str) -> Result<PathBuf, JobError> {
         let folder = outputs::step_folder(&self.path, step);
-        // Through a link, files would be written wherever it leads.
-        if fs::symlink_metadata(&folder).is_ok_and(|about| !about.is_dir()) {
-            return Err(refusal(&folder, "is a link or a file, and no folder".to_owned(), "remove it, or give another `--run-dir`"));
-        }
+        check_folder(&folder)?;
         outputs::create_folder(&folder)?;
         remove(&folder.join(DONE))?;
         Ok(folder)
@@ -222,9 +220,19 @@ pub fn read_manifest(path: &Path) -> Result<Manifest, JobError> {
     let text = match fs::read(path.join(MANIFEST)) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(refuse("holds no run".to_owned())),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => return Err(refuse("is no folder".to_owned())),
         Err(error) => return Err(JobError::ReadBack { path: path.join(MANIFEST), error }),
     };
-    serde_json::from_slice(&text).map_err(|error| refuse(format!("holds a `{MANIFEST}` that cannot be understood ({error})")))
+    let odd = |error: serde_json::Error| refuse(format!("holds a `{MANIFEST}` that cannot be understood ({error})"));
+    let manifest: Value = serde_json::from_slice(&text).map_err(odd)?;
+    match manifest["version"].as_u64() {
+        Some(version) if version != u64::from(MANIFEST_VERSION) => Err(refusal(
+            path,
+            format!("holds a run of version {version}, and this gristmill reads version {MANIFEST_VERSION}"),
+            "use the gristmill that made it, or another folder",
+        )),
+        _ => serde_json::from_value(manifest).map_err(odd),
+    }
 }
 
 fn refusal(path: &Path, found: String, help: &str) -> JobError {

@@ -1,7 +1,7 @@
 //! Signals: the first one asks for an orderly stop, the second one ends the process at once.
 //!
 //! ```text
-//! SIGINT 130      SIGTERM, SIGHUP 143
+//! SIGINT 130      SIGTERM, SIGHUP 143      SIGXFSZ (`ulimit -f`): the write fails, 5
 //! ```
 //!
 //! Handlers only set a flag, which blocks and hashing poll; so a run stops at the next block with its state saved.
@@ -32,6 +32,24 @@ pub struct Stop {
     code: Arc<AtomicUsize>,
     /// The budget that was passed, where it was no signal.
     budget: Arc<OnceLock<String>>,
+}
+
+/// Takes the signal that a file would be larger than `ulimit -f` allows: it ends the process where nobody takes it; taken, the write fails.
+///
+/// # Errors
+/// When the system refuses a handler.
+#[cfg(unix)]
+pub fn take_file_limit() -> io::Result<()> {
+    flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).map(|_| ())
+}
+
+/// There is no such signal.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub const fn take_file_limit() -> io::Result<()> {
+    Ok(())
 }
 
 impl Stop {

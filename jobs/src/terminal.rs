@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use crate::secrets;
 
@@ -38,10 +39,21 @@ fn is_harmful(c: char) -> bool {
     c.is_control() || turns_direction || ends_line
 }
 
+/// What became of a page that could not be written.
+static UNPRINTED: OnceLock<io::Error> = OnceLock::new();
+
 /// Writes to stdout; a reader that has gone away (`gristmill kinds | head -1`) is no failure.
 pub fn print(text: &str) {
     let mut out = io::stdout().lock();
-    let _gone = out.write_all(secrets::hidden(text).as_bytes()).and_then(|()| out.flush());
+    match out.write_all(secrets::hidden(text).as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => _ = UNPRINTED.set(error),
+        _ => {}
+    }
+}
+
+/// Returns why something could not be written to stdout.
+pub(crate) fn unprinted() -> Option<&'static io::Error> {
+    UNPRINTED.get()
 }
 
 /// Writes to stderr; there is nowhere left to complain when that fails.

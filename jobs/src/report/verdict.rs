@@ -43,6 +43,7 @@ pub(super) fn banner(manifest: &Manifest) -> Option<Banner> {
         }
         State::Done => return None,
         State::Failed => ("bad", "This run failed", "What is shown below was finished before."),
+        State::Interrupted if manifest.error.is_some() => ("warn", "This run was stopped", ""),
         State::Interrupted => ("warn", "This run was stopped", "The same command goes on where it ended."),
         // The report is written before the run is marked as done, so that the mark covers it.
         State::Planned | State::Running if all_done(manifest) => return None,
@@ -51,7 +52,7 @@ pub(super) fn banner(manifest: &Manifest) -> Option<Banner> {
     let failed = manifest.steps.iter().flat_map(|step| &step.checks).filter(|check| check.is_failed());
     let failed: String = failed.take(3).map(|check| format!("{}. ", text::marked(&capital(&check.sentence), 300))).collect();
     let rest = &format!("{failed}{rest}");
-    let error = manifest.error.as_deref().map_or_else(String::new, |error| format!("{}. ", text::marked(error, 600)));
+    let error = manifest.error.as_deref().map_or_else(String::new, |error| format!("{}. ", text::marked(&capital(error), 600)));
     Some(Banner { level, title, text: Html(error + rest) })
 }
 

@@ -68,7 +68,7 @@ fn names<'r>(reading: &mut Reading<'_>, raw: &'r Raw) -> BTreeMap<&'r str, Named
         let lower = name.value.to_lowercase();
         match (names.get(name.value.as_str()), folded.get(&lower)) {
             (Some(_), _) => {
-                let message = format!("`{}` names a source and a step", short(&name.value));
+                let message = format!("`{}` is a name twice: of a source, a step or a check", short(&name.value));
                 let help = format!("names are shared: call one of them {}", quoted(&format!("{}_2", name.value)));
                 reading.problems.add(name.span.clone(), message, "taken", help);
             }

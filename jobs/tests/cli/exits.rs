@@ -135,6 +135,44 @@ fn code_75_is_for_a_full_disk_and_leaves_no_half_files() {
     assert!(ran.stderr.contains("small/out"), "{}", ran.stderr);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn code_5_is_for_files_that_may_not_be_as_large() {
+    let job = Job::with_rows(ONE_STEP, 60, 120);
+    let script = "ulimit -f 40; exec \"$0\" run spec.toml --run-dir out";
+    let output =
+        std::process::Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_gristmill")]).current_dir(job.folder.path()).output();
+    let ran = Ran::of(&output.unwrap());
+    assert!(ran.code == 5 && ran.stderr.contains("File too large"), "{} {}", ran.code, ran.stderr);
+    job.assert_no_temps();
+    job.run();
+}
+
+#[test]
+fn code_2_is_for_a_run_of_another_version() {
+    let job = Job::new(ONE_STEP);
+    job.run();
+    let manifest = fs::read_to_string(job.path("out/manifest.json")).unwrap();
+    job.write("out/manifest.json", manifest.replacen("\"version\": 1", "\"version\": 99", 1));
+    for command in [&["run", "spec.toml", "--run-dir", "out"][..], &["explain", "out"], &["report", "out"]] {
+        let ran = job.gristmill(command);
+        assert!(ran.code == 2 && ran.stderr.contains("holds a run of version 99"), "{command:?}: {} {}", ran.code, ran.stderr);
+    }
+    assert!(fs::read_to_string(job.path("out/manifest.json")).unwrap().contains("99"));
+    assert_eq!(job.gristmill(&["explain", "spec.toml"]).code, 2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn code_75_is_for_a_page_that_cannot_be_written() {
+    let job = Job::new(ONE_STEP);
+    for command in [&["schema"][..], &["plan", "spec.toml", "--json"], &["kinds"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let ran = Ran::of(&job.command(command).stdout(full).output().unwrap());
+        assert!(ran.code == 75 && ran.stderr.contains("cannot write to stdout"), "{command:?}: {} {}", ran.code, ran.stderr);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn code_75_is_for_too_many_open_files() {

@@ -55,11 +55,13 @@ fn explain_says_why_and_where() {
 #[test]
 fn manual_pages_are_pages() {
     let job = Job::new("");
-    for command in [vec!["man"], vec!["man", "run"]] {
+    for command in [vec!["man"], vec!["man", "run"], vec!["man", "runs", "prune"], vec!["man", "runs-list"]] {
         let page = job.gristmill(&command).stdout;
         assert!(page.contains(".TH gristmill") && page.contains(".SH"), "{page}");
     }
-    assert_eq!(job.gristmill(&["man", "rum"]).code, 2);
+    for unknown in ["rum", "fault"] {
+        assert_eq!(job.gristmill(&["man", unknown]).code, 2);
+    }
 }
 
 /// Says whether a value fits a schema; the keywords are those that ours is made of, and any other is a failure.

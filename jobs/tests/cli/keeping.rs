@@ -56,6 +56,22 @@ fn tables_are_written_in_other_formats_and_formulas_are_texts() {
     assert!(fs::read_to_string(job.path("out/findings.csv")).unwrap().starts_with("finding_id,"));
     // A finished run is finished with them, too.
     assert!(job.gristmill(&["run", "spec.toml", "--run-dir", "out"]).stderr.contains("nothing has changed"));
+    #[cfg(unix)]
+    {
+        // A folder that someone put a link in place of is not written through, though the step is done.
+        fs::rename(job.path("out/pairs"), job.path("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(job.path("elsewhere"), job.path("out/pairs")).unwrap();
+        fs::remove_file(job.path("elsewhere/pairs.csv")).unwrap();
+        let ran = job.gristmill(&["run", "spec.toml", "--run-dir", "out", "--also", "csv"]);
+        assert!(ran.code == 2 && ran.stderr.contains("is a link"), "{} {}", ran.code, ran.stderr);
+        assert!(!job.path("elsewhere/pairs.csv").exists());
+        fs::remove_file(job.path("out/pairs")).unwrap();
+        fs::rename(job.path("elsewhere"), job.path("out/pairs")).unwrap();
+        // The folder of the run may be a link: someone named it.
+        std::os::unix::fs::symlink("out", job.path("named")).unwrap();
+        let ran = job.gristmill(&["run", "spec.toml", "--run-dir", "named", "--also", "csv"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
 }
 
 #[test]

@@ -102,6 +102,13 @@ fn figures_for_prometheus_keep_the_last_success() {
 }
 
 #[test]
+fn quiet_runs_say_that_figures_could_not_be_written() {
+    let job = Job::new(ONE_STEP);
+    let ran = job.gristmill(&["run", "spec.toml", "--run-dir", "out", "--quiet", "--metrics-file", "nowhere/x.prom"]);
+    assert!(ran.code == 0 && ran.stderr.contains("cannot write nowhere/x.prom"), "{} {}", ran.code, ran.stderr);
+}
+
+#[test]
 fn lineage_says_what_was_read_and_written() {
     let job = Job::new(ONE_STEP);
     let run = ["run", "spec.toml", "--run-dir", "out", "--quiet", "--lineage-file", "lineage.jsonl"];

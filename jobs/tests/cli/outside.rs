@@ -55,11 +55,15 @@ fn no_name_in_a_spec_leads_outside() {
     ];
     let mut refused = 0;
     let mut specs = 0;
+    let elsewhere = || ["/etc/x", "/x"].map(|path| Path::new(path).exists());
+    let before_elsewhere = elsewhere();
     for form in forms {
         for name in NAMES {
             job.write("work/spec.toml", form(name));
             let before = others(job.folder.path());
-            let ran = job.command(&["run", "spec.toml", "--quiet"]).current_dir(job.path("work")).output().unwrap();
+            let mut run = job.command(&["run", "spec.toml", "--quiet"]);
+            let ran = run.current_dir(job.path("work")).env("HOME", job.path("home")).output().unwrap();
+            assert_eq!(elsewhere(), before_elsewhere, "{name}");
             // A value of `each` becomes a name by leaving out what no name may hold.
             assert!(matches!(ran.status.code(), Some(0 | 2)), "{name}: {}", String::from_utf8_lossy(&ran.stderr));
             refused += u32::from(!ran.status.success());
