@@ -84,12 +84,12 @@ const LEAST_AT_ONCE: usize = 1_024;
 /// The part of the step's memory that the cells of a block may take.
 const BLOCK_SHARE: usize = 8;
 /// Bytes of cells that are handed on at a time, and how much larger what a step makes of them may be: texts of numbers, and copies.
-const HANDED_BYTES: usize = 2 << 20;
-const HANDED_COPIES: u64 = 4;
+const HANDED_BYTES: usize = 1 << 20;
+const HANDED_COPIES: u64 = 6;
 /// Bytes that a text is taken for.
 const TEXT_BYTES: usize = 32;
 /// Bytes that the program's part of the budget has for reading.
-const READING_BYTES: u64 = 16 << 20;
+const READING_BYTES: u64 = 8 << 20;
 
 /// How many rows of a table are read and handed on at a time.
 struct Block {
@@ -316,9 +316,9 @@ mod tests {
             let block = Block::of(8 * n_columns, memory_mib * MIB);
             (block.read, block.handed)
         };
-        assert_eq!(of(15, 24), (ROWS_AT_ONCE, ROWS_AT_ONCE));
-        assert_eq!(of(200, 24), (1_966, 1_310));
-        assert_eq!(of(200, 984), (ROWS_AT_ONCE, 1_310));
+        assert_eq!(of(15, 24), (ROWS_AT_ONCE, 8_738));
+        assert_eq!(of(200, 24), (1_966, 1_024));
+        assert_eq!(of(200, 984), (ROWS_AT_ONCE, 1_024));
         assert_eq!(of(5_000, 24), (LEAST_AT_ONCE, LEAST_AT_ONCE));
         assert_eq!(of(0, 24), (ROWS_AT_ONCE, ROWS_AT_ONCE));
         let held = |n_columns: usize, n_rows: Option<u64>, memory_mib: u64| {
@@ -327,11 +327,11 @@ mod tests {
         let beyond = |pages_mib: u64, rows: u64| pages_mib * MIB + rows * 1_600 - READING_BYTES;
         // Few rows, and none; and a wide table, of which an eighth of the budget or all pages are held, and a block.
         assert_eq!([held(2_000, Some(50), 24), held(2_000, Some(0), 24)], [0; 2]);
-        assert_eq!(held(200, Some(1_000_000), 24), beyond(8, 1_966 + 4 * 1_310));
-        assert_eq!(held(200, Some(1_000_000), 80), beyond(15, 6_553 + 4 * 1_310));
-        assert_eq!(held(200, Some(1_000_000), u64::MAX / MIB), beyond(200, 16_384 + 4 * 1_310));
+        assert_eq!(held(200, Some(1_000_000), 24), beyond(8, 1_966 + 6 * 1_024));
+        assert_eq!(held(200, Some(1_000_000), 80), beyond(15, 6_553 + 6 * 1_024));
+        assert_eq!(held(200, Some(1_000_000), u64::MAX / MIB), beyond(200, 16_384 + 6 * 1_024));
         // Files of text have no pages.
-        assert_eq!(held(200, None, u64::MAX / MIB), beyond(0, 16_384 + 4 * 1_310));
+        assert_eq!(held(200, None, u64::MAX / MIB), beyond(0, 16_384 + 6 * 1_024));
     }
 
     #[test]
