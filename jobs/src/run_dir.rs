@@ -144,7 +144,7 @@ impl RunDir {
         (is_ours && done.outputs.iter().all(|output| self.is_whole(output))).then_some(done)
     }
 
-    /// Says whether a file is as [`is_whole`] has it.
+    /// Says whether a file has the size and hash that were noted when it was written; one that people write into, whether it is there.
     #[must_use]
     pub fn is_whole(&self, output: &OutputRecord) -> bool {
         is_whole(&self.path, output)
