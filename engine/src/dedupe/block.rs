@@ -34,7 +34,7 @@ const STEPS_A_RECORD: u64 = 60;
 const JOINED_CELLS: usize = 32_000_000;
 const LEAST_KEYS_JOINED: usize = 3;
 
-/// Finds them, at most so many; says how many there are, about, where they are more than there is room for.
+/// Finds them, at most so many; says how many there are where they are more than there is room for.
 pub(super) fn candidates(
     records: &Records,
     is_pair: &(dyn Fn(u32, u32) -> bool + Sync),
@@ -303,7 +303,7 @@ impl Blocks {
     }
 
     /// Returns for every record those with which it shares most, at most so many that all of them together are no more than allowed: pairs
-    /// (a, b), a < b, ascending. Where there is no room for them, how many there are, about: either record of a pair brings it up.
+    /// (a, b), a < b, ascending. Where there is no room for them, how many there are: either record of a pair brings it up.
     fn closest(
         &self,
         n: usize,
@@ -351,7 +351,10 @@ impl Blocks {
             let end = n.min(first + at_once);
             pairs.par_extend((first as u32..end as u32).into_par_iter().map_init(Near::default, of_row).flatten_iter());
             if pairs.len() as u64 > room_pairs {
-                return Err((pairs.len() as u128 * n as u128 / end as u128) as u64);
+                // The others are counted and not kept.
+                let n_of_row = |near: &mut Near, row: u32| of_row(near, row).len() as u64;
+                let n_left: u64 = (end as u32..n as u32).into_par_iter().map_init(Near::default, n_of_row).sum();
+                return Err(pairs.len() as u64 + n_left);
             }
         }
         sort(&mut pairs);
