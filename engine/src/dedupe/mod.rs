@@ -159,7 +159,7 @@ pub enum Unresolved {
     Stopped,
     /// No column says anything.
     NoColumn,
-    /// So many candidates, about, are more than there is room for.
+    /// So many candidates, of which either record of a pair may bring one up, are more than there is room for.
     TooManyPairs(u64),
 }
 
