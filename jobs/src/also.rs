@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, new_empty_array};
@@ -19,7 +18,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::JobError;
 use crate::manifest::Manifest;
-use crate::outputs;
+use crate::outputs::{self, Folder};
 use crate::run_dir::check_folder;
 
 /// A further format.
@@ -35,17 +34,16 @@ pub enum Also {
 ///
 /// # Errors
 /// When a table cannot be read or a file cannot be written.
-pub fn export(run_dir: &Path, manifest: &Manifest, format: Also) -> Result<(), JobError> {
+pub fn export(run_dir: &Folder, manifest: &Manifest, format: Also) -> Result<(), JobError> {
     for output in manifest.outputs.iter().filter(|output| output.path.ends_with(".parquet")) {
-        let from = run_dir.join(&output.path);
-        let to = from.with_extension(if format == Also::Csv { "csv" } else { "arrow" });
+        let from = run_dir.path().join(&output.path);
+        let to = format!("{}{}", output.path.trim_end_matches("parquet"), if format == Also::Csv { "csv" } else { "arrow" });
         // A kind may have written a text of its own under this name.
-        let own = to.strip_prefix(run_dir).unwrap_or(&to).display().to_string();
-        if manifest.outputs.iter().any(|output| output.path == own) {
+        if manifest.outputs.iter().any(|output| output.path == to) {
             continue;
         }
-        // The run folder itself may be a link of the user's.
-        from.parent().filter(|folder| *folder != run_dir).map_or(Ok(()), check_folder)?;
+        // In clearer words than those of the system, which would not go through a link either.
+        to.split_once('/').map_or(Ok(()), |(step, _)| check_folder(&run_dir.path().join(step)))?;
         let open = File::open(&from).map_err(|error| JobError::ReadBack { path: from.clone(), error })?;
         let read = |error| JobError::ReadBack { path: from.clone(), error: outputs::into_io(error) };
         let builder = ParquetRecordBatchReaderBuilder::try_new(open).map_err(read)?;
@@ -54,7 +52,8 @@ pub fn export(run_dir: &Path, manifest: &Manifest, format: Also) -> Result<(), J
             continue;
         }
         let batches = builder.build().map_err(read)?;
-        outputs::write_whole(&to, |file| {
+        let (folder, name) = outputs::folder_of(run_dir, &to)?;
+        outputs::write_whole(&folder, name, |file| {
             let mut file = BufWriter::new(file);
             write(&mut file, &schema, batches, format).map_err(into_io)?;
             file.flush()

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::JobError;
 use crate::hash;
 use crate::manifest::{InputRecord, MANIFEST_VERSION, OutputRecord};
-use crate::outputs;
+use crate::outputs::{self, Folder};
 use crate::plan::{Input, PlannedSource, PlannedStep};
 use crate::run_dir::{self, DONE, StepDone, VERSION, is_inside};
 use crate::spec::Spec;
@@ -218,16 +218,16 @@ pub fn is_whole(run: &Path, done: &StepDone, own: bool) -> bool {
 ///
 /// # Errors
 /// When the run folder cannot be written.
-pub fn take_over(from: &Path, done: &StepDone, to: &Path) -> Result<Option<Vec<PathBuf>>, JobError> {
+pub fn take_over(from: &Path, done: &StepDone, to: &Folder) -> Result<Option<Vec<PathBuf>>, JobError> {
     let mut kept = Vec::new();
     for output in &done.outputs {
         let is_whole = |path: &Path| hash::of_file(path).is_some_and(|hash| hash == output.blake3);
         if output.is_for_people()
             && let Ok(text) = fs::read(from.join(&output.path))
         {
-            kept.extend(outputs::keep_aside(&to.join(&output.path), &text)?);
+            kept.extend(outputs::keep_aside(to, &output.path, &text)?);
         }
-        if !outputs::link_or_copy(&from.join(&output.path), &to.join(&output.path), &is_whole)? {
+        if !outputs::link_or_copy(&from.join(&output.path), to, &output.path, &is_whole)? {
             return Ok(None);
         }
     }

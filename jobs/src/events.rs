@@ -10,12 +10,13 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
 use crate::JobError;
+use crate::outputs::Folder;
 use crate::progress::View;
 use crate::run_dir;
 use crate::secrets;
@@ -225,9 +226,9 @@ impl<'v> Events<'v> {
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub fn open(run_dir: &Path, run_id: &str, view: &'v View) -> Result<Self, JobError> {
-        let path = run_dir.join(FILE_NAME);
-        let log = Log::of(run_dir::open_own(&path)?).map_err(|error| JobError::Write { path: path.clone(), error })?;
+    pub fn open(run_dir: &Folder, run_id: &str, view: &'v View) -> Result<Self, JobError> {
+        let path = run_dir.path().join(FILE_NAME);
+        let log = Log::of(run_dir::open_own(run_dir, FILE_NAME)?).map_err(|error| JobError::Write { path: path.clone(), error })?;
         Ok(Self { view, path, run_id: run_id.to_owned(), log: Mutex::new(log) })
     }
 
@@ -295,13 +296,13 @@ mod tests {
     fn a_torn_line_is_cut_and_the_count_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let view = View::new(LogFormat::Text, true);
-        let events = Events::open(folder.path(), "ab", &view).unwrap();
+        let events = Events::open(&Folder::open(folder.path()).unwrap(), "ab", &view).unwrap();
         events.emit(None, &Event::StepCached { findings: 1 }).unwrap();
         drop(events);
         let path = folder.path().join("events.jsonl");
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{whole}{{\"seq\":1,\"ts\":\"20")).unwrap();
-        let events = Events::open(folder.path(), "ab", &view).unwrap();
+        let events = Events::open(&Folder::open(folder.path()).unwrap(), "ab", &view).unwrap();
         events.emit(Some("a\u{1b}b"), &Event::FellBack { reason: "r".to_owned() }).unwrap();
         let lines: Vec<Value> = std::fs::read_to_string(&path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let seqs: Vec<u64> = lines.iter().map(|line| line["seq"].as_u64().unwrap()).collect();

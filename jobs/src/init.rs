@@ -66,7 +66,7 @@ pub fn write(template: &Template, folder: &Path) -> Result<Vec<String>, JobError
     for (name, text) in &files {
         let path = folder.join(name);
         outputs::create_folder(path.parent().unwrap_or(folder))?;
-        outputs::write_text(&path, text)?;
+        outputs::write_text_at(&path, text)?;
     }
     Ok(files.into_iter().map(|(name, _)| folder.join(name).display().to_string()).collect())
 }

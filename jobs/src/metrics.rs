@@ -22,7 +22,7 @@ const LAST_SUCCESS: &str = "gristmill_last_success_timestamp_seconds";
 /// When it cannot be written.
 pub fn write(path: &Path, job: &str, manifest: Option<&Manifest>, exit: Exit, seconds: f64) -> Result<(), JobError> {
     let before = fs::read_to_string(path).unwrap_or_default();
-    outputs::write_text(path, &text(job, manifest, exit, seconds, &before))
+    outputs::write_text_at(path, &text(job, manifest, exit, seconds, &before))
 }
 
 fn text(job: &str, manifest: Option<&Manifest>, exit: Exit, seconds: f64, before: &str) -> String {

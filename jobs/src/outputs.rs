@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Temp files start with `TEMP_PREFIX`: they vanish when a write fails, and `sweep` removes those that a killed
-//! process left. Tables are Parquet with zstd; neither clock nor host enters the bytes, and columns are encoded
-//! in parallel but laid down in the order of the schema, so the same rows give the same bytes.
+//! process left. The folder of a step is held open while something is written in it (`Folder`), so that no link leads a file elsewhere. Tables are
+//! Parquet with zstd; neither clock nor host enters the bytes, and columns are encoded in parallel but laid down in the order of the schema, so the
+//! same rows give the same bytes.
 //! Cost      one row group (`ROW_GROUP_ROWS` rows, or `ROW_GROUP_BYTES`) is held in memory, twice while it is encoded; hashing happens while
 //!           writing.
 
@@ -26,8 +27,10 @@ use crate::manifest::OutputRecord;
 use crate::secrets;
 
 mod encoder;
+mod folder;
 
 use encoder::{Encoder, Hashed};
+pub use folder::Folder;
 
 /// What the names of unfinished files start with.
 pub const TEMP_PREFIX: &str = ".gristmill-";
@@ -39,25 +42,35 @@ const WRITE_BYTES: usize = 1 << 18;
 ///
 /// # Errors
 /// When the folder is not there or the system refuses; nothing is left behind then.
-pub fn write_text(path: &Path, text: &str) -> Result<(), JobError> {
-    write_whole(path, |file| file.write_all(secrets::hidden(text).as_bytes()))
+pub fn write_text(folder: &Folder, name: impl AsRef<Path>, text: &str) -> Result<(), JobError> {
+    write_whole(folder, name, |file| file.write_all(secrets::hidden(text).as_bytes()))
+}
+
+/// Writes a file of text that is no part of a run.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(crate) fn write_text_at(path: &Path, text: &str) -> Result<(), JobError> {
+    let folder = Folder::open(path.parent().unwrap_or(Path::new("."))).map_err(|error| JobError::Write { path: path.to_owned(), error })?;
+    write_text(&folder, path.file_name().unwrap_or_default(), text)
 }
 
 /// Writes a value as JSON that people can read.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), JobError> {
-    let mut text = serde_json::to_string_pretty(value).map_err(|error| JobError::Bug(format!("{}: {error}", path.display())))?;
+pub fn write_json<T: serde::Serialize>(folder: &Folder, name: &str, value: &T) -> Result<(), JobError> {
+    let bug = |error| JobError::Bug(format!("{}: {error}", folder.path().join(name).display()));
+    let mut text = serde_json::to_string_pretty(value).map_err(bug)?;
     text.push('\n');
-    write_text(path, &text)
+    write_text(folder, name, &text)
 }
 
 /// Writes a table at `relative` under the run folder and returns its size, hash and rows.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_table(run_dir: &Path, relative: &str, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<OutputRecord, JobError> {
+pub fn write_table(run_dir: &Folder, relative: &str, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<OutputRecord, JobError> {
     let mut writer = TableWriter::new(run_dir, relative, Arc::clone(schema))?;
     for batch in batches {
         writer.push(batch)?;
@@ -69,27 +82,29 @@ pub fn write_table(run_dir: &Path, relative: &str, schema: &SchemaRef, batches: 
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_file(run_dir: &Path, relative: &str, text: &[u8], n_rows: u64) -> Result<OutputRecord, JobError> {
-    let path = run_dir.join(relative);
-    write_whole(&path, |file| file.write_all(text))?;
+pub fn write_file(run_dir: &Folder, relative: &str, text: &[u8], n_rows: u64) -> Result<OutputRecord, JobError> {
+    let (folder, name) = folder_of(run_dir, relative)?;
+    write_whole(&folder, name, |file| file.write_all(text))?;
     let blake3 = blake3::hash(text).to_hex().to_string();
     Ok(OutputRecord { path: relative.to_owned(), bytes: text.len() as u64, blake3, rows: n_rows })
 }
 
-/// Gives a file into which someone has written another name, before `text` takes its place; returns that name.
+/// Gives a file at `relative` into which someone has written another name, before `text` takes its place; returns its new path.
 ///
 /// # Errors
 /// When it cannot be renamed.
-pub(crate) fn keep_aside(path: &Path, text: &[u8]) -> Result<Option<PathBuf>, JobError> {
-    match fs::read(path) {
+pub(crate) fn keep_aside(run_dir: &Folder, relative: &str, text: &[u8]) -> Result<Option<PathBuf>, JobError> {
+    let (folder, name) = folder_of(run_dir, relative)?;
+    match fs::read(folder.at(name)) {
         Ok(there) if there == text => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         // What cannot be read may be someone's all the same.
         _ => {}
     }
-    let names = (1..).map(|n| path.with_extension(format!("kept-{n}.csv")));
-    let kept = names.into_iter().find(|kept| !kept.exists()).expect("some number is free");
-    let renamed = again(|| fs::rename(path, &kept)).and_then(|()| sync_folder(folder_of(path)));
+    let names = (1..).map(|n| Path::new(name).with_extension(format!("kept-{n}.csv")));
+    let kept = names.into_iter().find(|kept| !folder.at(kept).exists()).expect("some number is free");
+    let renamed = again(|| fs::rename(folder.at(name), folder.at(&kept))).and_then(|()| sync_folder(folder.way_in()));
+    let kept = folder.path().join(kept);
     renamed.map_err(|error| JobError::Write { path: kept.clone(), error })?;
     Ok(Some(kept))
 }
@@ -99,6 +114,7 @@ pub struct TableWriter {
     path: PathBuf,
     relative: String,
     encoder: Encoder<Hashed<BufWriter<NamedTempFile>>>,
+    folder: Folder,
 }
 
 /// A table whose rows are all in its file, which waits for its name.
@@ -106,6 +122,7 @@ pub struct WrittenTable {
     path: PathBuf,
     record: OutputRecord,
     temp: NamedTempFile,
+    folder: Folder,
 }
 
 impl TableWriter {
@@ -113,14 +130,15 @@ impl TableWriter {
     ///
     /// # Errors
     /// When the file cannot be made.
-    pub fn new(run_dir: &Path, relative: &str, schema: SchemaRef) -> Result<Self, JobError> {
-        let path = run_dir.join(relative);
+    pub fn new(run_dir: &Folder, relative: &str, schema: SchemaRef) -> Result<Self, JobError> {
+        let path = run_dir.path().join(relative);
+        let (folder, _) = folder_of(run_dir, relative)?;
         let begun = || {
-            let file = BufWriter::with_capacity(WRITE_BYTES, again(|| temp_in(folder_of(&path)))?);
+            let file = BufWriter::with_capacity(WRITE_BYTES, again(|| temp_in(&folder))?);
             Encoder::new(Hashed { file: Some(file), hasher: blake3::Hasher::new(), bytes: 0 }, schema).map_err(into_io)
         };
         let encoder = begun().map_err(|error| JobError::Write { path: path.clone(), error })?;
-        Ok(Self { path, relative: relative.to_owned(), encoder })
+        Ok(Self { path, relative: relative.to_owned(), encoder, folder })
     }
 
     /// Adds rows.
@@ -136,7 +154,7 @@ impl TableWriter {
     /// # Errors
     /// When the file cannot be written.
     pub fn finish(self) -> Result<WrittenTable, JobError> {
-        let Self { path, relative, encoder } = self;
+        let Self { path, relative, encoder, folder } = self;
         let finished = || {
             let rows = encoder.rows;
             let mut finished = encoder.finish().map_err(into_io)?;
@@ -148,7 +166,7 @@ impl TableWriter {
             Ok((record, temp))
         };
         let (record, temp) = finished().map_err(|error| JobError::Write { path: path.clone(), error })?;
-        Ok(WrittenTable { path, record, temp })
+        Ok(WrittenTable { path, record, temp, folder })
     }
 }
 
@@ -158,10 +176,10 @@ impl WrittenTable {
     /// # Errors
     /// When the system refuses; nothing is left behind then.
     pub fn commit(self) -> Result<OutputRecord, JobError> {
-        let Self { path, record, temp } = self;
+        let Self { path, record, temp, folder } = self;
         let committed = || -> io::Result<()> {
-            commit(temp, &path)?;
-            sync_folder(folder_of(&path))
+            commit(temp, &folder.at(path.file_name().unwrap_or_default()))?;
+            sync_folder(folder.way_in())
         };
         committed().map_err(|error| JobError::Write { path: path.clone(), error })?;
         Ok(record)
@@ -193,31 +211,53 @@ pub fn create_folder(path: &Path) -> Result<(), JobError> {
     made().map_err(|error| JobError::Write { path: path.to_owned(), error })
 }
 
-/// Creates a folder for spill files that is removed when the value is dropped.
+/// Creates a folder in the run folder, where it is not there, and makes the entry last.
+pub(crate) fn create_folder_in(run_dir: &Folder, name: &str) -> Result<(), JobError> {
+    let made = match again(|| fs::create_dir(run_dir.at(name))) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    };
+    made.and_then(|()| sync_folder(run_dir.way_in())).map_err(|error| JobError::Write { path: run_dir.path().join(name), error })
+}
+
+/// A folder for spill files that is removed when the value is dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    /// The folder.
+    pub folder: Folder,
+    _removed: TempDir,
+    _above: Folder,
+}
+
+/// Creates a folder for spill files.
 ///
 /// # Errors
 /// When the system refuses.
-pub fn scratch_in(folder: &Path) -> Result<TempDir, JobError> {
-    let made = again(|| tempfile::Builder::new().prefix(TEMP_PREFIX).suffix(".scratch").tempdir_in(folder));
-    made.map_err(|error| JobError::Write { path: folder.to_owned(), error })
+pub fn scratch_in(above: &Folder) -> Result<Scratch, JobError> {
+    let made = || -> io::Result<Scratch> {
+        let made = again(|| tempfile::Builder::new().prefix(TEMP_PREFIX).suffix(".scratch").tempdir_in(above.way_in()))?;
+        let folder = above.below(&made.path().file_name().unwrap_or_default().to_string_lossy())?;
+        Ok(Scratch { folder, _removed: made, _above: above.clone() })
+    };
+    made().map_err(|error| JobError::Write { path: above.path().to_owned(), error })
 }
 
 /// Removes what killed or failed runs left in a run folder: unfinished files and spill folders.
 ///
 /// # Errors
 /// When the folder cannot be listed or an entry cannot be removed.
-pub fn sweep(run_dir: &Path) -> Result<(), JobError> {
+pub fn sweep(run_dir: &Folder) -> Result<(), JobError> {
     let swept = || -> io::Result<()> {
         sweep_folder(run_dir)?;
-        for entry in again(|| fs::read_dir(run_dir))? {
+        for entry in again(|| fs::read_dir(run_dir.way_in()))? {
             let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                sweep_folder(&entry.path())?;
+            if let (true, Some(name)) = (entry.file_type()?.is_dir(), entry.file_name().to_str()) {
+                sweep_folder(&run_dir.below(name)?)?;
             }
         }
         Ok(())
     };
-    swept().map_err(|error| JobError::Write { path: run_dir.to_owned(), error })
+    swept().map_err(|error| JobError::Write { path: run_dir.path().to_owned(), error })
 }
 
 /// Returns the bytes of the files below a folder; of files with a second name, which another run holds as well, none. What vanishes meanwhile
@@ -239,8 +279,8 @@ pub(crate) fn size_of(folder: &Path) -> u64 {
     bytes
 }
 
-fn sweep_folder(folder: &Path) -> io::Result<()> {
-    for entry in again(|| fs::read_dir(folder))? {
+fn sweep_folder(folder: &Folder) -> io::Result<()> {
+    for entry in again(|| fs::read_dir(folder.way_in()))? {
         let entry = entry?;
         if is_temp(&entry.file_name()) {
             remove(&entry.path(), entry.file_type()?.is_dir())?;
@@ -291,18 +331,17 @@ pub fn point(_link: &Path, _target: &Path) -> Result<(), JobError> {
     Ok(())
 }
 
-/// Gives a file of another run a second name, or copies it where the file system has no links; says whether it is there and whole.
+/// Gives a file of another run a second name at `relative`, or copies it where the file system has no links; says whether it is there and whole.
 ///
 /// # Errors
 /// When the file cannot be written; nothing is left behind then.
-pub(crate) fn link_or_copy(from: &Path, to: &Path, is_whole: &dyn Fn(&Path) -> bool) -> Result<bool, JobError> {
-    let folder = folder_of(to);
-    let name = to.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let temp = folder.join(format!("{TEMP_PREFIX}{name}.link"));
+pub(crate) fn link_or_copy(from: &Path, run_dir: &Folder, relative: &str, is_whole: &dyn Fn(&Path) -> bool) -> Result<bool, JobError> {
+    let (folder, name) = folder_of(run_dir, relative)?;
+    let temp = folder.at(format!("{TEMP_PREFIX}{name}.link"));
     let linked = || -> io::Result<bool> {
         remove(&temp, false)?;
         // What people fill in is theirs alone: one name, one file.
-        let is_table = to.extension().is_some_and(|ending| ending == "parquet");
+        let is_table = name.ends_with(".parquet");
         if !is_table || again(|| fs::hard_link(from, &temp)).is_err() {
             match again(|| File::open(from)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -318,41 +357,51 @@ pub(crate) fn link_or_copy(from: &Path, to: &Path, is_whole: &dyn Fn(&Path) -> b
             remove(&temp, false)?;
             return Ok(false);
         }
-        again(|| fs::rename(&temp, to))?;
+        again(|| fs::rename(&temp, folder.at(name)))?;
         // A name that is one already keeps both.
         remove(&temp, false)?;
-        sync_folder(folder)?;
+        sync_folder(folder.way_in())?;
         Ok(true)
     };
     linked().map_err(|error| {
         let _gone = remove(&temp, false);
-        JobError::Write { path: to.to_owned(), error }
+        JobError::Write { path: folder.path().join(name), error }
     })
 }
 
-pub(crate) fn write_whole<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, JobError> {
-    let folder = folder_of(path);
+/// Writes a file whole, or not at all.
+pub(crate) fn write_whole<T>(
+    folder: &Folder,
+    name: impl AsRef<Path>,
+    fill: impl FnOnce(&mut File) -> io::Result<T>,
+) -> Result<T, JobError> {
+    let name = name.as_ref();
     let written = || -> io::Result<T> {
         let mut temp = again(|| temp_in(folder))?;
         let filled = fill(temp.as_file_mut())?;
-        commit(temp, path)?;
-        sync_folder(folder)?;
+        commit(temp, &folder.at(name))?;
+        sync_folder(folder.way_in())?;
         Ok(filled)
     };
-    written().map_err(|error| JobError::Write { path: path.to_owned(), error })
+    written().map_err(|error| JobError::Write { path: folder.path().join(name), error })
 }
 
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+/// Opens the folder of a file at `relative` under the run folder: that of a step, or the run folder itself. Returns the name of the file too.
+pub(crate) fn folder_of<'r>(run_dir: &Folder, relative: &'r str) -> Result<(Folder, &'r str), JobError> {
+    let (folder, name) = match relative.split_once('/') {
+        Some((step, name)) => (run_dir.below(step), name),
+        None => (Ok(run_dir.clone()), relative),
+    };
+    Ok((folder.map_err(|error| JobError::Write { path: run_dir.path().join(relative), error })?, name))
 }
 
-fn temp_in(folder: &Path) -> io::Result<NamedTempFile> {
+fn temp_in(folder: &Folder) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMP_PREFIX).suffix(".tmp");
     // Temp files are private by default; outputs are as readable as the user's mask allows.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
+    builder.tempfile_in(folder.way_in())
 }
 
 fn commit(mut temp: NamedTempFile, path: &Path) -> io::Result<()> {
@@ -427,6 +476,10 @@ mod tests {
     use arrow::datatypes::{Field, Schema};
     use encoder::ROW_GROUP_ROWS;
 
+    fn open(folder: &TempDir) -> Folder {
+        Folder::open(folder.path()).unwrap()
+    }
+
     fn table(n: usize) -> (SchemaRef, RecordBatch) {
         let fields = vec![
             Field::new("n", DataType::UInt64, false),
@@ -451,9 +504,9 @@ mod tests {
     fn a_table_comes_back_and_its_bytes_do_not_depend_on_batches() {
         let folder = tempfile::tempdir().unwrap();
         let (schema, batch) = table(ROW_GROUP_ROWS + 4_321);
-        let whole = write_table(folder.path(), "whole.parquet", &schema, std::slice::from_ref(&batch)).unwrap();
+        let whole = write_table(&open(&folder), "whole.parquet", &schema, std::slice::from_ref(&batch)).unwrap();
         let cut = [batch.slice(0, 10), batch.slice(10, 70_001), batch.slice(70_011, batch.num_rows() - 70_011)];
-        let pieces = write_table(folder.path(), "pieces.parquet", &schema, &cut).unwrap();
+        let pieces = write_table(&open(&folder), "pieces.parquet", &schema, &cut).unwrap();
         assert_eq!((whole.blake3.as_str(), whole.rows), (pieces.blake3.as_str(), batch.num_rows() as u64));
         let bytes = fs::read(folder.path().join("whole.parquet")).unwrap();
         assert_eq!((blake3::hash(&bytes).to_hex().to_string(), bytes.len() as u64), (whole.blake3, whole.bytes));
@@ -468,10 +521,10 @@ mod tests {
         let text = |row: usize| (row % 11 != 3).then(|| "word ".repeat(row % 1_500));
         let column: ArrayRef = Arc::new((0..40_000).map(text).collect::<StringArray>());
         let batch = RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap();
-        let whole = write_table(folder.path(), "whole.parquet", &schema, std::slice::from_ref(&batch)).unwrap();
+        let whole = write_table(&open(&folder), "whole.parquet", &schema, std::slice::from_ref(&batch)).unwrap();
         // Where no cell is missing a slice may have no buffer of nulls: that must not count.
         let cut: Vec<RecordBatch> = (0..40_000).step_by(777).map(|at| batch.slice(at, 777.min(40_000 - at))).collect();
-        let pieces = write_table(folder.path(), "pieces.parquet", &schema, &cut).unwrap();
+        let pieces = write_table(&open(&folder), "pieces.parquet", &schema, &cut).unwrap();
         assert_eq!(whole.blake3, pieces.blake3);
         let file = File::open(folder.path().join("whole.parquet")).unwrap();
         let groups = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
@@ -481,11 +534,46 @@ mod tests {
         assert_eq!(concat_batches(&schema, &read_table(&folder.path().join("pieces.parquet")).unwrap()).unwrap(), batch);
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_takes_the_place_of_a_folder_gets_no_file() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (step, moved) = (folder.path().join("step"), folder.path().join("moved"));
+        let swap = || {
+            fs::rename(&step, &moved).unwrap();
+            std::os::unix::fs::symlink(elsewhere.path(), &step).unwrap();
+        };
+        fs::create_dir(&step).unwrap();
+        let run_dir = open(&folder);
+        let (schema, batch) = table(10);
+        let mut writer = TableWriter::new(&run_dir, "step/t.parquet", schema).unwrap();
+        let scratch = scratch_in(&run_dir.below("step").unwrap()).unwrap();
+        swap();
+        writer.push(&batch).unwrap();
+        writer.finish().unwrap().commit().unwrap();
+        fs::write(scratch.folder.at("block"), "x").unwrap();
+        assert!(moved.join("t.parquet").is_file());
+        drop(scratch);
+        assert_eq!(names(&moved), ["t.parquet"], "a spill folder is removed where it lies");
+        // And a link that is there already is not gone through.
+        let refused = [
+            write_file(&run_dir, "step/t.csv", b"x", 1).map(|_| ()),
+            write_text(&run_dir, "t.txt", "x"),
+            link_or_copy(&moved.join("t.parquet"), &run_dir, "step/u.parquet", &|_| true).map(|_| ()),
+            keep_aside(&run_dir, "step/t.csv", b"x").map(|_| ()),
+        ];
+        let words: Vec<String> =
+            refused.into_iter().map(|written| written.err().map_or(String::new(), |error| error.to_string())).collect();
+        let path = |name: &str| format!("cannot write {}: Not a directory (os error 20)", step.join(name).display());
+        assert_eq!(words, [path("t.csv"), String::new(), path("u.parquet"), path("t.csv")]);
+        assert_eq!(names(elsewhere.path()), Vec::<String>::new());
+    }
+
     #[test]
     fn an_empty_table_keeps_its_columns() {
         let folder = tempfile::tempdir().unwrap();
         let (schema, batch) = table(0);
-        let record = write_table(folder.path(), "none.parquet", &schema, &[batch]).unwrap();
+        let record = write_table(&open(&folder), "none.parquet", &schema, &[batch]).unwrap();
         assert_eq!(record.rows, 0);
         let file = File::open(folder.path().join("none.parquet")).unwrap();
         assert_eq!(*ParquetRecordBatchReaderBuilder::try_new(file).unwrap().schema(), schema);
@@ -495,14 +583,14 @@ mod tests {
     fn a_failed_write_leaves_neither_file_nor_temp() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        let failed = write_whole(&path, |file| {
+        let failed = write_whole(&open(&folder), "out", |file| {
             file.write_all(b"half")?;
             Err::<(), _>(io::ErrorKind::StorageFull.into())
         });
         assert!(matches!(failed, Err(JobError::Write { .. })));
         assert_eq!(names(folder.path()), Vec::<String>::new());
-        write_text(&path, "old").unwrap();
-        write_text(&path, "new").unwrap();
+        write_text(&open(&folder), "out", "old").unwrap();
+        write_text(&open(&folder), "out", "new").unwrap();
         assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"new".to_vec(), vec!["out".to_owned()]));
     }
 
@@ -532,7 +620,7 @@ mod tests {
         fs::write(step.join(".gristmill-y.tmp"), "x").unwrap();
         fs::write(step.join("pairs.parquet"), "x").unwrap();
         fs::write(folder.path().join(".gristmill-z.tmp"), "x").unwrap();
-        sweep(folder.path()).unwrap();
+        sweep(&open(&folder)).unwrap();
         assert_eq!((names(folder.path()), names(&step)), (vec!["step".to_owned()], vec!["pairs.parquet".to_owned()]));
     }
 

@@ -227,7 +227,7 @@ fn watched(
         let result = exit::fence(|| {
             let ended = steps.execute()?;
             for format in &options.also {
-                also::export(steps.path(), &steps.manifest(), *format)?;
+                also::export(steps.folder(), &steps.manifest(), *format)?;
             }
             if options.run_dir.is_none() && ended.exit == Exit::Done {
                 outputs::point(&run_dir::job_folder(&identity.job).join("latest"), Path::new(&identity.run_id))?;

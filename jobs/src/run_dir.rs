@@ -21,7 +21,7 @@ use crate::JobError;
 use crate::cache::StepKey;
 use crate::hash;
 use crate::manifest::{InputRecord, MANIFEST_VERSION, Manifest, OutputRecord, StepRecord};
-use crate::outputs;
+use crate::outputs::{self, Folder};
 use crate::spec::with_defaults;
 
 /// Version of gristmill, part of every run-id.
@@ -89,6 +89,8 @@ pub fn job_folder(job: &str) -> PathBuf {
 pub struct RunDir {
     /// Where it lies.
     pub path: PathBuf,
+    /// The same, held open.
+    pub folder: Folder,
     /// The manifest of an earlier command of the same run.
     pub earlier: Option<Manifest>,
     /// Whether the file system can lock; where it cannot, two runs are not kept apart.
@@ -104,7 +106,8 @@ impl RunDir {
     pub fn claim(path: &Path, identity: &Identity, fresh: bool, may_wait: &dyn Fn() -> bool) -> Result<Self, JobError> {
         make(path)?;
         refuse_strangers(path)?;
-        let (lock, is_locked) = lock(path, may_wait)?;
+        let folder = Folder::open(path).map_err(|error| JobError::Write { path: path.to_owned(), error })?;
+        let (lock, is_locked) = lock(&folder, may_wait)?;
         // Looked at again under the lock: another run may have begun since.
         refuse_strangers(path)?;
         let mut earlier = if fresh { None } else { earlier_run(path, identity)? };
@@ -113,11 +116,11 @@ impl RunDir {
                 let help = "move that file elsewhere, or give another `--run-dir`";
                 return Err(refusal(path, format!("holds what someone wrote into `{}`", file.display()), help));
             }
-            wipe(path, identity)?;
+            wipe(&folder, identity)?;
             earlier = None;
         }
-        outputs::sweep(path)?;
-        Ok(Self { path: path.to_owned(), earlier, is_locked, _lock: lock })
+        outputs::sweep(&folder)?;
+        Ok(Self { path: path.to_owned(), folder, earlier, is_locked, _lock: lock })
     }
 
     /// Writes the manifest.
@@ -125,7 +128,7 @@ impl RunDir {
     /// # Errors
     /// When it cannot be written.
     pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), JobError> {
-        outputs::write_json(&self.path.join(MANIFEST), manifest)
+        outputs::write_json(&self.folder, MANIFEST, manifest)
     }
 
     /// Says whether an earlier command of this run finished a step, whatever became of its tables since.
@@ -155,18 +158,22 @@ impl RunDir {
     /// # Errors
     /// When the mark cannot be written.
     pub fn mark_done(&self, done: &StepDone) -> Result<(), JobError> {
-        outputs::write_json(&outputs::step_folder(&self.path, &done.record.name).join(DONE), done)
+        let name = &done.record.name;
+        let path = || outputs::step_folder(&self.path, name).join(DONE);
+        let folder = self.folder.below(name).map_err(|error| JobError::Write { path: path(), error })?;
+        outputs::write_json(&folder, DONE, done)
     }
 
     /// Makes the folder of a step that is about to run and takes an earlier mark away.
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn begin_step(&self, step: &str) -> Result<PathBuf, JobError> {
-        let folder = outputs::step_folder(&self.path, step);
-        check_folder(&folder)?;
-        outputs::create_folder(&folder)?;
-        remove(&folder.join(DONE))?;
+    pub fn begin_step(&self, step: &str) -> Result<Folder, JobError> {
+        let path = outputs::step_folder(&self.path, step);
+        check_folder(&path)?;
+        outputs::create_folder_in(&self.folder, step)?;
+        let folder = self.folder.below(step).map_err(|error| JobError::Write { path, error })?;
+        remove(&folder, DONE)?;
         Ok(folder)
     }
 }
@@ -284,7 +291,8 @@ fn refuse_strangers(path: &Path) -> Result<(), JobError> {
 
 /// Opens a file of the run folder that is written in place, the others are replaced: made where it is not there, refused where a link or a
 /// device lies there.
-pub(crate) fn open_own(path: &Path) -> Result<File, JobError> {
+pub(crate) fn open_own(folder: &Folder, name: &str) -> Result<File, JobError> {
+    let path = &folder.at(name);
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -294,7 +302,7 @@ pub(crate) fn open_own(path: &Path) -> Result<File, JobError> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits().cast_signed());
     }
-    let failed = |error| JobError::Write { path: path.to_owned(), error };
+    let failed = |error| JobError::Write { path: folder.path().join(name), error };
     let lies_there = fs::symlink_metadata(path).is_ok_and(|about| !about.is_file());
     let opened = options.open(path);
     let is_other = match &opened {
@@ -303,16 +311,13 @@ pub(crate) fn open_own(path: &Path) -> Result<File, JobError> {
         Err(_) => lies_there,
     };
     if is_other {
-        let name = path.file_name().unwrap_or_default().display();
-        let folder = path.parent().unwrap_or(Path::new("."));
-        return Err(refusal(folder, format!("has a `{name}` that is a link, or no file"), "remove it, or give another `--run-dir`"));
+        return Err(refusal(folder.path(), format!("has a `{name}` that is a link, or no file"), "remove it, or give another `--run-dir`"));
     }
     opened.map_err(failed)
 }
 
-fn lock(folder: &Path, may_wait: &dyn Fn() -> bool) -> Result<(File, bool), JobError> {
-    let path = folder.join(LOCK);
-    let file = open_own(&path)?;
+fn lock(folder: &Folder, may_wait: &dyn Fn() -> bool) -> Result<(File, bool), JobError> {
+    let file = open_own(folder, LOCK)?;
     let locked = loop {
         match file.try_lock() {
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
@@ -322,10 +327,10 @@ fn lock(folder: &Path, may_wait: &dyn Fn() -> bool) -> Result<(File, bool), JobE
     };
     match locked {
         Ok(()) => Ok((file, true)),
-        Err(TryLockError::WouldBlock) => Err(JobError::Locked(folder.to_owned())),
+        Err(TryLockError::WouldBlock) => Err(JobError::Locked(folder.path().to_owned())),
         // Some cluster file systems are mounted without locks; a run there is better than none.
         Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok((file, false)),
-        Err(TryLockError::Error(error)) => Err(JobError::Write { path, error }),
+        Err(TryLockError::Error(error)) => Err(JobError::Write { path: folder.path().join(LOCK), error }),
     }
 }
 
@@ -364,8 +369,9 @@ fn is_answered(file: &Path) -> io::Result<bool> {
 /// # Errors
 /// When there is none, or another run has taken it since.
 #[cfg(target_os = "linux")]
-pub(crate) fn of_the_dead(path: &Path) -> Result<(File, Manifest), JobError> {
-    let (lock, _) = lock(path, &|| false)?;
+pub(crate) fn of_the_dead(folder: &Folder) -> Result<(File, Manifest), JobError> {
+    let path = folder.path();
+    let (lock, _) = lock(folder, &|| false)?;
     if !is_modest(&path.join(MANIFEST)) {
         return Err(refusal(path, format!("holds no `{MANIFEST}` of ours"), "give another `--run-dir`"));
     }
@@ -479,21 +485,26 @@ pub(crate) fn listed(names: &[String]) -> String {
 /// Removes an earlier run: what its manifest names, and what the new spec would write.
 ///
 /// The manifest goes last, so that a wipe that was cut short is still seen as a run and can be done again.
-fn wipe(path: &Path, identity: &Identity) -> Result<(), JobError> {
-    let before = read_manifest(path).map(|manifest| manifest.steps).unwrap_or_default();
+fn wipe(folder: &Folder, identity: &Identity) -> Result<(), JobError> {
+    let before = read_manifest(folder.path()).map(|manifest| manifest.steps).unwrap_or_default();
     let steps = before.iter().map(|step| &step.name).chain(&identity.steps);
     for step in steps.filter(|name| is_inside(name)) {
-        remove(&path.join(step).join(DONE))?;
-        match outputs::again(|| fs::remove_dir_all(path.join(step))) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(JobError::Write { path: path.join(step), error }),
+        let failed = |error| JobError::Write { path: folder.path().join(step), error };
+        match folder.below(step) {
+            Ok(folder) => remove(&folder, DONE)?,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        match outputs::again(|| fs::remove_dir_all(folder.at(step))) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
     }
     for name in OWN_FILES {
-        remove(&path.join(name))?;
+        remove(folder, name)?;
     }
-    outputs::sweep(path)?;
-    remove(&path.join(MANIFEST))
+    outputs::sweep(folder)?;
+    remove(folder, MANIFEST)
 }
 
 /// Says whether a path stays below the folder that it is joined to.
@@ -501,9 +512,9 @@ pub(crate) fn is_inside(path: &str) -> bool {
     !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-fn remove(path: &Path) -> Result<(), JobError> {
-    match outputs::again(|| fs::remove_file(path)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(JobError::Write { path: path.to_owned(), error }),
+fn remove(folder: &Folder, name: &str) -> Result<(), JobError> {
+    match outputs::again(|| fs::remove_file(folder.at(name))) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(JobError::Write { path: folder.path().join(name), error }),
         _ => Ok(()),
     }
 }

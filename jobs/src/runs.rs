@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::JobError;
 use crate::error::Exit;
 use crate::manifest::{Manifest, State};
-use crate::outputs;
+use crate::outputs::{self, Folder};
 use crate::run_dir::{self, LOCK};
 use crate::terminal::{bytes, counted};
 
@@ -84,7 +84,8 @@ pub fn prune(job: &str, keep: usize, dry_run: bool) -> Result<String, JobError> 
 
 /// Removes a run unless a process holds it; its manifest goes first, so that what is left of a removal that was cut short is no run.
 fn remove(path: &Path, is_under_way: bool) -> Result<bool, JobError> {
-    let lock = run_dir::open_own(&path.join(LOCK))?;
+    let folder = Folder::open(path).map_err(|error| JobError::Write { path: path.to_owned(), error })?;
+    let lock = run_dir::open_own(&folder, LOCK)?;
     let removed = || -> io::Result<bool> {
         match lock.try_lock() {
             Ok(()) => {}

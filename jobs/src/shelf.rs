@@ -4,11 +4,12 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use gristmill_engine::dedupe::Shelf;
 
 use crate::JobError;
+use crate::outputs::Folder;
 
 /// Stacks of bytes in files.
 pub(crate) struct FileShelf {
@@ -21,13 +22,13 @@ impl FileShelf {
     ///
     /// # Errors
     /// When one cannot be made.
-    pub(crate) fn new(folder: &Path, n_stacks: usize) -> Result<Self, JobError> {
+    pub(crate) fn new(folder: &Folder, n_stacks: usize) -> Result<Self, JobError> {
         let create = |stack: usize| {
-            let path = folder.join(format!("stack-{stack}"));
-            let file = File::options().read(true).append(true).create_new(true).open(&path);
-            file.map_err(|error| JobError::Write { path, error })
+            let name = format!("stack-{stack}");
+            let file = File::options().read(true).append(true).create_new(true).open(folder.at(&name));
+            file.map_err(|error| JobError::Write { path: folder.path().join(name), error })
         };
-        Ok(Self { folder: folder.to_owned(), files: (0..n_stacks).map(create).collect::<Result<_, _>>()? })
+        Ok(Self { folder: folder.path().to_owned(), files: (0..n_stacks).map(create).collect::<Result<_, _>>()? })
     }
 
     /// Returns an error of writing as one of the run.
@@ -74,7 +75,7 @@ mod tests {
     #[test]
     fn what_is_put_away_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
-        let shelf = FileShelf::new(folder.path(), 2).unwrap();
+        let shelf = FileShelf::new(&Folder::open(folder.path()).unwrap(), 2).unwrap();
         shelf.append(1, b"one").unwrap();
         shelf.append(0, b"other").unwrap();
         let mut read = [0; 4];

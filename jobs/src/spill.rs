@@ -28,6 +28,8 @@ use crate::spec::StepSpec;
 
 /// Bytes gathered before the system is asked to write.
 const WRITE_BYTES: usize = 1 << 20;
+/// File of the column that names a row.
+const NAMES: &str = "names.arrow";
 
 /// Columns of numbers in a file.
 pub(crate) struct Spilled {
@@ -163,17 +165,18 @@ pub(crate) fn spill(
     fits(on.source.n_rows())?;
     let schema = on.source.schema();
     let named: Vec<_> = columns.iter().map(|&at| (schema.field(at).name().clone(), schema.field(at).data_type().clone())).collect();
-    let path = on.scratch.join("numbers");
-    let create = |path: &Path| {
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
-        file.map(|file| BufWriter::with_capacity(WRITE_BYTES, file)).map_err(|error| JobError::Write { path: path.to_owned(), error })
+    let path = on.scratch.path().join("numbers");
+    let create = |name: &str| {
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(on.scratch.at(name));
+        file.map(|file| BufWriter::with_capacity(WRITE_BYTES, file))
+            .map_err(|error| JobError::Write { path: on.scratch.path().join(name), error })
     };
     let id_file = |at: usize| {
-        let path = on.scratch.join("names.arrow");
+        let path = on.scratch.path().join(NAMES);
         let field = schema.field(at).clone();
         let data_type = values_of(field.data_type()).clone();
         let schema = Schema::new(vec![field.with_data_type(data_type)]);
-        let writer = FileWriter::try_new(create(&path)?, &schema);
+        let writer = FileWriter::try_new(create(NAMES)?, &schema);
         let writer = writer.map_err(|error| JobError::Write { path: path.clone(), error: into_io(error) })?;
         Ok::<_, JobError>((path, writer, Vec::new()))
     };
@@ -181,7 +184,7 @@ pub(crate) fn spill(
         on,
         held: vec![Vec::with_capacity(BLOCK_ROWS); named.len()],
         named,
-        numbers: create(&path)?,
+        numbers: create("numbers")?,
         path,
         id: id.map(id_file).transpose()?,
         n_rows: 0,
@@ -251,7 +254,8 @@ impl Spilling<'_> {
         let file = numbers.into_inner().map_err(|error| JobError::Write { path: path.clone(), error: error.into_error() })?;
         let names = match (self.id, id) {
             (Some((path, mut writer, _)), Some(field)) => {
-                let opened = writer.finish().and_then(|()| FileReader::try_new(BufReader::new(File::open(&path)?), None));
+                let opened =
+                    writer.finish().and_then(|()| FileReader::try_new(BufReader::new(File::open(self.on.scratch.at(NAMES))?), None));
                 let reader = opened.map_err(|error| JobError::Write { path: path.clone(), error: into_io(error) })?;
                 Some(Names::Spilled(path, Box::new(reader), field.data_type().clone()))
             }

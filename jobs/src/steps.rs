@@ -26,7 +26,7 @@ use crate::hash::Inputs;
 use crate::kinds::{Rows, StepOutcome, StepRun, Table};
 use crate::manifest::{CheckRecord, MANIFEST_VERSION, Manifest, OutputRecord, State, StepRecord};
 use crate::memory;
-use crate::outputs;
+use crate::outputs::{self, Folder};
 use crate::plan::{self, Input, Plan, PlannedStep};
 use crate::progress::{Pulse, View};
 use crate::report;
@@ -101,7 +101,7 @@ impl<'a> Steps<'a> {
         if !was_finished {
             asked.dir.write_manifest(&manifest)?;
         }
-        let events = Events::open(&asked.dir.path, &asked.identity.run_id, asked.view)?;
+        let events = Events::open(&asked.dir.folder, &asked.identity.run_id, asked.view)?;
         let manifest = Mutex::new(manifest);
         let (pulse, backend, slots) = (Pulse::default(), Mutex::new(None), Slots::of_machine());
         Ok(Self { asked, events, manifest, pulse, backend, slots, was_finished, began: Instant::now() })
@@ -117,9 +117,9 @@ impl<'a> Steps<'a> {
             self.tell_cached()?;
             return Ok(Ended { was_cached: true, exit: self.ending() });
         }
-        let dir = &self.asked.dir.path;
-        outputs::write_text(&dir.join("spec.toml"), &self.asked.identity.spec_toml)?;
-        outputs::write_json(&dir.join("plan.json"), &self.asked.plan.to_json())?;
+        let dir = &self.asked.dir.folder;
+        outputs::write_text(dir, "spec.toml", &self.asked.identity.spec_toml)?;
+        outputs::write_json(dir, "plan.json", &self.asked.plan.to_json())?;
         self.run_all()?;
         self.finish()?;
         Ok(Ended { was_cached: false, exit: self.ending() })
@@ -139,7 +139,7 @@ impl<'a> Steps<'a> {
         });
         if matches!(error, JobError::Check { .. }) {
             // What was done stands, and people want to see which check it was.
-            let _unwritten = report::write(&self.asked.dir.path);
+            let _unwritten = report::write_in(&self.asked.dir.folder);
         }
         let exit_code = exit as u8;
         let event = if is_signal {
@@ -148,7 +148,7 @@ impl<'a> Steps<'a> {
             Event::RunFailed { exit_code, error: message, problems: Vec::new(), peak_rss_bytes: memory::peak_rss_bytes() }
         };
         let _unwritten = self.events.emit(None, &event).and_then(|()| self.events.sync());
-        let _unswept = outputs::sweep(&self.asked.dir.path);
+        let _unswept = outputs::sweep(&self.asked.dir.folder);
         exit
     }
 
@@ -167,6 +167,12 @@ impl<'a> Steps<'a> {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.asked.dir.path
+    }
+
+    /// Returns the run folder, held open.
+    #[must_use]
+    pub fn folder(&self) -> &Folder {
+        &self.asked.dir.folder
     }
 
     /// Returns the manifest as it stands.
@@ -291,7 +297,7 @@ impl<'a> Steps<'a> {
         let Asked { spec, plan, inputs, .. } = self.asked;
         let key = StepKey::new(spec, &plan.sources, step, &inputs.records, upstream.clone());
         let why = match self.asked.earlier.find(name, &key) {
-            Found::Done(from, done) => match cache::take_over(&from, &done, &self.asked.dir.path)? {
+            Found::Done(from, done) => match cache::take_over(&from, &done, &self.asked.dir.folder)? {
                 Some(kept) => {
                     kept.iter().try_for_each(|kept| self.tell_kept(name, kept))?;
                     return self.take_over(index, *done, upstream);
@@ -333,7 +339,7 @@ impl<'a> Steps<'a> {
         self.tell_checks(&name, &checks)
     }
 
-    fn compute(&self, step: &PlannedStep, folder: &Path) -> Result<StepOutcome, JobError> {
+    fn compute(&self, step: &PlannedStep, folder: &Folder) -> Result<StepOutcome, JobError> {
         let Asked { spec, stop, view, .. } = self.asked;
         let memory_bytes = memory::for_step(self.asked.memory_bytes);
         let name = step.spec.name.value.as_str();
@@ -356,8 +362,8 @@ impl<'a> Steps<'a> {
             seed: spec.seed,
             alpha: spec.alpha,
             memory_bytes,
-            scratch: scratch.path(),
-            run_dir: &self.asked.dir.path,
+            scratch: &scratch.folder,
+            run_dir: &self.asked.dir.folder,
             progress: &|done, total| {
                 self.pulse.report(done, total);
                 view.move_to(done);
@@ -446,15 +452,15 @@ impl<'a> Steps<'a> {
         all.map(|Table { name, rows }| {
             let output = match rows {
                 Rows::Held(schema, batches) => {
-                    outputs::write_table(&self.asked.dir.path, &outputs::table_path(step, name), &schema, &batches)?
+                    outputs::write_table(&self.asked.dir.folder, &outputs::table_path(step, name), &schema, &batches)?
                 }
                 Rows::Written(written) => written.commit()?,
                 Rows::Csv { text, n_rows } => {
                     let relative = outputs::csv_path(step, name);
-                    if let Some(kept) = outputs::keep_aside(&self.asked.dir.path.join(&relative), &text)? {
+                    if let Some(kept) = outputs::keep_aside(&self.asked.dir.folder, &relative, &text)? {
                         self.tell_kept(step, &kept)?;
                     }
-                    outputs::write_file(&self.asked.dir.path, &relative, &text, n_rows)?
+                    outputs::write_file(&self.asked.dir.folder, &relative, &text, n_rows)?
                 }
             };
             self.tell_table(Some(step), &output)?;
@@ -509,10 +515,10 @@ impl<'a> Steps<'a> {
 
     fn finish(&self) -> Result<(), JobError> {
         self.asked.stop.check()?;
-        let dir = &self.asked.dir.path;
+        let dir = &self.asked.dir.folder;
         let mut found: Vec<RecordBatch> = Vec::new();
         for step in &self.asked.plan.steps {
-            found.extend(outputs::read_table(&dir.join(outputs::table_path(&step.spec.name.value, "findings")))?);
+            found.extend(outputs::read_table(&dir.path().join(outputs::table_path(&step.spec.name.value, "findings")))?);
         }
         let output = outputs::write_table(dir, "findings.parquet", &Finding::schema(), &found)?;
         self.tell_table(None, &output)?;
@@ -525,7 +531,7 @@ impl<'a> Steps<'a> {
         })?;
         // The report reads the manifest and tells of a finished run, so it is the last file. A run that was
         // killed in between has no report and is therefore not taken for finished.
-        report::write(dir)?;
+        report::write_in(dir)?;
         // Spill folders are gone by now, unless the system refused; the next command would try again.
         let _unswept = outputs::sweep(dir);
         self.tell_end(false, self.manifest().n_findings)

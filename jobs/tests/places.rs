@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{Job, Pair, pairs, repository, rows, say};
 use gristmill::kinds::{Rows, StepOutcome, StepRun};
-use gristmill::{outputs, plan, spec};
+use gristmill::outputs::{self, Folder};
+use gristmill::{plan, spec};
 use gristmill_engine::backend::{Backend, Fault, Faults, PlaceChoice};
 use gristmill_engine::findings::Finding;
 
@@ -126,6 +127,7 @@ fn on_backend(job: &Job, text: &str, backend: &Backend, progress: &(dyn Fn(u64) 
     let [step] = plan.steps.as_slice() else { panic!("{} steps; a shipped spec has one", plan.steps.len()) };
     let scratch = job.path("scratch");
     fs::create_dir_all(&scratch).unwrap();
+    let folder = Folder::open(&scratch).unwrap();
     let on = StepRun {
         job: &spec.name.value,
         source: plan.source_of(step).unwrap().as_ref(),
@@ -135,8 +137,8 @@ fn on_backend(job: &Job, text: &str, backend: &Backend, progress: &(dyn Fn(u64) 
         seed: spec.seed,
         alpha: spec.alpha,
         memory_bytes: MEMORY_BYTES,
-        scratch: &scratch,
-        run_dir: &scratch,
+        scratch: &folder,
+        run_dir: &folder,
         progress: &|done, _| progress(done),
         stopped: &|| false,
     };
@@ -144,7 +146,7 @@ fn on_backend(job: &Job, text: &str, backend: &Backend, progress: &(dyn Fn(u64) 
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let outcome = pool.install(|| step.spec.kind.run(&step.spec, &on)).unwrap();
     let findings = Finding::to_batch(&outcome.findings);
-    outputs::write_table(&scratch, "findings.parquet", &Finding::schema(), &[findings]).unwrap();
+    outputs::write_table(&folder, "findings.parquet", &Finding::schema(), &[findings]).unwrap();
     let Rows::Held(_, batches) = &outcome.tables[0].rows else { panic!("pairs are held") };
     let answer = Answer { findings: fs::read(scratch.join("findings.parquet")).unwrap(), pairs: pairs(&batches[0]) };
     (answer, outcome)

@@ -26,7 +26,7 @@ use crate::lineage::{self, Lineage};
 use crate::manifest::State;
 use crate::memory;
 use crate::metrics;
-use crate::outputs;
+use crate::outputs::{self, Folder};
 use crate::run_dir;
 use crate::signals::Stop;
 use crate::slots;
@@ -275,10 +275,11 @@ impl Watch<'_> {
         let message = exit::message(error, self.asked.spec);
         let event = event_of(error, message.clone());
         let closed = self.run_dir.as_deref().is_some_and(|path| {
-            let Ok((_lock, mut manifest)) = run_dir::of_the_dead(path) else { return false };
+            let Ok(folder) = Folder::open(path) else { return false };
+            let Ok((_lock, mut manifest)) = run_dir::of_the_dead(&folder) else { return false };
             manifest.end(if matches!(error, JobError::Stopped(_)) { State::Interrupted } else { State::Failed }, exit_code, message);
-            let _unwritten = outputs::write_json(&path.join(run_dir::MANIFEST), &manifest);
-            let _unswept = outputs::sweep(path);
+            let _unwritten = outputs::write_json(&folder, run_dir::MANIFEST, &manifest);
+            let _unswept = outputs::sweep(&folder);
             if let Some(file) = &self.asked.metrics_file {
                 let seconds = self.began.elapsed().as_secs_f64();
                 let _unwritten = metrics::write(file, &manifest.job, Some(&manifest), exit::of(error), seconds);
@@ -289,7 +290,7 @@ impl Watch<'_> {
             }
             // It is shown with the line.
             run_dir::is_modest(&path.join(events::FILE_NAME))
-                && Events::open(path, &manifest.run_id, self.asked.view).is_ok_and(|log| {
+                && Events::open(&folder, &manifest.run_id, self.asked.view).is_ok_and(|log| {
                     let _unwritten = log.emit(None, &event).and_then(|()| log.sync());
                     true
                 })

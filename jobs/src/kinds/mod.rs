@@ -1,6 +1,5 @@
 //! The table of job kinds. A new kind is a file beside this one and a line in `KINDS`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -11,7 +10,7 @@ use gristmill_engine::findings::Finding;
 
 use crate::JobError;
 use crate::manifest::{CheckRecord, LeftOut};
-use crate::outputs::{self, TableWriter, WrittenTable};
+use crate::outputs::{self, Folder, TableWriter, WrittenTable};
 use crate::plan::{Ahead, Forecast};
 use crate::spec::{Problems, StepSpec};
 
@@ -153,9 +152,9 @@ pub struct StepRun<'a> {
     /// Bytes that the step may hold.
     pub memory_bytes: u64,
     /// A folder of the step's own for spill files, removed afterwards.
-    pub scratch: &'a Path,
+    pub scratch: &'a Folder,
     /// The run folder, below which tables are written.
-    pub run_dir: &'a Path,
+    pub run_dir: &'a Folder,
     /// Takes (rows done, rows in all where known) after each block.
     pub progress: &'a (dyn Fn(u64, Option<u64>) + Sync),
     /// Says whether the run was asked to stop; a step then returns `JobError::Stopped`.

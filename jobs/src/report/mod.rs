@@ -48,7 +48,7 @@ pub use segments::{Apart, SegmentData, SegmentRow};
 pub use splits::{SplitData, SplitRow};
 
 use crate::JobError;
-use crate::outputs;
+use crate::outputs::{self, Folder};
 use checks::ChecksView;
 use drift::{DriftView, MovesView};
 use duplicates::DuplicatesView;
@@ -71,7 +71,14 @@ pub const MAX_BYTES: usize = 1_000_000;
 /// When the folder holds no run, one of its tables cannot be read, or the report cannot be written.
 pub fn write(run_dir: &Path) -> Result<(), JobError> {
     let page = render(&ReportData::read(run_dir)?);
-    outputs::write_text(&run_dir.join(FILE_NAME), &page)
+    let folder = Folder::open(run_dir).map_err(|error| JobError::Write { path: run_dir.join(FILE_NAME), error })?;
+    outputs::write_text(&folder, FILE_NAME, &page)
+}
+
+/// Writes the report of a run that holds its folder.
+pub(crate) fn write_in(run_dir: &Folder) -> Result<(), JobError> {
+    let page = render(&ReportData::read(run_dir.path())?);
+    outputs::write_text(run_dir, FILE_NAME, &page)
 }
 
 /// Returns the report as one HTML document of at most `MAX_BYTES`; the same data give the same bytes.

@@ -52,8 +52,8 @@ fn traced(job: &Job, calls: &str) -> Vec<Point> {
         *nth += 1;
         // Paths are given from the job's folder, which stands beside `AT_FDCWD`, and descriptors with the path that they stand for.
         let about = line.replace(&format!("AT_FDCWD<{root}>"), "");
-        let of_job =
-            about.contains(&root) || ["\"out", "\"runs", "\"spec.toml", "\"./", "\"sales", "\"crm"].iter().any(|at| about.contains(at));
+        let of_job = about.contains(&root)
+            || ["\"out", "\"runs", "\"spec.toml", "\"./", "\"sales", "\"crm", "\"/proc/self/fd/"].iter().any(|at| about.contains(at));
         if of_job {
             points.push(Point { call: call.to_owned(), nth: *nth, line: line.chars().take(160).collect() });
         }

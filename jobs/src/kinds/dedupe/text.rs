@@ -105,7 +105,7 @@ pub(super) fn run(kind: &dyn JobKind, how: &Values, step: &StepSpec, on: &StepRu
         }
     };
     let found = found.map_err(|why| match why {
-        NoTexts::Shelf(error) => JobError::ReadBack { path: on.scratch.to_owned(), error },
+        NoTexts::Shelf(error) => JobError::ReadBack { path: on.scratch.path().to_owned(), error },
         NoTexts::Stopped => JobError::Stopped(Exit::Interrupted),
         NoTexts::TooManyPairs => JobError::Budget {
             what: format!(
