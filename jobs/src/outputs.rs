@@ -8,8 +8,8 @@
 //! process left. The folder of a step is held open while something is written in it (`Folder`), so that no link leads a file elsewhere. Tables are
 //! Parquet with zstd; neither clock nor host enters the bytes, and columns are encoded in parallel but laid down in the order of the schema, so the
 //! same rows give the same bytes.
-//! Cost      one row group (`ROW_GROUP_ROWS` rows, or `ROW_GROUP_BYTES`) is held in memory, twice while it is encoded; hashing happens while
-//!           writing.
+//! Cost      one row group (`ROW_GROUP_ROWS` rows, or `ROW_GROUP_BYTES`) is held in memory, and a few of its columns as they are encoded; of a wide
+//!           table the footer too, which grows with every group, and so do these; hashing happens while writing.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -470,7 +470,7 @@ pub fn step_folder(run_dir: &Path, step: &str) -> PathBuf {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use arrow::array::{ArrayRef, Float64Array, StringArray, UInt64Array};
+    use arrow::array::{ArrayRef, Float64Array, StringArray, UInt8Array, UInt64Array};
     use arrow::compute::concat_batches;
     use arrow::datatypes::DataType;
     use arrow::datatypes::{Field, Schema};
@@ -567,6 +567,21 @@ mod tests {
         let path = |name: &str| format!("cannot write {}: Not a directory (os error 20)", step.join(name).display());
         assert_eq!(words, [path("t.csv"), String::new(), path("u.parquet"), path("t.csv")]);
         assert_eq!(names(elsewhere.path()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn row_groups_of_wide_tables_grow_with_the_footer() {
+        let folder = tempfile::tempdir().unwrap();
+        let fields: Vec<Field> = (0..1_000).map(|at| Field::new(format!("c{at}"), DataType::UInt8, false)).collect();
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let column: ArrayRef = Arc::new(UInt8Array::from(vec![7; 1_000]));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![column; 1_000]).unwrap();
+        let path = folder.path().join("wide.parquet");
+        write_table(&open(&folder), "wide.parquet", &schema, &vec![batch; 41]).unwrap();
+        let groups = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+        let groups: Vec<i64> = groups.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
+        // A piece of 1,024 rows is 1 MB; 4 MiB are reached by the fifth. After six groups the footer holds 860 kB of each.
+        assert_eq!(groups, [5_120, 5_120, 5_120, 5_120, 5_120, 5_120, 6_144, 4_136]);
     }
 
     #[test]

@@ -16,8 +16,12 @@ use rayon::prelude::*;
 
 /// Rows that are encoded at a time; 4 columns of f64 are then 4 MiB.
 pub(super) const ROW_GROUP_ROWS: usize = 1 << 17;
-/// Bytes of cells from which fewer are: a group is held as it came, and as it is encoded.
+/// Bytes of cells from which fewer are: a group is held as it came.
 const ROW_GROUP_BYTES: usize = 4 << 20;
+/// Bytes that the footer holds of a column of a row group until the file ends, as measured: groups grow with it, so that neither outgrows the other.
+const CHUNK_BYTES: usize = 860;
+/// Columns that a thread encodes before they are laid down: so many are held as they are encoded.
+const COLUMNS_A_THREAD: usize = 4;
 /// Rows whose bytes are counted at a time: a row group has a whole number of these.
 const PIECE_ROWS: usize = 1 << 10;
 
@@ -50,7 +54,8 @@ impl<W: Write + Send> Encoder<W> {
             self.held.push(piece);
             at += taken;
             self.n_held += taken;
-            let is_full = self.n_held == ROW_GROUP_ROWS || self.held_bytes >= ROW_GROUP_BYTES;
+            let most_bytes = ROW_GROUP_BYTES.max(self.n_groups * self.schema.fields().len() * CHUNK_BYTES);
+            let is_full = self.n_held == ROW_GROUP_ROWS || self.held_bytes >= most_bytes;
             if is_full && self.n_held.is_multiple_of(PIECE_ROWS) {
                 self.end_group()?;
             }
@@ -110,11 +115,18 @@ fn write_row_group<W: Write + Send>(
         let n_leaves = compute_leaves(field, &new_empty_array(field.data_type()))?.len();
         columns.push((at, field, writers.drain(..n_leaves).collect::<Vec<_>>()));
     }
-    let chunks: Vec<Vec<ArrowColumnChunk>> =
-        columns.into_par_iter().map(|(at, field, writers)| encode_column(writers, field, at, held)).collect::<Result<_, _>>()?;
     let mut group = file.next_row_group()?;
-    for chunk in chunks.into_iter().flatten() {
-        chunk.append_to_row_group(&mut group)?;
+    let mut columns = columns.into_iter();
+    loop {
+        let some: Vec<_> = columns.by_ref().take(COLUMNS_A_THREAD * rayon::current_num_threads()).collect();
+        if some.is_empty() {
+            break;
+        }
+        let chunks: Vec<Vec<ArrowColumnChunk>> =
+            some.into_par_iter().map(|(at, field, writers)| encode_column(writers, field, at, held)).collect::<Result<_, _>>()?;
+        for chunk in chunks.into_iter().flatten() {
+            chunk.append_to_row_group(&mut group)?;
+        }
     }
     group.close()?;
     Ok(())
