@@ -1,7 +1,8 @@
 //! Steps that an earlier run of the same job did already: their tables are taken over, and no step is done twice.
 //!
 //! ```text
-//! key of a step = version, kernels, what the spec asks of it and of its sources, content of its files, content of the tables that it reads
+//! key of a step = version, kernels, what the spec asks of it and of its sources, content of its files, content of the tables that it reads,
+//!                 and the place of tables that differ between places in their last digits
 //! ```
 //!
 //! Two steps with one key make the same bytes, so a change of one step leaves the others done, and a file that was only touched changes nothing.
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+
+use gristmill_engine::backend::{Backend, Place, PlaceChoice};
 
 use crate::JobError;
 use crate::hash;
@@ -39,6 +42,9 @@ pub struct StepKey {
     pub files: Vec<KeyFile>,
     /// Tables of other steps that it reads.
     pub upstream: Vec<OutputRecord>,
+    /// Where it ran: known afterwards, and kept where its tables would have other last digits elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
 }
 
 /// A file of a key.
@@ -82,6 +88,7 @@ impl StepKey {
             asked: spec.asked_of(&step.spec, &read),
             files: inputs.iter().filter(|input| read.contains(&input.source.as_str())).map(file).collect(),
             upstream,
+            place: None,
         }
     }
 
@@ -107,6 +114,16 @@ impl StepKey {
         let changed: Vec<String> = changed.map(|output| format!("table `{}` has changed", table(output))).collect();
         if changed.is_empty() { "it reads other tables".to_owned() } else { run_dir::listed(&changed) }
     }
+}
+
+/// Returns where a step would run, as far as that is known before it does.
+#[must_use]
+pub fn place_of(spec: &Spec, step: &PlannedStep) -> Option<String> {
+    let placed = step.placed.as_ref()?;
+    let choice: PlaceChoice = spec.place.parse().ok()?;
+    // The plan says what would pay where there is a device.
+    let is_missing = choice == PlaceChoice::Auto && placed.place != Place::Cpu.word() && Backend::adapter_key(choice).is_none();
+    Some(if is_missing { Place::Cpu.word().to_owned() } else { placed.place.clone() })
 }
 
 /// Returns the names of the sources that an input is made of.
@@ -183,17 +200,26 @@ impl Earlier {
         self.runs.is_empty()
     }
 
-    /// Looks for a run that did a step with this key.
+    /// Looks for a run that did a step with this key; `place` says where it would run now, and is asked where that matters. What the run `own` did
+    /// stays done wherever it is gone on with.
     #[must_use]
-    pub fn find(&self, step: &str, key: &StepKey) -> Found {
+    pub fn find(&self, step: &str, key: &StepKey, own: &str, place: &dyn Fn() -> Option<String>) -> Found {
         let mut latest = None;
         for run in &self.runs {
-            let Some(done) = read_done(run, step) else { continue };
-            let Some(earlier) = &done.key else { continue };
-            if earlier == key {
-                return Found::Done(run.clone(), Box::new(done));
+            let Some(mut done) = read_done(run, step) else { continue };
+            let Some(earlier) = &mut done.key else { continue };
+            let ran_at = earlier.place.take();
+            if earlier != key {
+                latest.get_or_insert_with(|| (done.run_id.clone(), key.difference(earlier)));
+                continue;
             }
-            latest.get_or_insert_with(|| (done.run_id.clone(), key.difference(earlier)));
+            let elsewhere = ran_at.as_ref().filter(|_| done.run_id != own).and_then(|then| place().filter(|now| now != then));
+            if let (Some(then), Some(now)) = (&ran_at, elsewhere) {
+                latest.get_or_insert_with(|| (done.run_id.clone(), format!("the place of its products was {then} and is {now}")));
+                continue;
+            }
+            earlier.place = ran_at;
+            return Found::Done(run.clone(), Box::new(done));
         }
         latest.map_or(Found::Never, |(run, why)| Found::Differs(run, why))
     }

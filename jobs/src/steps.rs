@@ -295,8 +295,9 @@ impl<'a> Steps<'a> {
         let was_finished = self.asked.dir.was_finished(name);
         let folder = self.asked.dir.begin_step(name)?;
         let Asked { spec, plan, inputs, .. } = self.asked;
-        let key = StepKey::new(spec, &plan.sources, step, &inputs.records, upstream.clone());
-        let why = match self.asked.earlier.find(name, &key) {
+        let mut key = StepKey::new(spec, &plan.sources, step, &inputs.records, upstream.clone());
+        let run_id = self.asked.identity.run_id.clone();
+        let why = match self.asked.earlier.find(name, &key, &run_id, &|| cache::place_of(spec, step)) {
             Found::Done(from, done) => match cache::take_over(&from, &done, &self.asked.dir.folder)? {
                 Some(kept) => {
                     kept.iter().try_for_each(|kept| self.tell_kept(name, kept))?;
@@ -319,7 +320,7 @@ impl<'a> Steps<'a> {
         // Before the step is marked as done: what it read must be what the run-id stands for.
         self.asked.inputs.check_unchanged(self.asked.stop)?;
         let record = StepRecord { why: Some(why), ..record_of(step, &outcome, compute_seconds, began.elapsed().as_secs_f64()) };
-        let run_id = self.asked.identity.run_id.clone();
+        key.place = outcome.has_place_in_digits.then(|| outcome.place.clone());
         let done = StepDone { version: MANIFEST_VERSION, run_id, upstream, record, outputs, key: Some(key) };
         self.asked.dir.mark_done(&done)?;
         self.tell_done(&done.record)?;

@@ -248,6 +248,7 @@ impl JobKind for Correlate {
             findings: said.findings(on.job),
             notes,
             tables: said.tables(&schema, &asked.used, &asked.left_out),
+            has_place_in_digits: found.pairs.iter().any(|pair| !pair.settled),
             n_rows: found.n_rows,
             n_columns: asked.used.len() as u64,
             family: Some(found.family),

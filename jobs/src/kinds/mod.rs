@@ -214,6 +214,8 @@ pub struct StepOutcome {
     pub adapter: Option<String>,
     /// Why that place.
     pub place_reason: String,
+    /// Whether the last digits of its tables are those of that place.
+    pub has_place_in_digits: bool,
     /// Every fall-back with its reason.
     pub fell_back: Vec<String>,
     /// Rows read.
@@ -239,6 +241,7 @@ impl StepOutcome {
             place: backend.place().word().to_owned(),
             adapter: backend.place().is_device().then(|| backend.adapter()).flatten(),
             place_reason,
+            has_place_in_digits: false,
             fell_back: backend.fallbacks(),
             n_rows: 0,
             n_columns: 0,

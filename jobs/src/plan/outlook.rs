@@ -56,7 +56,7 @@ fn of_step(
     // In the order in which a run writes them, which is that of the manifest.
     let upstream = before.iter().flat_map(|(_, outputs)| outputs).filter(|output| paths.contains(&output.path)).cloned().collect();
     let key = StepKey::new(spec, &plan.sources, step, inputs, upstream);
-    match earlier.find(&step.spec.name.value, &key) {
+    match earlier.find(&step.spec.name.value, &key, run_id, &|| cache::place_of(spec, step)) {
         Found::Done(run, done) if cache::is_whole(&run, &done, done.run_id == run_id) => (Outlook::Done { run: done.run_id }, done.outputs),
         Found::Done(run, _) => runs(format!("its tables in `{}` are not whole", run.display())),
         Found::Differs(run, why) => runs(format!("{why} since run {run}")),

@@ -76,6 +76,39 @@ fn edit(job: &Job, from: &str, to: &str) {
     job.write("spec.toml", text.replacen(from, to, 1));
 }
 
+#[test]
+fn digits_of_another_place_are_not_taken_over() {
+    let job = Job::new("seed = 7\n");
+    let spec = SPEC.replace("place = \"cpu\"\n", "").replace("top = 3", "precision = \"f32\"");
+    job.write("spec.toml", spec);
+    fs::create_dir(job.path("shops")).unwrap();
+    job.write("shops/a.csv", planted(200, 4));
+    let first = run(&job, &[]);
+    let done = |run: &std::path::Path, step: &str| run.join(step).join("done.json");
+    let key = |run: &std::path::Path, step: &str| -> Value {
+        let done: Value = serde_json::from_slice(&fs::read(done(run, step)).unwrap()).unwrap();
+        done["key"]["place"].clone()
+    };
+    // In 64 bits, and of labels, every digit is the same everywhere.
+    assert_eq!([key(&first, "pairs"), key(&first, "shops-pairs"), key(&first, "features")], [Value::from("cpu"), Value::Null, Value::Null]);
+    edit(&job, "bootstrap = 5", "bootstrap = 6");
+    let second = run(&job, &[]);
+    assert!(!ran(&second).iter().any(|why| why.starts_with("pairs: ")), "{:?}", ran(&second));
+    assert_eq!(key(&second, "pairs"), Value::from("cpu"), "it is kept where tables are taken over");
+    for run in [&first, &second] {
+        let text = fs::read_to_string(done(run, "pairs")).unwrap();
+        assert!(text.contains("\"place\": \"cpu\"\n  }"), "{text}");
+        fs::write(done(run, "pairs"), text.replace("\"place\": \"cpu\"\n  }", "\"place\": \"gpu\"\n  }")).unwrap();
+    }
+    edit(&job, "bootstrap = 6", "bootstrap = 7");
+    let plan: Value = serde_json::from_str(&job.gristmill(&["plan", "spec.toml", "--json"]).stdout).unwrap();
+    let third = run(&job, &[]);
+    let why = format!("the place of its products was gpu and is cpu since run {}", second.file_name().unwrap().to_str().unwrap());
+    assert!(ran(&third).contains(&format!("pairs: {why}")), "{:?}", ran(&third));
+    assert!(plan.to_string().contains(&why), "{plan}");
+    assert_eq!(fs::read(first.join("pairs/pairs.parquet")).unwrap(), fs::read(third.join("pairs/pairs.parquet")).unwrap());
+}
+
 /// Returns every table of a run with its bytes.
 fn tables(run: &std::path::Path) -> Vec<(String, Vec<u8>)> {
     let names = crate::job::files(run).into_iter().filter(|name| name.ends_with(".parquet"));

@@ -43,6 +43,7 @@ fn fallen_back() -> StepOutcome {
         place: "cpu".to_owned(),
         adapter: None,
         place_reason: "the device was lost".to_owned(),
+        has_place_in_digits: false,
         fell_back: vec!["gram: the device was lost; the rest of the job ran on the CPU".to_owned()],
         n_rows: 400,
         n_columns: 4,
