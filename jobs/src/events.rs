@@ -47,6 +47,8 @@ pub enum Event {
     InputHashed { source: String, path: String, bytes: u64, blake3: String },
     /// A step began.
     StepStarted { kind: String, rows: Option<u64> },
+    /// The command is alive and hashes its inputs; shown every ten seconds, and in no log: the folder is named after the hashes.
+    Hashing { bytes_done: u64, bytes_total: u64, seconds: f64 },
     /// The run is alive; sent every ten seconds.
     Progress { rows_done: u64, rows_total: Option<u64>, bytes_read: Option<u64>, rss_bytes: Option<u64>, seconds: f64 },
     /// Work went to another place than planned.
@@ -96,6 +98,7 @@ impl Event {
             Self::RunStarted { .. } => "run_started",
             Self::InputHashed { .. } => "input_hashed",
             Self::StepStarted { .. } => "step_started",
+            Self::Hashing { .. } => "hashing",
             Self::Progress { .. } => "progress",
             Self::FellBack { .. } => "fell_back",
             Self::StepTaken { .. } => "step_taken",
@@ -125,6 +128,9 @@ impl Event {
             Self::StepStarted { kind, rows } => {
                 let rows = rows.map_or_else(String::new, |rows| format!(", {}", counted(rows, "row")));
                 Some(format!("step {step}: {kind}{rows}"))
+            }
+            Self::Hashing { bytes_done, bytes_total, seconds: spent } => {
+                Some(format!("hashing inputs: {} of {} in {}", bytes(*bytes_done), bytes(*bytes_total), seconds(*spent)))
             }
             Self::Progress { rows_done, rows_total, rss_bytes, seconds: spent, .. } => {
                 let total = rows_total.map_or_else(String::new, |total| format!(" of {}", count(total)));
@@ -191,10 +197,14 @@ pub fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
 }
 
+/// Shows an event that no log takes.
+pub fn show_alone(view: &View, event: &Event) {
+    view.show(&line(0, None, None, event), event.text(None).as_deref(), event.is_error());
+}
+
 /// Shows a warning.
 pub fn warn(view: &View, message: String) {
-    let event = Event::Warned { message };
-    view.show(&line(0, None, None, &event), event.text(None).as_deref(), event.is_error());
+    show_alone(view, &Event::Warned { message });
 }
 
 /// Shows a warning that `--quiet` does not hide.

@@ -136,6 +136,30 @@ impl View {
     }
 }
 
+/// Says now and then that it is time.
+pub struct Every {
+    span: Duration,
+    last: Mutex<Instant>,
+}
+
+impl Every {
+    /// Begins to wait.
+    #[must_use]
+    pub fn new(span: Duration) -> Self {
+        Self { span, last: Mutex::new(Instant::now()) }
+    }
+
+    /// Says whether it is time: once in a span, to one of those that ask.
+    pub fn is_due(&self) -> bool {
+        let Ok(mut last) = self.last.try_lock() else { return false };
+        let is_due = last.elapsed() >= self.span;
+        if is_due {
+            *last = Instant::now();
+        }
+        is_due
+    }
+}
+
 /// The numbers of the step that runs now.
 #[derive(Default)]
 pub struct Pulse {
@@ -200,6 +224,14 @@ impl Pulse {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn it_is_time_once_in_a_span() {
+        let every = Every::new(Duration::from_millis(30));
+        assert!(!every.is_due());
+        std::thread::sleep(Duration::from_millis(31));
+        assert!(every.is_due() && !every.is_due());
+    }
 
     #[test]
     fn a_pulse_beats_when_due_and_only_while_a_step_runs() {

@@ -25,7 +25,7 @@ use crate::memory;
 use crate::metrics;
 use crate::outputs;
 use crate::plan::{self, Plan, PlanFailure};
-use crate::progress::{HEARTBEAT, LogFormat, View};
+use crate::progress::{Every, HEARTBEAT, LogFormat, View};
 use crate::run_dir::{self, Identity, RunDir};
 use crate::signals::{self, Stop};
 use crate::spec::{self, Spec, SpecFailure, SpecText};
@@ -195,8 +195,15 @@ fn start_threads(asked: Option<usize>) {
 }
 
 fn hash_inputs(plan: &Plan, view: &View, stop: &Stop) -> Result<Inputs, JobError> {
-    view.start_bytes("hashing inputs", plan.sources.iter().map(|source| source.bytes).sum());
-    let inputs = Inputs::hash(plan, stop, &|done| view.move_to(done));
+    let (began, every) = (Instant::now(), Every::new(HEARTBEAT));
+    let bytes_total = plan.sources.iter().map(|source| source.bytes).sum();
+    view.start_bytes("hashing inputs", bytes_total);
+    let inputs = Inputs::hash(plan, stop, &|bytes_done| {
+        view.move_to(bytes_done);
+        if every.is_due() && !view.has_bar() {
+            events::show_alone(view, &Event::Hashing { bytes_done, bytes_total, seconds: began.elapsed().as_secs_f64() });
+        }
+    });
     view.end();
     inputs
 }
@@ -226,19 +233,18 @@ fn watched(
         scope.spawn(move || watch(steps, stop, budgets, &ended, tell_end));
         let result = exit::fence(|| {
             let ended = steps.execute()?;
-            for format in &options.also {
-                also::export(steps.folder(), &steps.manifest(), *format)?;
-            }
             if options.run_dir.is_none() && ended.exit == Exit::Done {
                 outputs::point(&run_dir::job_folder(&identity.job).join("latest"), Path::new(&identity.run_id))?;
             }
-            Ok(ended)
+            let exported = options.also.iter().try_for_each(|format| also::export(steps.folder(), &steps.manifest(), *format));
+            Ok((ended, exported.err()))
         });
         drop(working);
         result
     });
-    match result.and_then(|ended| tell_found(options, steps, ended.was_cached).map(|()| ended.exit)) {
-        Ok(exit) => exit,
+    match result.and_then(|(ended, unexported)| tell_found(options, steps, ended.was_cached).map(|()| (ended.exit, unexported))) {
+        Ok((exit, None)) => exit,
+        Ok((_, Some(error))) => steps.tell_unexported(&error),
         Err(error) => steps.close(&stop.explained(error)),
     }
 }

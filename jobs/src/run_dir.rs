@@ -318,12 +318,15 @@ pub(crate) fn open_own(folder: &Folder, name: &str) -> Result<File, JobError> {
 
 fn lock(folder: &Folder, may_wait: &dyn Fn() -> bool) -> Result<(File, bool), JobError> {
     let file = open_own(folder, LOCK)?;
+    let mut is_first = true;
     let locked = loop {
         match file.try_lock() {
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
-            Err(TryLockError::WouldBlock) if may_wait() => thread::sleep(WAIT),
+            // A list of runs holds it for a moment.
+            Err(TryLockError::WouldBlock) if is_first || may_wait() => thread::sleep(WAIT),
             other => break other,
         }
+        is_first = false;
     };
     match locked {
         Ok(()) => Ok((file, true)),

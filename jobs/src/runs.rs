@@ -1,6 +1,6 @@
 //! `gristmill runs`: what lies below `runs`, and the removal of what is no longer wanted.
 
-use std::fs::{self, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,11 @@ pub fn list(job: Option<&str>) -> Result<String, JobError> {
                 (State::Done, _) => "done",
                 (State::Failed, _) => "failed",
                 (State::Interrupted, _) => "stopped",
-                (State::Planned | State::Running, _) => "not ended",
+                (State::Planned | State::Running, _) => match is_held(path) {
+                    Some(true) => "running",
+                    Some(false) => "cut short",
+                    None => "not ended",
+                },
             };
             let latest = if *is_latest { "  latest" } else { "" };
             let when = manifest.finished.as_deref().unwrap_or(&manifest.started);
@@ -51,6 +55,16 @@ pub fn list(job: Option<&str>) -> Result<String, JobError> {
         page.push_str("no runs below `runs`\n");
     }
     Ok(page)
+}
+
+/// Says whether a process works on a run; none where the file system has no locks.
+fn is_held(path: &Path) -> Option<bool> {
+    let lock = File::open(path.join(LOCK)).ok()?;
+    match lock.try_lock_shared() {
+        Ok(()) => Some(false),
+        Err(TryLockError::WouldBlock) => Some(true),
+        Err(TryLockError::Error(_)) => None,
+    }
 }
 
 /// Removes all runs of a job but the latest `keep`; returns a line for each.

@@ -20,7 +20,7 @@ use gristmill_engine::findings::Finding;
 use crate::JobError;
 use crate::cache::{self, Earlier, Found, StepKey};
 use crate::error::Exit;
-use crate::events::{Event, Events, now};
+use crate::events::{self, Event, Events, now};
 use crate::exit;
 use crate::hash::Inputs;
 use crate::kinds::{Rows, StepOutcome, StepRun, Table};
@@ -150,6 +150,17 @@ impl<'a> Steps<'a> {
         let _unwritten = self.events.emit(None, &event).and_then(|()| self.events.sync());
         let _unswept = outputs::sweep(&self.asked.dir.folder);
         exit
+    }
+
+    /// Says that the run is done and its tables could not be written in another format, and returns the exit code.
+    pub fn tell_unexported(&self, error: &JobError) -> Exit {
+        let message = format!("{}; the run itself is done, and the same command tries again", exit::message(error, self.asked.spec_path));
+        if self.asked.view.is_quiet() {
+            events::warn_anyway(self.asked.view, message.clone());
+        }
+        // It is shown with the line.
+        let _unwritten = self.events.emit(None, &Event::Warned { message });
+        exit::of(error)
     }
 
     /// Sends the sign of life when one is due, and leaves an idle device to a run that waits for it.

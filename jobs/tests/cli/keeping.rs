@@ -64,6 +64,9 @@ fn tables_are_written_in_other_formats_and_formulas_are_texts() {
         fs::remove_file(job.path("elsewhere/pairs.csv")).unwrap();
         let ran = job.gristmill(&["run", "spec.toml", "--run-dir", "out", "--also", "csv"]);
         assert!(ran.code == 2 && ran.stderr.contains("is a link"), "{} {}", ran.code, ran.stderr);
+        assert!(ran.stderr.contains("the run itself is done"), "{}", ran.stderr);
+        let manifest: serde_json::Value = serde_json::from_slice(&fs::read(job.path("out/manifest.json")).unwrap()).unwrap();
+        assert_eq!(manifest["state"], "done", "what else could not be written is no part of the run");
         assert!(!job.path("elsewhere/pairs.csv").exists());
         fs::remove_file(job.path("out/pairs")).unwrap();
         fs::rename(job.path("elsewhere"), job.path("out/pairs")).unwrap();
@@ -83,6 +86,21 @@ fn old_runs_are_listed_and_removed() {
     let lines = |text: &str| text.lines().filter(|line| line.starts_with("tiny")).count();
     let list = job.gristmill(&["runs", "list"]).stdout;
     assert!(lines(&list) == 4 && list.lines().next().unwrap().ends_with("latest"), "{list}");
+    // One that was killed, and one under way, say the same in their manifests.
+    let latest = fs::canonicalize(job.path("runs/tiny/latest")).unwrap();
+    let manifest = fs::read_to_string(latest.join("manifest.json")).unwrap();
+    fs::write(
+        latest.join("manifest.json"),
+        manifest.replace("\"state\": \"done\",\n  \"exit_code\": 0", "\"state\": \"running\",\n  \"exit_code\": null"),
+    )
+    .unwrap();
+    let first = || job.gristmill(&["runs", "list"]).stdout.lines().next().unwrap().to_owned();
+    assert!(first().contains("  cut short  "), "{}", first());
+    let lock = fs::File::open(latest.join("lock")).unwrap();
+    lock.lock().unwrap();
+    assert!(first().contains("  running  "), "{}", first());
+    drop(lock);
+    fs::write(latest.join("manifest.json"), manifest).unwrap();
     let dry = job.gristmill(&["runs", "prune", "tiny", "--keep", "1", "--dry-run"]).stdout;
     assert!(dry.contains("3 runs would be removed") && lines(&job.gristmill(&["runs", "list", "tiny"]).stdout) == 4, "{dry}");
     let pruned = job.gristmill(&["runs", "prune", "tiny", "--keep", "2"]).stdout;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use gristmill::events::Event;
 use serde_json::Value;
 
 use crate::first::fits;
@@ -29,6 +30,9 @@ fn every_line_of_a_log_fits_the_schema_of_events() {
         let more = ["run", "spec.toml", "--log-format", "json", "--set", &set, "--set", "source.people.sample=1000"];
         lines.extend(events(&job.gristmill(&more).stderr));
     }
+    job.write("spec.toml", format!("{ONE_STEP}{check}"));
+    lines.extend(events(&job.gristmill(&["run", "spec.toml", "--log-format", "json", "--set", "step.pairs.top=2"]).stderr));
+    job.write("spec.toml", ONE_STEP);
     job.write("data.csv", "a,b\n1,2\n3\n");
     lines.extend(events(&job.gristmill(&["run", "spec.toml", "--run-dir", "bad", "--log-format", "json"]).stderr));
     // A file for others that cannot be written is no failure of the run, and is told.
@@ -54,6 +58,8 @@ fn every_line_of_a_log_fits_the_schema_of_events() {
         "step_finished",
         "checked",
         "step_cached",
+        "step_taken",
+        "step_failed",
         "run_finished",
         "run_failed",
         "warned",
@@ -63,6 +69,68 @@ fn every_line_of_a_log_fits_the_schema_of_events() {
     let mut wrong = lines[0].clone();
     wrong["seq"] = Value::from("none");
     assert!(fits(&schema, &wrong).is_err());
+}
+
+/// Returns an event of every kind.
+fn one_of_each() -> Vec<Event> {
+    let text = || "x".to_owned();
+    vec![
+        Event::RunStarted {
+            job: text(),
+            gristmill: "0",
+            run_dir: text(),
+            place: text(),
+            threads: 2,
+            memory_bytes: 1,
+            resumed: false,
+            input_bytes: 1,
+            hash_seconds: 0.5,
+        },
+        Event::InputHashed { source: text(), path: text(), bytes: 1, blake3: text() },
+        Event::StepStarted { kind: text(), rows: None },
+        Event::Hashing { bytes_done: 1, bytes_total: 2, seconds: 0.5 },
+        Event::Progress { rows_done: 1, rows_total: Some(2), bytes_read: None, rss_bytes: Some(3), seconds: 0.5 },
+        Event::FellBack { reason: text() },
+        Event::StepTaken { from: text(), findings: 1 },
+        Event::Checked { check: text(), severity: "warn".to_owned(), passed: None, sentence: text() },
+        Event::TableWritten { path: text(), rows: 1, bytes: 1, blake3: text() },
+        Event::StepFinished {
+            place: text(),
+            adapter: Some(text()),
+            place_reason: text(),
+            rows: 1,
+            columns: 1,
+            findings: 1,
+            compute_seconds: 0.5,
+            write_seconds: 0.5,
+        },
+        Event::StepCached { findings: 1 },
+        Event::StepFailed { exit_code: 3, error: text() },
+        Event::RunFinished { exit_code: 0, cached: false, findings: 1, seconds: 0.5, peak_rss_bytes: None },
+        Event::RunFailed { exit_code: 3, error: text(), problems: Vec::new(), peak_rss_bytes: None },
+        Event::RunInterrupted { exit_code: 143 },
+        Event::Warned { message: text() },
+    ]
+}
+
+#[test]
+fn the_schema_knows_every_event_and_no_other() {
+    let schema: Value = serde_json::from_str(&Job::new("").gristmill(&["schema", "events"]).stdout).unwrap();
+    let one_of = schema["oneOf"].as_array().unwrap();
+    let known: Vec<&str> = one_of.iter().map(|one| one["properties"]["event"]["enum"][0].as_str().unwrap()).collect();
+    let events = one_of_each();
+    assert_eq!(events.iter().map(Event::name).collect::<BTreeSet<_>>(), known.iter().copied().collect::<BTreeSet<_>>());
+    for event in &events {
+        let mut line = serde_json::to_value(event).unwrap();
+        let keys =
+            [("seq", Value::from(1)), ("ts", "2026".into()), ("event", event.name().into()), ("run_id", Value::Null), ("step", "s".into())];
+        line.as_object_mut().unwrap().extend(keys.map(|(key, value)| (key.to_owned(), value)));
+        fits(&schema, &line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let properties = one_of[known.iter().position(|name| *name == event.name()).unwrap()]["properties"].as_object().unwrap();
+        assert!(line.as_object().unwrap().keys().all(|key| properties.contains_key(key)), "a key that the schema does not name: {line}");
+        line.as_object_mut().unwrap().remove("seq");
+        assert!(fits(&schema, &line).is_err(), "every line is counted: {line}");
+    }
 }
 
 #[test]
