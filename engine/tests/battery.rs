@@ -25,6 +25,7 @@ const OPTIONS: ClusterOptions = ClusterOptions {
     gamma: 0.5,
     most_missing: 0.5,
     is_weighted: false,
+    batch_size: None,
     restarts: 5,
     max_iterations: 300,
     bootstrap: 0,

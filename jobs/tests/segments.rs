@@ -223,6 +223,16 @@ fn what_does_not_fit_into_memory_is_spilled_and_comes_out_the_same() {
     let (due, assignments) = tables("1GiB", false);
     let (found, _) = tables("72MiB", true);
     assert!(due == found);
+    // So do batches; heaps that lie so far apart are the same segments.
+    let batches = |memory: &str| {
+        let run = job.run(&spec(memory, "kmeans").replace("k = 6", "k = 6\nbatch_size = 10000"), &format!("batches{memory}"));
+        assert!(run.manifest()["steps"][0]["notes"].to_string().contains("in one pass, in batches of 10,000"));
+        (run.bytes("parts/assignments.parquet"), run.bytes("parts/segments.parquet"), run.table("assignments"))
+    };
+    let (held, spilled) = (batches("1GiB"), batches("72MiB"));
+    assert!(held == spilled);
+    let segment = |table: &RecordBatch| table.column_by_name("segment").unwrap().as_primitive::<UInt32Type>().clone();
+    assert_eq!(segment(&held.2), segment(&assignments));
     // So are parts of segments: the heaps of one half of the places.
     let levels = |memory: &str| {
         let source = spec(memory, "kmeans").replace("k = 6", "k = 2\nk_max = 4\nlevels = 2");

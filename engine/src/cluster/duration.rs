@@ -132,7 +132,10 @@ impl Work<'_> {
     fn fitted(&self, course: Course) -> f64 {
         let restarts = f64::from(self.options.restarts);
         match self.options.method {
-            Method::KMeans => restarts * self.kmeans(self.s, self.k(), course) + self.lloyd(self.n, self.k(), course),
+            Method::KMeans => {
+                let passes = if self.options.batch_size.is_some() { Course { lloyd: 2.0, ..course } } else { course };
+                restarts * self.kmeans(self.s, self.k(), course) + self.lloyd(self.n, self.k(), passes)
+            }
             Method::Mixture(_) => {
                 // From where the sample was left it is not far.
                 let near = Course { mixture: course.mixture.min(FAR_APART.mixture), ..course };

@@ -97,7 +97,7 @@ impl Lloyd<'_> {
         })?;
         let is_weighted = like.as_ref().is_some_and(|points| points.weights.is_some());
         let mut sums = Sums::new((n, largest), is_weighted, centres.k(), self.d);
-        let mut drift = Drift { reach: vec![0.0; centres.k()] };
+        let mut drift = Drift::of_none(centres.k());
         let mut held: Vec<Block> = Vec::new();
         let (mut n_settled, mut iterations) = (0, 0);
         let converged = loop {
@@ -138,11 +138,16 @@ impl Lloyd<'_> {
 /// ```text
 /// reach(c) = sum over iterations of |move of c| + the longest move of another centre        (Hamerly 2010)
 /// ```
-struct Drift {
+pub(super) struct Drift {
     reach: Vec<f64>,
 }
 
 impl Drift {
+    /// Returns that no centre has moved.
+    pub(super) fn of_none(k: usize) -> Self {
+        Self { reach: vec![0.0; k] }
+    }
+
     fn add(&mut self, from: &Centres, to: &Centres) {
         // Rounded up.
         let length = |at: usize| {
@@ -172,7 +177,7 @@ impl Drift {
 }
 
 /// What is known of a block of points.
-struct Block {
+pub(super) struct Block {
     labels: Vec<u16>,
     /// What the drift of its label may come to; empty where no point is left out.
     until: Vec<f32>,
@@ -189,7 +194,7 @@ struct Part<'a> {
 }
 
 impl Block {
-    fn new(n: usize, skips: bool) -> Self {
+    pub(super) fn new(n: usize, skips: bool) -> Self {
         Self { labels: vec![NONE; n], until: vec![0.0; if skips { n } else { 0 }] }
     }
 
@@ -203,8 +208,13 @@ impl Block {
         labels.zip(until).enumerate().map(of_part).collect()
     }
 
+    /// Returns the labels.
+    pub(super) fn into_labels(self) -> Vec<u16> {
+        self.labels
+    }
+
     /// Labels the points that can have a new one; returns how many moved, and how many were settled in f64.
-    fn assign(&mut self, points: &Points, (centres, drift): (&Centres, &Drift), sums: &mut Sums, on: &Backend) -> (usize, u64) {
+    pub(super) fn assign(&mut self, points: &Points, (centres, drift): (&Centres, &Drift), sums: &mut Sums, on: &Backend) -> (usize, u64) {
         let due = self.due(drift);
         let n_due: usize = due.iter().map(Vec::len).sum();
         // Below this share it is faster to lay points side by side anew.
@@ -271,7 +281,7 @@ pub(crate) fn inertia(points: &Points, centres: &Centres, labels: &[u32]) -> f64
 }
 
 /// Sums of the points of every centre, in whole numbers.
-struct Sums {
+pub(super) struct Sums {
     /// What a cell is multiplied with.
     fraction: f64,
     /// What a weight is multiplied with; 1 where points count as 1.
@@ -287,6 +297,18 @@ struct Sums {
 const LEAST_BITS: f64 = 24.0;
 
 impl Sums {
+    /// Makes room for the sums of some points alone.
+    pub(super) fn of(points: &Points, k: usize) -> Self {
+        let n = (0..points.n()).fold(0.0, |n, at| n + points.weight(at));
+        let largest = points.cells.par_iter().map(|x| x.abs()).reduce(|| 0.0, f32::max);
+        Self::new((n, largest), points.weights.is_some(), k, points.d)
+    }
+
+    /// Returns the weight of the points of every centre.
+    pub(super) fn weights(&self) -> impl Iterator<Item = f64> {
+        self.counts.iter().map(|n| *n as f64 / self.of_weight)
+    }
+
     /// Takes the weight of all points, and their largest cell.
     fn new((n, largest): (f64, f32), is_weighted: bool, k: usize, d: usize) -> Self {
         // 2^62, or 2^126, holds the sum of all points at the largest cell.
@@ -343,7 +365,7 @@ impl Sums {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a sum is rounded to the nearest f64")]
-    fn centres(&self) -> Vec<f64> {
+    pub(super) fn centres(&self) -> Vec<f64> {
         let weight = |n: i64| if n > 0 { n as f64 / self.of_weight } else { 1.0 };
         let sums = self.cells.chunks(self.d).zip(&self.counts);
         sums.flat_map(|(sums, n)| sums.iter().map(move |sum| *sum as f64 / self.fraction / weight(*n))).collect()

@@ -28,6 +28,7 @@
 //!          so that every method parts them; centres of k-means have one category each (k-prototypes).
 
 mod assign;
+mod batches;
 pub mod bench;
 mod chance;
 mod choose;
@@ -169,6 +170,9 @@ pub struct ClusterOptions {
     pub restarts: u32,
     /// Most iterations of a fit.
     pub max_iterations: u32,
+    /// Rows of a batch, at most [`BLOCK_ROWS`]: centres of k-means follow the rows in one pass, batch by batch (Sculley 2010). Where absent they are
+    /// moved until no row changes its own.
+    pub batch_size: Option<usize>,
     /// Turns of the bootstrap behind the stability; 0 for none, and then nothing is split further.
     pub bootstrap: u32,
     /// Levels of segments, at most [`MOST_LEVELS`]; 1 for segments that are not split further.
@@ -384,10 +388,11 @@ impl Clustering {
 pub fn device_cost(n_rows: usize, n_columns: usize, options: &ClusterOptions) -> Cost {
     let (Choice::Given(k) | Choice::Auto(k)) = options.k;
     // Few fits take more than 30 iterations.
-    let iterations = f64::from(options.max_iterations.min(30));
+    let n_passes = if options.batch_size.is_some() { 2 } else { options.max_iterations.min(30) };
+    let iterations = f64::from(n_passes);
     #[allow(clippy::cast_precision_loss, reason = "a cost is a rough figure")]
     let flops = 2.0 * n_rows as f64 * k as f64 * n_columns as f64 * iterations;
-    let bytes = |each: usize| (each * n_rows) as u64 * u64::from(options.max_iterations.min(30));
+    let bytes = |each: usize| (each * n_rows) as u64 * u64::from(n_passes);
     Cost { bytes_up: bytes(4 * n_columns), bytes_down: bytes(12), ..assign::cost_of_scores(flops) }
 }
 

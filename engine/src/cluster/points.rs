@@ -204,6 +204,16 @@ impl Points {
         Self { cells, d: self.d, norms, panels: OnceLock::new(), modes: self.modes.clone(), is_unit: self.is_unit, weights }
     }
 
+    /// Adds some of other points of the same columns.
+    pub(crate) fn append(&mut self, others: &Self, rows: Range<usize>) {
+        self.cells.extend_from_slice(&others.cells[rows.start * self.d..rows.end * self.d]);
+        self.norms.extend_from_slice(&others.norms[rows.clone()]);
+        if let (Some(weights), Some(of_others)) = (&mut self.weights, &others.weights) {
+            weights.extend_from_slice(&of_others[rows]);
+        }
+        self.panels = OnceLock::new();
+    }
+
     /// Returns the points brought to length 1; those at the origin stay there.
     pub(crate) fn of_unit_length(mut self) -> Self {
         for point in self.cells.chunks_mut(self.d.max(1)) {

@@ -4,7 +4,7 @@
 //! pass 1      cells present, complete rows
 //! pass 2      means; rows drawn: SAMPLE for k, seeds and stability, at most DRAWN for all that looks at rows side by side
 //! pass 3      standard deviations
-//! passes      Lloyd: one for each iteration, labels held in two bytes each
+//! passes      Lloyd: one for each iteration, labels held in two bytes each; in batches: one, and one for labels
 //! last pass   places, inertia, what sets segments apart, how columns are spread: given out block by block
 //! ```
 //!
@@ -19,6 +19,7 @@ use arrow::array::Float64Array;
 use rayon::prelude::*;
 
 use super::assign::{Assign, AssignInput, Centres};
+use super::batches::Batches;
 use super::describe::Describing;
 use super::fit::{Fits, Fitted, Recipe};
 use super::kmeans::{self, LABEL_BYTES, Lloyd, Moved};
@@ -154,7 +155,11 @@ pub(super) fn kmeans(
     };
     let d = rows.n_used();
     let lloyd = Lloyd { blocks: &blocks, d, max_iterations: options.max_iterations, skips: points.is_some(), on, stop };
-    let Some(moved) = lloyd.run(start.centres)? else { return Ok(None) };
+    let moved = match options.batch_size {
+        Some(size) => Batches { blocks: &blocks, size, on, stop }.run(&seen.sample, start.centres)?,
+        None => lloyd.run(start.centres)?,
+    };
+    let Some(moved) = moved else { return Ok(None) };
     drop(points);
     (found.iterations, found.converged, found.n_settled) = (moved.iterations, moved.converged, moved.n_settled);
     let of_sample = host.run(&Assign, AssignInput { points: &seen.sample, centres: &moved.centres }).output.labels();

@@ -22,6 +22,7 @@ pub(super) const OPTIONS: ClusterOptions = ClusterOptions {
     gamma: 0.5,
     most_missing: 0.5,
     is_weighted: false,
+    batch_size: None,
     restarts: 5,
     max_iterations: 100,
     bootstrap: 20,

@@ -131,6 +131,12 @@ impl JobKind for Cluster {
             },
             Key { name: "max_iterations", takes: Takes::Integer(1, 100_000), default: Some("300"), about: "Most iterations of a fit" },
             Key {
+                name: "batch_size",
+                takes: Takes::Integer(256, engine::BLOCK_ROWS as i64),
+                default: None,
+                about: "Rows of a batch: centres of `kmeans` follow the rows in one pass; where absent they move until no row changes its own",
+            },
+            Key {
                 name: "bootstrap",
                 takes: Takes::Integer(0, 10_000),
                 default: Some("50"),
@@ -371,6 +377,7 @@ fn method_keys(step: &StepSpec, problems: &mut Problems) {
     }
     if method != Method::KMeans {
         refuse("weights", "`kmeans`");
+        refuse("batch_size", "`kmeans`");
     }
     if !matches!(method, Method::Mixture(_)) {
         refuse("covariance", "`mixture`");
@@ -492,6 +499,7 @@ fn options(step: &StepSpec, (alpha, seed): (f64, u64)) -> ClusterOptions {
         },
         restarts: count("restarts", 10),
         max_iterations: count("max_iterations", 300),
+        batch_size: whole("batch_size"),
         category_of: Vec::new(),
         gamma: step.number("gamma").unwrap_or(0.5),
         most_missing: step.number("most_missing").unwrap_or(0.5),

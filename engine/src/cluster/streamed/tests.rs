@@ -64,12 +64,19 @@ fn streamed(file: &File, options: &ClusterOptions) -> io::Result<Option<Clusteri
 
 #[test]
 fn rows_of_a_file_are_parted_as_a_table_in_memory() {
-    for (n, scale) in
-        [(1000, Scale::Robust), (2000, Scale::Unit), (BLOCK_ROWS, Scale::None), (150_000, Scale::Standard), (DRAWN + 40_000, Scale::Robust)]
-    {
+    let cases = [
+        (1000, Scale::Robust, None),
+        (2000, Scale::Unit, None),
+        (BLOCK_ROWS, Scale::None, None),
+        (150_000, Scale::Standard, None),
+        (150_000, Scale::None, Some(10_000)),
+        (150_000, Scale::Unit, Some(BLOCK_ROWS)),
+        (DRAWN + 40_000, Scale::Robust, None),
+    ];
+    for (n, scale, batch_size) in cases {
         let is_weighted = scale == Scale::None;
-        let options =
-            ClusterOptions { method: Method::KMeans, k: Choice::Given(3), bootstrap: 3, restarts: 2, scale, is_weighted, ..OPTIONS };
+        let (method, k) = (Method::KMeans, Choice::Given(3));
+        let options = ClusterOptions { method, k, bootstrap: 3, restarts: 2, scale, is_weighted, batch_size, ..OPTIONS };
         let file = file(n);
         let mut used = file.all.clone();
         let others = Table { n_rows: n, columns: used.columns.split_off(3) };

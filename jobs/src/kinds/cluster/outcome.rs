@@ -256,6 +256,9 @@ impl Said<'_> {
         if let Some(recall) = found.recall {
             notes.push(format!("segments were linked along lists of near rows, which hold {:.1} % of the nearest ones", 100.0 * recall));
         }
+        if let Some(size) = self.options.batch_size.filter(|_| !found.segments.is_empty()) {
+            notes.push(format!("centres followed the rows in one pass, in batches of {} (`batch_size`)", count(size as u64)));
+        }
         if !found.converged {
             notes.push(format!("the fit had not settled after {} iterations (`max_iterations`)", count(found.iterations.into())));
         }
