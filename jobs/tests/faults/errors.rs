@@ -36,7 +36,9 @@ fn refused_at_any_call() {
             failed += u32::from(!ran.status.success());
             let wrong = check(&job, point, errno, words, &ran);
             if !wrong.is_empty() {
-                broken.push((errno, point.clone(), ran.status, String::from_utf8_lossy(&ran.stderr).into_owned(), wrong));
+                let one = (errno, point.clone(), ran.status, String::from_utf8_lossy(&ran.stderr).into_owned(), wrong);
+                say(&format!("broken: {one:?}"));
+                broken.push(one);
             }
         }
         say(&format!(
