@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::data::StepData;
 use super::reasons::{self, Ends, ExplainedPair, ExplainedView, WeakEntity, WeakView};
-use super::tables::{Batch, TableError, each_batch};
+use super::tables::{Batch, TableError, each_batch, each_batch_of};
 use super::text::{self, Html, count, counted, name};
 
 /// Compared columns kept for each step; the table beside the report has them all.
@@ -105,7 +105,7 @@ pub(super) fn read(dir: &Path) -> Result<DuplicateData, TableError> {
         data.classes.extend((0..batch.n_rows()).map(line).filter(|(_, n_rows, _)| *n_rows > 0));
         Ok(())
     })?;
-    each_batch(&dir.join("golden.parquet"), |batch| {
+    each_batch_of(&dir.join("golden.parquet"), "cluster_size", |batch| {
         batch.require(&["cluster_size"])?;
         let size = batch.count("cluster_size");
         for size in (0..batch.n_rows()).filter_map(|row| size.at(row)) {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::JobError;
@@ -41,7 +42,19 @@ impl TableError {
 ///
 /// # Errors
 /// When the file cannot be opened or decoded, or `take` refuses a batch.
-pub(super) fn each_batch(path: &Path, mut take: impl FnMut(&Batch<'_>) -> Result<(), String>) -> Result<bool, TableError> {
+pub(super) fn each_batch(path: &Path, take: impl FnMut(&Batch<'_>) -> Result<(), String>) -> Result<bool, TableError> {
+    read(path, None, take)
+}
+
+/// The same of one column alone, where a table has as many as someone's input.
+///
+/// # Errors
+/// As [`each_batch`].
+pub(super) fn each_batch_of(path: &Path, column: &str, take: impl FnMut(&Batch<'_>) -> Result<(), String>) -> Result<bool, TableError> {
+    read(path, Some(column), take)
+}
+
+fn read(path: &Path, column: Option<&str>, mut take: impl FnMut(&Batch<'_>) -> Result<(), String>) -> Result<bool, TableError> {
     let file = match OwnTable::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -53,7 +66,11 @@ pub(super) fn each_batch(path: &Path, mut take: impl FnMut(&Batch<'_>) -> Result
         Some(error) => TableError::System(path.to_owned(), error),
         None => broken(error),
     };
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| failed(&outputs::into_io(error)))?;
+    let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| failed(&outputs::into_io(error)))?;
+    if let Some(column) = column {
+        let mask = ProjectionMask::columns(builder.parquet_schema(), [column]);
+        builder = builder.with_projection(mask);
+    }
     for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(|error| failed(&outputs::into_io(error)))? {
         let batch = batch.map_err(|error| failed(&error))?;
         take(&Batch { batch: &batch }).map_err(|error| broken(&error))?;
