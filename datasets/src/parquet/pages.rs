@@ -20,8 +20,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use parquet::column::page::PageReader as _;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::thrift::{Fault, Kind, Walk};
 use crate::ReadError;
@@ -94,6 +97,21 @@ pub(super) struct Limits {
     pub(super) compressed: bool,
     /// Whether its writer compressed every page, whatever the page says.
     pub(super) always_compressed: bool,
+}
+
+/// Returns how many values the headers of a chunk's pages claim; nothing is unpacked.
+///
+/// # Errors
+/// When a header cannot be understood, or claims what it may not.
+pub(super) fn n_values(bytes: &ChunkBytes, chunk: &ColumnChunkMetaData, rows: usize) -> Result<u64, ParquetError> {
+    let mut pages = SerializedPageReader::new(Arc::new(bytes.clone()), chunk, rows, None)?;
+    let mut n_values = 0_u64;
+    while let Some(page) = pages.peek_next_page()? {
+        let of_page = if page.is_dict { 0 } else { page.num_levels.or(page.num_rows).unwrap_or(0) };
+        n_values = n_values.saturating_add(of_page as u64);
+        pages.skip_next_page()?;
+    }
+    Ok(n_values)
 }
 
 impl ChunkBytes {

@@ -9,12 +9,13 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, Type as PhysicalType};
 use parquet::column::page::{Page, PageReader};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
 use rayon::prelude::*;
 
 use super::pages::{ChunkBytes, Handles, Limits};
-use super::{Int96, ParquetFile, delta, footer, strip};
+use super::{Int96, ParquetFile, delta, footer, pages, strip};
 use crate::fence::fenced;
 use crate::{ReadError, Scan, Sink};
 
@@ -175,6 +176,8 @@ struct Readers {
     bytes: ChunkBytes,
     /// The same column in seconds, to tell an INT96 timestamp that wrapped.
     seconds: Option<ParquetRecordBatchReader>,
+    /// Whether rows had been read when they were opened.
+    began_inside: bool,
 }
 
 impl Unit {
@@ -228,7 +231,25 @@ impl Unit {
         if self.pending.is_some() || self.decode()?.is_some() {
             return Err(self.corrupt(format!("it goes on after the {} rows of its row group", self.rows())));
         }
-        self.readers = None;
+        let began_inside = self.readers.take().filter(|readers| readers.began_inside);
+        began_inside.map_or(Ok(()), |readers| {
+            let file = Arc::clone(&self.file);
+            fenced(&file.file.path, Some(self.name()), || self.check_pages(&readers.bytes))
+        })
+    }
+
+    /// Looks through the headers of all pages: a reader that began inside of the column does not look behind its last row.
+    fn check_pages(&self, bytes: &ChunkBytes) -> Result<(), ReadError> {
+        let group = self.file.metadata.metadata().row_group(self.group);
+        for leaf in &self.file.columns[self.column].leaves {
+            let chunk = group.column(*leaf);
+            let n_values = pages::n_values(bytes, chunk, self.rows());
+            let failed =
+                |error: ParquetError| named(bytes.take_refused(), self.name()).unwrap_or_else(|| self.corrupt(strip(&error.to_string())));
+            if n_values.map_err(failed)? > u64::try_from(chunk.num_values()).unwrap_or(0) {
+                return Err(self.corrupt(format!("it goes on after the {} rows of its row group", self.rows())));
+            }
+        }
         Ok(())
     }
 
@@ -294,7 +315,7 @@ impl Unit {
             (Some(seconds), Int96::Whole) => Some(self.reader(seconds, 0, &bytes, array_rows)?),
             _ => None,
         };
-        Ok(Readers { reader, bytes, seconds })
+        Ok(Readers { reader, bytes, seconds, began_inside: self.n_read > 0 })
     }
 
     fn reader(
