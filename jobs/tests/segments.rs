@@ -364,13 +364,17 @@ fn noise_has_no_segments_and_the_job_says_so() {
 #[test]
 fn places_and_threads_change_no_byte() {
     let job = Job::new();
-    let tables = |head: &str, out: &str| -> Vec<Vec<u8>> {
-        let run = job.run(&format!("{head}\n{}", shipped()), out);
+    let of = |spec: &str, head: &str, out: &str| -> Vec<Vec<u8>> {
+        let run = job.run(&format!("{head}\n{spec}"), out);
         assert!(run.manifest()["steps"][0]["fell_back"].as_array().unwrap().is_empty());
         let of_step = ["assignments", "segments", "features", "exemplars", "verdict", "sweep", "profile", "links"]
             .map(|name| format!("segments/{name}.parquet"));
         std::iter::once("findings.parquet".to_owned()).chain(of_step).map(|file| run.bytes(&file)).collect()
     };
+    let tables = |head: &str, out: &str| of(&shipped(), head, out);
+    let batches = |head: &str, out: &str| of(&format!("{}\nk = 5\nbatch_size = 1000\nbootstrap = 2\n", shipped().trim_end()), head, out);
+    let one_of_batches = batches("place = \"cpu\"\nthreads = 1", "one-batches");
+    assert!(one_of_batches == batches("place = \"cpu\"\nthreads = 5", "five-batches"));
     let one = tables("place = \"cpu\"\nthreads = 1", "one");
     assert!(one == tables("place = \"cpu\"\nthreads = 5", "five"));
     // The wrong twin: another seed halves the sample in other places.
@@ -380,6 +384,7 @@ fn places_and_threads_change_no_byte() {
         Ok(run) => {
             assert_eq!(run.manifest()["steps"][0]["place"].as_str(), Some("software"));
             assert!(one == tables("place = \"software\"", "software"));
+            assert!(one_of_batches == batches("place = \"software\"", "software-batches"));
         }
         Err(error) => common::say(&format!("no adapter: {error}")),
     }

@@ -6,25 +6,32 @@
 //! ```
 //!
 //! A centre is so the mean of the rows that it has had. The sample that the seeds were drawn from is the first batch: no seed is left to a handful of
-//! rows. A last pass labels all rows by the centres in which the pass ended.
+//! rows, and those of the sample count twice. A last pass labels all rows by the centres in which the pass ended.
+//! Order    Sculley draws batches at random; here they follow the file. Where it is sorted, rows meet centres that know the rows before them and the
+//!          sample, which was drawn from all.
+//! Empty    a centre without rows stays where it is.
 //! Same     batches are made of complete rows in order, however they are cut into blocks, and their sums are whole numbers: the same bytes for any
 //!          number of threads, in memory or not, on CPU and GPU.
+//! Places   batches are labelled on the CPU: they are small, and a device would wait for its calls. The last pass may run on a device.
 //! Memory   a batch.
 //! Source   Sculley 2010 (Web-scale k-means clustering), algorithm 1: a learning rate of 1 / N for every centre.
 
 use std::io;
 
-use super::assign::Centres;
-use super::kmeans::{Block, Blocks, Drift, Moved, Sums};
+use super::assign::{Assign, AssignInput, Centres, Labelled};
+use super::kmeans::{Block, Blocks, Drift, Fit, Moved, Sums};
 use super::points::Points;
 use crate::backend::Backend;
 
 /// Points that come block by block, taken in batches.
 pub(super) struct Batches<'a> {
     pub(super) blocks: Blocks<'a>,
-    /// Rows of a batch.
+    /// Rows of a batch, at least one.
     pub(super) size: usize,
+    /// Where the last pass labels all rows.
     pub(super) on: &'a Backend,
+    /// The CPU.
+    pub(super) host: &'a Backend,
     pub(super) stop: &'a (dyn Fn() -> bool + Sync),
 }
 
@@ -36,7 +43,7 @@ struct Following<'a> {
     weights: Vec<f64>,
     centres: Centres,
     n_settled: u64,
-    on: &'a Backend,
+    host: &'a Backend,
 }
 
 impl Following<'_> {
@@ -44,7 +51,7 @@ impl Following<'_> {
     fn absorb(&mut self, points: &Points) {
         let (k, d) = (self.centres.k(), self.centres.d);
         let mut sums = Sums::of(points, k);
-        let (_, settled) = Block::new(points.n(), false).assign(points, (&self.centres, &Drift::of_none(k)), &mut sums, self.on);
+        let (_, settled) = Block::new(points.n(), false).assign(points, (&self.centres, &Drift::of_none(k)), &mut sums, self.host);
         self.n_settled += settled;
         let of_batch = sums.centres();
         for (at, weight) in sums.weights().enumerate().filter(|(_, weight)| *weight > 0.0) {
@@ -61,19 +68,20 @@ impl Following<'_> {
 }
 
 impl Batches<'_> {
-    /// Moves centres from where the sample left them; none where the work was stopped.
-    pub(super) fn run(&self, sample: &Points, start: Centres) -> io::Result<Option<Moved>> {
-        let (k, on) = (start.k(), self.on);
-        let mut following = Following { means: start.cells.clone(), weights: vec![0.0; k], centres: start, n_settled: 0, on };
+    /// Moves centres from where a fit of the sample left them; none where the work was stopped.
+    pub(super) fn run(&self, sample: &Points, start: Fit) -> io::Result<Option<Moved>> {
+        let Fit { centres, iterations, converged, .. } = start;
+        let (k, host) = (centres.k(), self.host);
+        let mut following = Following { means: centres.cells.clone(), weights: vec![0.0; k], centres, n_settled: 0, host };
         following.absorb(sample);
         let mut batch = sample.some(&[]);
         (self.blocks)(&mut |points| {
             let mut at = 0;
             while at < points.n() && !(self.stop)() {
-                let taken = (self.size - batch.n()).min(points.n() - at);
+                let taken = (self.size.max(1) - batch.n()).min(points.n() - at);
                 batch.append(points, at..at + taken);
                 at += taken;
-                if batch.n() == self.size {
+                if batch.n() >= self.size {
                     following.absorb(&batch);
                     batch = sample.some(&[]);
                 }
@@ -82,18 +90,18 @@ impl Batches<'_> {
         if batch.n() > 0 {
             following.absorb(&batch);
         }
-        let (mut labels, still) = (Vec::new(), Drift::of_none(k));
+        let mut labels: Vec<Vec<u16>> = Vec::new();
         (self.blocks)(&mut |points| {
             if (self.stop)() {
                 return;
             }
-            let mut block = Block::new(points.n(), false);
-            let (_, settled) = block.assign(points, (&following.centres, &still), &mut Sums::of(points, k), on);
-            following.n_settled += settled;
-            labels.push(block.into_labels());
+            let assigned = self.on.run(&Assign, AssignInput { points, centres: &following.centres }).output;
+            following.n_settled += assigned.n_settled;
+            let narrow = |found: &Labelled| u16::try_from(found.label).expect("centres are at most 65,535");
+            labels.push(assigned.found.iter().map(narrow).collect());
         })?;
         let Following { centres, n_settled, .. } = following;
-        let moved = Moved { centres, labels, iterations: 1, converged: true, n_settled };
+        let moved = Moved { centres, labels, iterations, converged, n_settled };
         Ok((!(self.stop)()).then_some(moved))
     }
 }
@@ -110,8 +118,11 @@ mod tests {
             Ok(())
         };
         let on = Backend::cpu();
-        let batches = Batches { blocks: &blocks, size, on: &on, stop: &|| false };
-        batches.run(sample, start.clone()).expect("points in memory are there").expect("nobody stops it")
+        let batches = Batches { blocks: &blocks, size, on: &on, host: &on, stop: &|| false };
+        let start = Fit { centres: start.clone(), labels: Vec::new(), inertia: 0.0, iterations: 9, converged: false, n_settled: 0 };
+        let moved = batches.run(sample, start).expect("points in memory are there").expect("nobody stops it");
+        assert_eq!((moved.iterations, moved.converged), (9, false), "whether the fit of the sample had settled is told");
+        moved
     }
 
     /// The definition, row by row in f64.

@@ -208,11 +208,6 @@ impl Block {
         labels.zip(until).enumerate().map(of_part).collect()
     }
 
-    /// Returns the labels.
-    pub(super) fn into_labels(self) -> Vec<u16> {
-        self.labels
-    }
-
     /// Labels the points that can have a new one; returns how many moved, and how many were settled in f64.
     pub(super) fn assign(&mut self, points: &Points, (centres, drift): (&Centres, &Drift), sums: &mut Sums, on: &Backend) -> (usize, u64) {
         let due = self.due(drift);

@@ -170,7 +170,7 @@ pub struct ClusterOptions {
     pub restarts: u32,
     /// Most iterations of a fit.
     pub max_iterations: u32,
-    /// Rows of a batch, at most [`BLOCK_ROWS`]: centres of k-means follow the rows in one pass, batch by batch (Sculley 2010). Where absent they are
+    /// Rows of a batch, 1 to [`BLOCK_ROWS`]: centres of k-means follow the rows in one pass, batch by batch (Sculley 2010). Where absent they are
     /// moved until no row changes its own.
     pub batch_size: Option<usize>,
     /// Turns of the bootstrap behind the stability; 0 for none, and then nothing is split further.
@@ -388,7 +388,8 @@ impl Clustering {
 pub fn device_cost(n_rows: usize, n_columns: usize, options: &ClusterOptions) -> Cost {
     let (Choice::Given(k) | Choice::Auto(k)) = options.k;
     // Few fits take more than 30 iterations.
-    let n_passes = if options.batch_size.is_some() { 2 } else { options.max_iterations.min(30) };
+    // Of batches all rows go there once, for their labels.
+    let n_passes = if options.batch_size.is_some() { 1 } else { options.max_iterations.min(30) };
     let iterations = f64::from(n_passes);
     #[allow(clippy::cast_precision_loss, reason = "a cost is a rough figure")]
     let flops = 2.0 * n_rows as f64 * k as f64 * n_columns as f64 * iterations;

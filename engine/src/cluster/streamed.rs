@@ -156,7 +156,7 @@ pub(super) fn kmeans(
     let d = rows.n_used();
     let lloyd = Lloyd { blocks: &blocks, d, max_iterations: options.max_iterations, skips: points.is_some(), on, stop };
     let moved = match options.batch_size {
-        Some(size) => Batches { blocks: &blocks, size, on, stop }.run(&seen.sample, start.centres)?,
+        Some(size) => Batches { blocks: &blocks, size, on, host: &host, stop }.run(&seen.sample, start)?,
         None => lloyd.run(start.centres)?,
     };
     let Some(moved) = moved else { return Ok(None) };
