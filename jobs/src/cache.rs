@@ -20,6 +20,7 @@ use gristmill_engine::backend::{Backend, Place, PlaceChoice};
 
 use crate::JobError;
 use crate::hash;
+use crate::kinds::StepOutcome;
 use crate::manifest::{InputRecord, MANIFEST_VERSION, OutputRecord};
 use crate::outputs::{self, Folder};
 use crate::plan::{Input, PlannedSource, PlannedStep};
@@ -116,14 +117,27 @@ impl StepKey {
     }
 }
 
-/// Returns where a step would run, as far as that is known before it does.
+/// Returns where a step would run by the plan: `cpu`, or a device by its adapter; none where that is not known before it does.
 #[must_use]
 pub fn place_of(spec: &Spec, step: &PlannedStep) -> Option<String> {
     let placed = step.placed.as_ref()?;
-    let choice: PlaceChoice = spec.place.parse().ok()?;
     // The plan says what would pay where there is a device.
-    let is_missing = choice == PlaceChoice::Auto && placed.place != Place::Cpu.word() && Backend::adapter_key(choice).is_none();
-    Some(if is_missing { Place::Cpu.word().to_owned() } else { placed.place.clone() })
+    let device = if placed.place == Place::Cpu.word() { None } else { device_of(spec) };
+    Some(device.unwrap_or_else(|| Place::Cpu.word().to_owned()))
+}
+
+/// Returns where a step did run, in the same words; what fell back half-way ran nowhere else.
+#[must_use]
+pub fn place_of_outcome(spec: &Spec, outcome: &StepOutcome) -> String {
+    if !outcome.fell_back.is_empty() {
+        return format!("{}, and the CPU", outcome.place);
+    }
+    let device = if outcome.place == Place::Cpu.word() { None } else { device_of(spec) };
+    device.unwrap_or_else(|| outcome.place.clone())
+}
+
+fn device_of(spec: &Spec) -> Option<String> {
+    Backend::adapter_key(spec.place.parse::<PlaceChoice>().ok()?)
 }
 
 /// Returns the names of the sources that an input is made of.
@@ -213,9 +227,12 @@ impl Earlier {
                 latest.get_or_insert_with(|| (done.run_id.clone(), key.difference(earlier)));
                 continue;
             }
-            let elsewhere = ran_at.as_ref().filter(|_| done.run_id != own).and_then(|then| place().filter(|now| now != then));
-            if let (Some(then), Some(now)) = (&ran_at, elsewhere) {
-                latest.get_or_insert_with(|| (done.run_id.clone(), format!("the place of its products was {then} and is {now}")));
+            let now = ran_at.as_ref().filter(|_| done.run_id != own).map(|_| place());
+            if let (Some(then), Some(now)) = (&ran_at, now)
+                && now.as_ref() != Some(then)
+            {
+                let now = now.map_or_else(|| "is not known before it runs".to_owned(), |now| format!("is {now}"));
+                latest.get_or_insert_with(|| (done.run_id.clone(), format!("the place of its products was {then} and {now}")));
                 continue;
             }
             earlier.place = ran_at;

@@ -159,7 +159,7 @@ impl<'a> Steps<'a> {
             events::warn_anyway(self.asked.view, message.clone());
         }
         // It is shown with the line.
-        let _unwritten = self.events.emit(None, &Event::Warned { message });
+        let _unwritten = self.events.emit(None, &Event::Warned { message }).and_then(|()| self.events.sync());
         exit::of(error)
     }
 
@@ -331,7 +331,7 @@ impl<'a> Steps<'a> {
         // Before the step is marked as done: what it read must be what the run-id stands for.
         self.asked.inputs.check_unchanged(self.asked.stop)?;
         let record = StepRecord { why: Some(why), ..record_of(step, &outcome, compute_seconds, began.elapsed().as_secs_f64()) };
-        key.place = outcome.has_place_in_digits.then(|| outcome.place.clone());
+        key.place = outcome.has_place_in_digits.then(|| cache::place_of_outcome(spec, &outcome));
         let done = StepDone { version: MANIFEST_VERSION, run_id, upstream, record, outputs, key: Some(key) };
         self.asked.dir.mark_done(&done)?;
         self.tell_done(&done.record)?;
