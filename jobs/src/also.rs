@@ -17,9 +17,11 @@ use clap::ValueEnum;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::JobError;
-use crate::manifest::Manifest;
+use crate::exit;
+use crate::manifest::{Manifest, OutputRecord};
 use crate::outputs::{self, Folder};
 use crate::run_dir::check_folder;
+use crate::signals::Stop;
 
 /// A further format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,36 +32,50 @@ pub enum Also {
     Arrow,
 }
 
-/// Writes every table of a run in this format.
+/// Writes every table of a run in this format; where one cannot be written, the others all the same.
 ///
 /// # Errors
-/// When a table cannot be read or a file cannot be written.
-pub fn export(run_dir: &Folder, manifest: &Manifest, format: Also) -> Result<(), JobError> {
+/// When a table cannot be read or a file cannot be written, the worst of these; or when it is stopped.
+pub fn export(run_dir: &Folder, manifest: &Manifest, format: Also, stop: &Stop) -> Result<(), JobError> {
+    let mut worst = None;
     for output in manifest.outputs.iter().filter(|output| output.path.ends_with(".parquet")) {
-        let from = run_dir.path().join(&output.path);
-        let to = format!("{}{}", output.path.trim_end_matches("parquet"), if format == Also::Csv { "csv" } else { "arrow" });
-        // A kind may have written a text of its own under this name.
-        if manifest.outputs.iter().any(|output| output.path == to) {
-            continue;
+        stop.check()?;
+        if let Err(error) = export_one(run_dir, manifest, output, format, stop) {
+            worst = Some(match worst {
+                Some(before) => exit::worse(before, error),
+                None => error,
+            });
         }
-        // In clearer words than those of the system, which would not go through a link either.
-        to.split_once('/').map_or(Ok(()), |(step, _)| check_folder(&run_dir.path().join(step)))?;
-        let open = File::open(&from).map_err(|error| JobError::ReadBack { path: from.clone(), error })?;
-        let read = |error| JobError::ReadBack { path: from.clone(), error: outputs::into_io(error) };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(open).map_err(read)?;
-        let schema = Arc::clone(builder.schema());
-        if format == Also::Csv && schema.fields().iter().any(|field| field.data_type().is_nested()) {
-            continue;
-        }
-        let batches = builder.build().map_err(read)?;
-        let (folder, name) = outputs::folder_of(run_dir, &to)?;
-        outputs::write_whole(&folder, name, |file| {
-            let mut file = BufWriter::new(file);
-            write(&mut file, &schema, batches, format).map_err(into_io)?;
-            file.flush()
-        })?;
     }
-    Ok(())
+    worst.map_or(Ok(()), Err)
+}
+
+fn export_one(run_dir: &Folder, manifest: &Manifest, output: &OutputRecord, format: Also, stop: &Stop) -> Result<(), JobError> {
+    let from = run_dir.path().join(&output.path);
+    let to = format!("{}{}", output.path.trim_end_matches("parquet"), if format == Also::Csv { "csv" } else { "arrow" });
+    // A kind may have written a text of its own under this name.
+    if manifest.outputs.iter().any(|output| output.path == to) {
+        return Ok(());
+    }
+    // In clearer words than those of the system, which would not go through a link either.
+    to.split_once('/').map_or(Ok(()), |(step, _)| check_folder(&run_dir.path().join(step)))?;
+    let (folder, name) = outputs::folder_of(run_dir, &to)?;
+    let open = File::open(&from).map_err(|error| JobError::ReadBack { path: from.clone(), error })?;
+    let read = |error| JobError::ReadBack { path: from.clone(), error: outputs::into_io(error) };
+    let builder = ParquetRecordBatchReaderBuilder::try_new(open).map_err(read)?;
+    let schema = Arc::clone(builder.schema());
+    if format == Also::Csv && schema.fields().iter().any(|field| field.data_type().is_nested()) {
+        return Ok(());
+    }
+    let stopped = || ArrowError::ExternalError("stopped".into());
+    let batches = builder.build().map_err(read)?.map(|batch| if stop.is_asked() { Err(stopped()) } else { batch });
+    let written = outputs::write_whole(&folder, name, |file| {
+        let mut file = BufWriter::new(file);
+        write(&mut file, &schema, batches, format).map_err(into_io)?;
+        file.flush()
+    });
+    stop.check()?;
+    written
 }
 
 fn write(

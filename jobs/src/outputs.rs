@@ -46,13 +46,18 @@ pub fn write_text(folder: &Folder, name: impl AsRef<Path>, text: &str) -> Result
     write_whole(folder, name, |file| file.write_all(secrets::hidden(text).as_bytes()))
 }
 
-/// Writes a file of text that is no part of a run.
+/// Writes a whole file of text that is no part of a run.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub(crate) fn write_text_at(path: &Path, text: &str) -> Result<(), JobError> {
-    let folder = Folder::open(path.parent().unwrap_or(Path::new("."))).map_err(|error| JobError::Write { path: path.to_owned(), error })?;
-    write_text(&folder, path.file_name().unwrap_or_default(), text)
+    let failed = |error| JobError::Write { path: path.to_owned(), error };
+    let folder = Folder::open(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
+    write_text(&folder, path.file_name().unwrap_or_default(), text).map_err(|error| match error {
+        // In the words of whoever named it.
+        JobError::Write { error, .. } => failed(error),
+        other => other,
+    })
 }
 
 /// Writes a value as JSON that people can read.
@@ -393,6 +398,8 @@ pub(crate) fn write_whole<T>(
 /// Opens the folder of a file at `relative` under the run folder: that of a step, or the run folder itself. Returns the name of the file too.
 pub(crate) fn folder_of<'r>(run_dir: &Folder, relative: &'r str) -> Result<(Folder, &'r str), JobError> {
     let (folder, name) = match relative.split_once('/') {
+        // What a manifest names may be anything.
+        _ if !crate::run_dir::is_inside(relative) => (Err(io::ErrorKind::InvalidFilename.into()), relative),
         Some((step, name)) => (run_dir.below(step), name),
         None => (Ok(run_dir.clone()), relative),
     };

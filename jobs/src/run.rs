@@ -21,6 +21,7 @@ use crate::events::{self, Event};
 use crate::exit;
 use crate::hash::Inputs;
 use crate::lineage::{self, Lineage};
+use crate::manifest::State;
 use crate::memory;
 use crate::metrics;
 use crate::outputs;
@@ -173,7 +174,9 @@ fn of_spec(options: &RunOptions, spec: &Spec, text: SpecText, view: &View, stop:
     let tell_end = |exit| {
         let manifest = steps.manifest();
         if let Some(lineage) = &lineage {
-            tell_unwritten(view, lineage.end(&manifest, steps.path(), exit));
+            // Tables that could not be written in another format are none of the run.
+            let of_run = manifest.exit_code.filter(|_| manifest.state == State::Done).and_then(|code| Exit::of_code(code.into()));
+            tell_unwritten(view, lineage.end(&manifest, steps.path(), of_run.unwrap_or(exit)));
         }
         if let Some(path) = &options.metrics_file {
             tell_unwritten(view, metrics::write(path, &manifest.job, Some(&manifest), exit, began.elapsed().as_secs_f64()));
@@ -236,17 +239,21 @@ fn watched(
             if options.run_dir.is_none() && ended.exit == Exit::Done {
                 outputs::point(&run_dir::job_folder(&identity.job).join("latest"), Path::new(&identity.run_id))?;
             }
-            let exported = options.also.iter().try_for_each(|format| also::export(steps.folder(), &steps.manifest(), *format));
-            Ok((ended, exported.err()))
+            Ok(ended)
         });
         drop(working);
         result
     });
-    match result.and_then(|(ended, unexported)| tell_found(options, steps, ended.was_cached).map(|()| (ended.exit, unexported))) {
-        Ok((exit, None)) => exit,
-        Ok((_, Some(error))) => steps.tell_unexported(&error),
-        Err(error) => steps.close(&stop.explained(error)),
-    }
+    let exit = match result.and_then(|ended| tell_found(options, steps, ended.was_cached).map(|()| ended.exit)) {
+        Ok(exit) => exit,
+        Err(error) => return steps.close(&stop.explained(error)),
+    };
+    // The run is done, whatever becomes of this.
+    let failed = options.also.iter().filter_map(|format| {
+        let export = || also::export(steps.folder(), &steps.manifest(), *format, stop);
+        exit::fence(export).err()
+    });
+    failed.reduce(exit::worse).map_or(exit, |error| steps.tell_unexported(&error))
 }
 
 /// The budgets that only the clock and the disk can tell.

@@ -316,17 +316,26 @@ pub(crate) fn open_own(folder: &Folder, name: &str) -> Result<File, JobError> {
     opened.map_err(failed)
 }
 
+/// Tries to lock a file, and again a moment later: a list of runs holds it for as long as it takes to look.
+pub(crate) fn try_lock(file: &File) -> Result<(), TryLockError> {
+    let mut n_left = 2;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(TryLockError::WouldBlock) if n_left > 0 => thread::sleep(WAIT / 2),
+            other => return other,
+        }
+        n_left -= 1;
+    }
+}
+
 fn lock(folder: &Folder, may_wait: &dyn Fn() -> bool) -> Result<(File, bool), JobError> {
     let file = open_own(folder, LOCK)?;
-    let mut is_first = true;
     let locked = loop {
-        match file.try_lock() {
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
-            // A list of runs holds it for a moment.
-            Err(TryLockError::WouldBlock) if is_first || may_wait() => thread::sleep(WAIT),
+        match try_lock(&file) {
+            Err(TryLockError::WouldBlock) if may_wait() => {}
             other => break other,
         }
-        is_first = false;
     };
     match locked {
         Ok(()) => Ok((file, true)),
@@ -491,7 +500,7 @@ pub(crate) fn listed(names: &[String]) -> String {
 fn wipe(folder: &Folder, identity: &Identity) -> Result<(), JobError> {
     let before = read_manifest(folder.path()).map(|manifest| manifest.steps).unwrap_or_default();
     let steps = before.iter().map(|step| &step.name).chain(&identity.steps);
-    for step in steps.filter(|name| is_inside(name)) {
+    for step in steps.filter(|name| is_name(name)) {
         let failed = |error| JobError::Write { path: folder.path().join(step), error };
         match folder.below(step) {
             Ok(folder) => remove(&folder, DONE)?,
@@ -510,9 +519,15 @@ fn wipe(folder: &Folder, identity: &Identity) -> Result<(), JobError> {
     remove(folder, MANIFEST)
 }
 
-/// Says whether a path stays below the folder that it is joined to.
+/// Says whether a text is one name of a file or folder, written as the system takes it.
+pub(crate) fn is_name(text: &str) -> bool {
+    let mut parts = Path::new(text).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if name == text)
+}
+
+/// Says whether a path is that of a file of a run: in its folder, or in that of a step.
 pub(crate) fn is_inside(path: &str) -> bool {
-    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+    path.split('/').count() <= 2 && path.split('/').all(is_name)
 }
 
 fn remove(folder: &Folder, name: &str) -> Result<(), JobError> {

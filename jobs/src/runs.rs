@@ -57,9 +57,11 @@ pub fn list(job: Option<&str>) -> Result<String, JobError> {
     Ok(page)
 }
 
-/// Says whether a process works on a run; none where the file system has no locks.
+/// Says whether a process works on a run; none where there is no lock to look at, or the file system has none.
 fn is_held(path: &Path) -> Option<bool> {
-    let lock = File::open(path.join(LOCK)).ok()?;
+    let path = path.join(LOCK);
+    // A queue in its place would be waited for.
+    let lock = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file).and_then(|_| File::open(&path).ok())?;
     match lock.try_lock_shared() {
         Ok(()) => Some(false),
         Err(TryLockError::WouldBlock) => Some(true),
@@ -101,7 +103,7 @@ fn remove(path: &Path, is_under_way: bool) -> Result<bool, JobError> {
     let folder = Folder::open(path).map_err(|error| JobError::Write { path: path.to_owned(), error })?;
     let lock = run_dir::open_own(&folder, LOCK)?;
     let removed = || -> io::Result<bool> {
-        match lock.try_lock() {
+        match run_dir::try_lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(false),
             // Where the file system has no locks, only the manifest tells.
@@ -123,7 +125,7 @@ fn of_job(job: &str) -> Result<Vec<Found>, JobError> {
         found: "holds no runs".to_owned(),
         help: "`gristmill runs list` shows the jobs that have some".to_owned(),
     };
-    if !run_dir::is_inside(job) || !folder.is_dir() {
+    if !run_dir::is_name(job) || !folder.is_dir() {
         return Err(refused());
     }
     let latest = fs::canonicalize(folder.join("latest")).ok();

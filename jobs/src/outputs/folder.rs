@@ -4,12 +4,14 @@
 //! run folder, by its path -> folder of a step, one level down and no link -> files, each by `at`
 //! ```
 //!
-//! On Linux the way in is the descriptor (`/proc/self/fd/N`), so that a link which is put into the path afterwards leads nowhere. The run folder itself
-//! is what the user named, links and all.
+//! On Linux the way in is the descriptor (`/proc/self/fd/N`), so that a link which is put into the path afterwards leads nowhere. The run folder
+//! itself is what the user named, links and all.
 //! Absent    systems without `/proc`: the way in is the path, and a link in it is looked for when the folder is opened.
 
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+
+use crate::run_dir;
 
 /// What keeps a folder open.
 #[cfg(target_os = "linux")]
@@ -39,13 +41,12 @@ impl Folder {
     /// Opens a folder in this one.
     ///
     /// # Errors
-    /// When it is a link or no folder, is not there, or the system refuses.
-    ///
-    /// # Panics
-    /// When `name` is no single name: those of steps are checked when a spec is read.
+    /// When `name` is no single name, the folder is a link or no folder, is not there, or the system refuses.
     pub fn below(&self, name: &str) -> io::Result<Self> {
-        let parts: Vec<Component<'_>> = Path::new(name).components().collect();
-        assert!(matches!(parts.as_slice(), [Component::Normal(_)]), "`{name}` is no name of a folder");
+        // A path, or a slash at the end, would lead through a link.
+        if !run_dir::is_name(name) {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        }
         let (way_in, held) = super::again(|| hold(&self.at(name), false))?;
         Ok(Self { path: self.path.join(name), way_in, _held: held })
     }

@@ -95,6 +95,17 @@ fn what_takes_the_place_of_a_folder_gets_no_file() {
     let path = |name: &str| format!("cannot write {}: Not a directory (os error 20)", step.join(name).display());
     assert_eq!(words, [path("t.csv"), String::new(), path("u.parquet"), path("t.csv")]);
     assert_eq!(names(elsewhere.path()), Vec::<String>::new());
+    // What a manifest names is no path of its own making: to anywhere, through a link further down, or through one with a slash behind it.
+    let there = elsewhere.path().join("x.csv");
+    fs::write(&there, "someone's").unwrap();
+    for wrong in [format!("moved/{}", there.display()), "moved/down/x.csv".to_owned(), "step//x.csv".to_owned(), "../x.csv".to_owned()] {
+        assert!(write_file(&run_dir, &wrong, b"x", 1).is_err() && keep_aside(&run_dir, &wrong, b"x").is_err(), "{wrong}");
+        assert!(TableWriter::new(&run_dir, &wrong, Arc::clone(&batch.schema())).is_err(), "{wrong}");
+    }
+    for wrong in ["step/", "moved/down", "/tmp", "..", ".", ""] {
+        assert_eq!(run_dir.below(wrong).unwrap_err().kind(), io::ErrorKind::InvalidFilename, "{wrong:?}");
+    }
+    assert_eq!(names(elsewhere.path()), ["x.csv"]);
 }
 
 #[test]
@@ -102,10 +113,16 @@ fn row_groups_of_wide_tables_grow_with_the_footer() {
     let folder = tempfile::tempdir().unwrap();
     let fields: Vec<Field> = (0..1_000).map(|at| Field::new(format!("c{at}"), DataType::UInt8, false)).collect();
     let schema: SchemaRef = Arc::new(Schema::new(fields));
-    let column: ArrayRef = Arc::new(UInt8Array::from(vec![7; 1_000]));
-    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![column; 1_000]).unwrap();
+    let column = |at: usize| -> ArrayRef { Arc::new(UInt8Array::from_iter_values((0..1_000).map(|row| ((7 * row + 3 * at) % 251) as u8))) };
+    let batch = RecordBatch::try_new(Arc::clone(&schema), (0..1_000).map(column).collect()).unwrap();
+    let batches = vec![batch; 41];
+    let written = [1, 3].map(|n_threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        pool.install(|| write_table(&open(&folder), "wide.parquet", &schema, &batches)).unwrap().blake3
+    });
+    assert_eq!(written[0], written[1], "columns are laid down in order, however many are encoded at a time");
     let path = folder.path().join("wide.parquet");
-    write_table(&open(&folder), "wide.parquet", &schema, &vec![batch; 41]).unwrap();
+    assert_eq!(concat_batches(&schema, &read_table(&path).unwrap()).unwrap(), concat_batches(&schema, &batches).unwrap());
     let groups = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
     let groups: Vec<i64> = groups.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
     // A piece of 1,024 rows is 1 MB; 4 MiB are reached by the fifth. After six groups the footer holds 860 kB of each.

@@ -62,8 +62,16 @@ fn tables_are_written_in_other_formats_and_formulas_are_texts() {
         fs::rename(job.path("out/pairs"), job.path("elsewhere")).unwrap();
         std::os::unix::fs::symlink(job.path("elsewhere"), job.path("out/pairs")).unwrap();
         fs::remove_file(job.path("elsewhere/pairs.csv")).unwrap();
-        let ran = job.gristmill(&["run", "spec.toml", "--run-dir", "out", "--also", "csv"]);
+        fs::remove_file(job.path("out/findings.arrow")).unwrap();
+        let lineage = ["--lineage-file", "lineage.jsonl", "--metrics-file", "gristmill.prom"];
+        let ran = job.gristmill(&[&["run", "spec.toml", "--run-dir", "out", "--also", "csv", "--also", "arrow"][..], &lineage].concat());
         assert!(ran.code == 2 && ran.stderr.contains("is a link"), "{} {}", ran.code, ran.stderr);
+        assert!(job.path("out/findings.arrow").is_file(), "what can be written is");
+        assert!(fs::read_to_string(job.path("lineage.jsonl")).unwrap().trim_end().lines().last().unwrap().contains("COMPLETE"));
+        assert!(
+            fs::read_to_string(job.path("gristmill.prom")).unwrap().contains("exit_code{job=\"tiny\"} 2"),
+            "the command did not do all of it"
+        );
         assert!(ran.stderr.contains("the run itself is done"), "{}", ran.stderr);
         let manifest: serde_json::Value = serde_json::from_slice(&fs::read(job.path("out/manifest.json")).unwrap()).unwrap();
         assert_eq!(manifest["state"], "done", "what else could not be written is no part of the run");
