@@ -11,6 +11,8 @@
 //! GRISTMILL_FAULTS=full cargo test --release --workspace --test faults -- --nocapture --test-threads 1
 //! ```
 //!
+//! `GRISTMILL_FAULT_ERRORS=EMFILE,EACCES` refuses calls with these errors alone.
+//!
 //! What the last full run gave is in `benches/RESULTS.md`.
 
 #![cfg(target_os = "linux")]
