@@ -11,7 +11,10 @@ use arrow::array::{ArrayRef, AsArray, Date32Array, Float64Array, Int32Array, Int
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use common::{columns, error, numbers, options, read, texts, write_parquet};
-use gristmill_datasets::{Cause, ReadError, Rename, Sample, Source, open, union};
+use gristmill_datasets::{Cause, ReadError, Rename, Sample, Source, SourceOptions, open, union};
+use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::ParquetMetaDataWriter;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use tempfile::tempdir;
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
@@ -464,4 +467,49 @@ fn rows_can_be_counted_without_columns() {
     }
     let source = open(&options(folder.path(), &["x.csv"])).unwrap();
     assert!(matches!(source.scan(&[2]), Err(ReadError::NoColumn { column: 2, n_columns: 2 })));
+}
+
+#[test]
+fn bytes_behind_the_last_value_of_a_column_are_refused_whatever_the_budget() {
+    let folder = tempdir().unwrap();
+    let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..400));
+    let batch = RecordBatch::try_from_iter([("i", column)]).unwrap();
+    let properties = WriterProperties::builder().set_dictionary_enabled(false).set_offset_index_disabled(true);
+    let properties = properties.set_statistics_enabled(EnabledStatistics::None).build();
+    let mut whole = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut whole, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    let metadata = writer.close().unwrap();
+    let group = metadata.row_group(0);
+    let (start, length) = group.column(0).byte_range();
+    let with = |more: &[u8]| {
+        let mut bytes = [&whole[..(start + length) as usize], more].concat();
+        let chunk =
+            group.column(0).clone().into_builder().set_total_compressed_size((length as usize + more.len()) as i64).build().unwrap();
+        let group = group.clone().into_builder().set_column_metadata(vec![chunk]).build().unwrap();
+        let metadata = metadata.clone().into_builder().set_row_groups(vec![group]).build();
+        ParquetMetaDataWriter::new(&mut bytes, &metadata).finish().unwrap();
+        write(folder.path().join("t.parquet"), bytes).unwrap();
+    };
+    // Of 4 KiB no reader may hold a page: it is closed after every call, and the next one begins inside of the column.
+    let ends = |memory_bytes: u64, max_rows: usize| {
+        let source = open(&SourceOptions { memory_bytes, ..options(folder.path(), &["t.parquet"]) }).unwrap();
+        let mut scan = source.scan(&[0]).unwrap();
+        loop {
+            match scan.next(max_rows, &|_, _, _| {}) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    };
+    for (memory_bytes, max_rows) in [(1 << 26, 1_000), (1 << 26, 7), (1 << 13, 1_000), (1 << 13, 7)] {
+        with(&[]);
+        assert_eq!(ends(memory_bytes, max_rows), Ok(()), "{memory_bytes} bytes, {max_rows} rows");
+        for more in [&[0xff_u8; 40][..], &whole[start as usize..(start + length) as usize]] {
+            with(more);
+            let error = ends(memory_bytes, max_rows).unwrap_err();
+            assert!(error.contains("column `i`") && error.contains("corrupt"), "{memory_bytes} bytes, {max_rows} rows: {error}");
+        }
+    }
 }
